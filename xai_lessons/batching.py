@@ -1,0 +1,382 @@
+"""The one loop over many passes: checks, batches, progress, cancelling, running out of memory, dtype and layout.
+
+Every method is written for a batch; the functions here see to the rest, once and for all methods. Pictures are used in
+the channels-last layout, in which convolutions on a CPU are nearly twice as fast.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xai_lessons import hooks
+
+Progress = bool | Callable[[int, int], object] | None
+Targets = int | str | Sequence[int | str] | Tensor | None
+
+# A batch that stays in a core's cache is fastest on a CPU; a GPU wants many pictures at once. In pixels of a picture.
+CPU_BATCH_PIXELS = 16 * 96 * 96
+CUDA_BATCH_PIXELS = 64 * 224 * 224
+
+
+class Cancelled(Exception):
+    """Raise it in a progress callback to stop a method; it passes through after everything has been restored."""
+
+
+def device_of(model: Any, images: Tensor | None = None) -> tuple[torch.device, torch.dtype]:
+    """Where a network computes and in which precision; a plain callable takes the pictures as they come."""
+    if isinstance(model, nn.Module):
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                return parameter.device, parameter.dtype
+    if images is not None and images.is_floating_point():
+        return images.device, images.dtype
+    return torch.device("cpu"), torch.float32
+
+
+def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
+    """Check pictures and bring them to the network: its device, its precision, channels last.
+
+    Args:
+        model: a network or a callable.
+        images: (N, 3, H, W) or (3, H, W), RGB in [0, 1].
+
+    Returns:
+        The pictures as (N, 3, H, W), and whether it was a single one.
+
+    Raises:
+        TypeError: if it is not a tensor of floats.
+        ValueError: if the shape or the values are not those of pictures.
+    """
+    if not isinstance(images, Tensor):
+        raise TypeError(f"pictures must be a torch tensor (N, 3, H, W) in [0, 1], got {type(images).__name__}: use photos.load or menagerie.draw")
+    if not images.is_floating_point():
+        raise TypeError(f"pictures must be floats in [0, 1], got {images.dtype}: use images.float() / 255")
+    single = images.ndim == 3
+    batch = images.detach()[None] if single else images.detach()
+    if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
+        raise ValueError(f"pictures must have the shape (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}: RGB comes first, and none may be empty")
+    low, high = (float(v) for v in batch.aminmax())
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also true for NaN
+        what = "NaN or infinite values" if not torch.isfinite(batch).all() else f"values from {low:.3g} to {high:.3g}"
+        raise ValueError(f"pictures must be in [0, 1], got {what}: divide by 255, or undo the normalisation (the network does it inside)")
+    device, dtype = device_of(model, batch)
+    if batch.is_inference():
+        batch = batch.clone()
+    return batch.to(device=device, dtype=dtype, memory_format=torch.channels_last), single
+
+
+def class_index(classes: Sequence[str], target: int | str) -> int:
+    """The number of a class given by number or name.
+
+    Raises:
+        ValueError: if there is no such class, with the nearest names.
+        TypeError: if it is neither a number nor a name.
+    """
+    if isinstance(target, str):
+        if target in classes:
+            return list(classes).index(target)
+        near = difflib.get_close_matches(target, classes, n=4, cutoff=0.4) or list(classes[:10])
+        raise ValueError(f"there is no class {target!r}: did you mean {', '.join(map(repr, near))}?")
+    if isinstance(target, bool) or not isinstance(target, int):
+        raise TypeError(f"a target is a class number or name, got {target!r}")
+    if target < 0 or (classes and target >= len(classes)):
+        raise ValueError(f"there is no class {target}: this network has classes 0 to {len(classes) - 1}")
+    return target
+
+
+def check_targets(model: Any, targets: Targets, images: Tensor) -> Tensor | None:
+    """Turn targets (a number, a name, a list, a tensor) into class numbers, one a picture.
+
+    Args:
+        model: the network, with names in `classes` if it has them.
+        targets: an int, a class name, a list of either, a LongTensor (N,), or None for the predicted class.
+        images: (N, 3, H, W).
+
+    Returns:
+        A LongTensor (N,) on the pictures' device, or None, which `score` reads as "the predicted class".
+
+    Raises:
+        ValueError: if a class does not exist, or the count is not that of the pictures.
+        TypeError: if a target is neither a number nor a name.
+    """
+    if targets is None:
+        return None
+    classes = tuple(getattr(model, "classes", ()))
+    if isinstance(targets, Tensor):
+        if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
+            raise TypeError(f"targets must be whole numbers, got a tensor of {targets.dtype}: use .long()")
+        targets = targets.reshape(-1).tolist() if targets.ndim else int(targets)
+    if hasattr(targets, "__index__") and not isinstance(targets, bool):
+        targets = int(targets)  # also numpy's integers
+    if isinstance(targets, int | str):
+        targets = [targets] * len(images)
+    numbers = [class_index(classes, int(t) if hasattr(t, "__index__") and not isinstance(t, bool) else t) for t in targets]
+    if len(numbers) != len(images):
+        raise ValueError(f"{len(numbers)} targets came with {len(images)} pictures: give one target, or one a picture")
+    return torch.tensor(numbers, dtype=torch.long, device=images.device)
+
+
+def logits(model: Any, x: Tensor) -> Tensor:
+    """Ask a network, or any callable from pictures to scores, in the layout that is fastest.
+
+    Args:
+        model: a network, or a callable from (N, 3, H, W) to scores (N, K); a numpy array may come back.
+        x: (N, 3, H, W).
+
+    Returns:
+        Scores (N, K).
+
+    Raises:
+        ValueError: if what comes back is not one row of scores a picture.
+    """
+    scores = model(x.contiguous(memory_format=torch.channels_last))
+    if not isinstance(scores, Tensor):
+        scores = torch.as_tensor(scores, device=x.device)
+    if scores.ndim != 2 or len(scores) != len(x):
+        raise ValueError(f"the network must return scores (N, K), got {tuple(scores.shape)} for {len(x)} pictures: see models.wrap")
+    return scores
+
+
+def score(scores: Tensor, targets: Tensor | None = None, output: str = "logit") -> Tensor:
+    """The target's score of each picture: Y^c, or its probability.
+
+    Args:
+        scores: logits (N, K).
+        targets: (N,) class numbers; None stands for the class with the highest score.
+        output: "logit" or "probability" (softmax).
+
+    Returns:
+        (N,).
+
+    Raises:
+        ValueError: if a class does not exist or the output is unknown.
+    """
+    if output not in ("logit", "probability"):
+        raise ValueError(f"output must be 'logit' or 'probability', got {output!r}")
+    if output == "probability":
+        scores = scores.softmax(dim=1)
+    if targets is None:
+        return scores.amax(dim=1)
+    if int(targets.max()) >= scores.shape[1]:
+        raise ValueError(f"there is no class {int(targets.max())}: this network has classes 0 to {scores.shape[1] - 1}")
+    return scores.gather(1, targets[:, None])[:, 0]
+
+
+def predicted(model: Any, images: Tensor, targets: Tensor | None, batch_size: int | None = None) -> Tensor:
+    """The targets, or where there are none the predicted classes (N,)."""
+    if targets is not None:
+        return targets
+    with hooks.undisturbed(model), torch.no_grad():
+        size = batch_size or default_batch_size(images)
+        return torch.cat([logits(model, x).argmax(dim=1) for x in images.split(size)])
+
+
+def generator(seed: int) -> torch.Generator:
+    """A generator of random numbers on the CPU, so that the same seed gives the same numbers on every device."""
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"seed must be a whole number, got {seed!r}")
+    return torch.Generator().manual_seed(seed)
+
+
+def default_batch_size(images: Tensor) -> int:
+    """How many pictures of this size to send at once on this device."""
+    pixels = CUDA_BATCH_PIXELS if images.is_cuda else CPU_BATCH_PIXELS
+    return max(4, min(1024, pixels // (images.shape[-1] * images.shape[-2])))
+
+
+def at_least(name: str, value: float, least: float, most: float = float("inf")) -> None:
+    """Check that a number option lies in its range.
+
+    Raises:
+        ValueError: if it does not, with the range.
+        TypeError: if it is not a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not least <= value <= most:
+        upper = "" if most == float("inf") else f" and at most {most:g}"
+        raise ValueError(f"{name} must be at least {least:g}{upper}, got {value:g}")
+
+
+def fast_math(fast: bool, device: torch.device) -> AbstractContextManager[object]:
+    """bfloat16 arithmetic inside the network where ``fast`` asks for it."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()
+
+
+class _Meter:
+    """Tells progress to a bar or a callback; an exception of the callback cancels."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.total, self.done, self.callback, self.bar = total, 0, progress if callable(progress) else None, None
+        if progress is True:
+            from tqdm.auto import tqdm
+
+            self.bar = tqdm(total=total)
+
+    def add(self, n: int, so_far: Callable[[], Tensor] | None = None) -> None:
+        self.done += n
+        if self.bar is not None:
+            self.bar.update(n)
+        if self.callback is not None:
+            partial = getattr(self.callback, "partial", None)
+            if partial is not None and so_far is not None:
+                partial(so_far())
+            self.callback(self.done, self.total)
+
+    def __enter__(self) -> _Meter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def in_batches(run: Callable[[int, int], None], total: int, batch_size: int) -> None:
+    """Call ``run(start, stop)`` over 0 ... total; where the GPU's memory runs out, halve the batch and go on.
+
+    Args:
+        run: does the work of the items start ... stop - 1; called again with fewer if memory ran out.
+        total: the number of items.
+        batch_size: how many at once, to begin with.
+    """
+    start = 0
+    while start < total:
+        stop = min(start + batch_size, total)
+        try:
+            run(start, stop)
+        except torch.OutOfMemoryError:
+            if stop - start == 1:
+                raise
+            torch.cuda.empty_cache()
+            batch_size = (stop - start) // 2
+            continue
+        start = stop
+
+
+def over_images(
+    of: Callable[[Tensor, Tensor | None], Any],
+    model: Any,
+    images: Tensor,
+    targets: Targets = None,
+    *,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Any:
+    """Do ``of(x, c)`` for all pictures, batch by batch, with the network undisturbed and gradients allowed.
+
+    Args:
+        of: from pictures (B, 3, H, W) and class numbers (B,), or None for the predicted ones, to a tensor, or a tuple
+            of tensors, with B rows.
+        model: a network or a callable.
+        images: (N, 3, H, W) or (3, H, W) in [0, 1].
+        targets: see `check_targets`.
+        batch_size: pictures at once; chosen from their size if not given.
+        progress: True for a bar, or a callback ``(done, total)``; one that raises cancels.
+
+    Returns:
+        What ``of`` returned, joined; without the batch axis for a single picture.
+    """
+    x, single = check_images(model, images)
+    c = check_targets(model, targets, x)
+    results: list[Any] = []
+    with torch.inference_mode(False), torch.enable_grad(), hooks.undisturbed(model), _Meter(progress, len(x)) as meter:
+
+        def run(start: int, stop: int) -> None:
+            results.append(of(x[start:stop], None if c is None else c[start:stop]))
+            meter.add(stop - start)
+
+        in_batches(run, len(x), _batch_size(batch_size, x))
+    if isinstance(results[0], tuple):
+        joined = tuple(torch.cat([r[i] for r in results]) for i in range(len(results[0])))
+        return tuple(r[0] for r in joined) if single else joined
+    whole = torch.cat(results)
+    return whole[0] if single else whole
+
+
+def over_passes(
+    of: Callable[[Tensor, Tensor, Tensor], Tensor],
+    passes: int,
+    model: Any,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    reduce: str = "stack",
+    gradients: bool = False,
+    fast: bool = False,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Tensor:
+    """Do ``of(x, c, k)`` for every picture and every pass k = 0 ... passes - 1, filling the batches across pictures.
+
+    Args:
+        of: from pictures (B, 3, H, W), which it must not change in place, class numbers (B,) and pass numbers (B,) to a
+            tensor with B rows.
+        passes: how many passes a picture.
+        model: a network or a callable.
+        images: (N, 3, H, W), already through `check_images`.
+        targets: (N,), already through `check_targets` and `predicted`.
+        reduce: "stack" returns every pass, (N, passes, ...); "sum" adds them up, (N, ...).
+        gradients: whether ``of`` needs autograd.
+        fast: bfloat16 inside the network.
+        batch_size: passes at once; chosen from the pictures' size if not given.
+        progress: True for a bar, or a callback ``(done, total)`` in passes; one that raises cancels. If it has an attribute
+            ``partial``, that is called with the result so far.
+
+    Returns:
+        (N, passes, ...) or (N, ...).
+    """
+    n, total = len(images), len(images) * passes
+    result: Tensor | None = None
+
+    def rows(start: int, stop: int) -> tuple[Tensor, Tensor]:
+        flat = torch.arange(start, stop, device=images.device)
+        return flat // passes, flat % passes
+
+    def run(start: int, stop: int) -> None:
+        nonlocal result
+        i, k = rows(start, stop)
+        first, last = start // passes, (stop - 1) // passes
+        same = first == last  # one picture: a view serves all its passes
+        x = images[first].expand(stop - start, -1, -1, -1) if same else images[i]
+        out = of(x, targets[i], k).detach()
+        if result is None:
+            result = out.new_zeros((n, *out.shape[1:]) if reduce == "sum" else (n, passes, *out.shape[1:]))
+        if reduce == "sum":
+            for j in range(first, last + 1):  # picture by picture: the sum does not depend on how batches fall
+                result[j] += out[i == j].sum(dim=0)
+        else:
+            result[i, k] = out
+        meter.add(stop - start, lambda: result)  # type: ignore[arg-type,return-value]
+
+    with ExitStack() as stack:
+        stack.enter_context(hooks.undisturbed(model))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(gradients))
+        stack.enter_context(fast_math(fast, images.device))
+        meter = stack.enter_context(_Meter(progress, total))
+        in_batches(run, total, _batch_size(batch_size, images))
+    assert result is not None
+    return result
+
+
+def _batch_size(batch_size: int | None, images: Tensor) -> int:
+    if batch_size is None:
+        return default_batch_size(images)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int):
+        raise TypeError(f"batch_size must be a whole number, got {batch_size!r}")
+    at_least("batch_size", batch_size, 1)
+    return batch_size
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps (N, h, w) to (N, H, W), bicubically: bilinear shows the grid of a small map as diamonds."""
+    if maps.shape[-2:] == tuple(size):
+        return maps
+    return F.interpolate(maps[:, None], size=size, mode="bicubic", align_corners=False)[:, 0]
