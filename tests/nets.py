@@ -1,0 +1,71 @@
+"""Small networks for the tests: pixels in, logits out, seeded, with the constructions that trip methods up."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PoolingNet(nn.Module):
+    """Batch norm, in-place, reused and functional ReLUs, a residual sum, dropout; a linear head over average pooling."""
+
+    def __init__(self, classes: int = 5, width: int = 6) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv3 = nn.Conv2d(width, width, 3, padding=1)
+        self.last = nn.ReLU()
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pixels (N, 3, H, W) to logits."""
+        x = self.relu(self.norm(self.conv1(x)))
+        y = F.relu(self.conv2(x))
+        x = self.relu(self.conv3(y) + x)  # the same ReLU a second time
+        x = self.last(x)
+        return self.head(self.dropout(x.mean(dim=(2, 3))))
+
+
+class FlatNet(nn.Module):
+    """Max-pooling (overlapping, padded, ceil mode) and a fully-connected head, for pictures of one size."""
+
+    def __init__(self, classes: int = 5, width: int = 6, size: int = 16) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.pool = nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True)
+        side = self.pool(self.pool(torch.zeros(1, 1, size, size))).shape[-1]
+        self.fc1 = nn.Linear(width * side * side, 16)
+        self.fc2 = nn.Linear(16, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pixels (N, 3, size, size) to logits."""
+        x = self.pool(F.relu(self.conv1(x)))
+        x = self.pool(torch.relu(self.conv2(x)))
+        return self.fc2(self.fc1(x.flatten(1)).relu_())
+
+
+def seeded(make: type[nn.Module], seed: int = 0, dtype: torch.dtype = torch.float64, **options: int) -> nn.Module:
+    """A network with random weights and batch-norm statistics, the same each time, in eval mode.
+
+    The global random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = make(**options)
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(std=0.2)
+                module.running_var.uniform_(0.5, 1.5)
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.normal_(module.bias, std=0.2)
+    return net.to(dtype).eval()
+
+
+def pictures(n: int = 3, size: int = 16, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Random pictures (n, 3, size, size) in [0, 1]."""
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(seed), dtype=dtype)
