@@ -1,0 +1,58 @@
+# `make` alone prints what there is. CPU=1 takes PyTorch's CPU wheels; PYTHON=python3.12 another Python.
+PYTHON ?= python3
+PY := .venv/bin/python
+export PYTHONUNBUFFERED := 1
+
+# a test run: one thread, the CPU kernel of this environment, stored outputs compared
+TEST_ENV := OMP_NUM_THREADS=1 XAI_LESSONS_DEVICE=cpu
+WORKERS ?= 2
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300
+
+.DEFAULT_GOAL := help
+.PHONY: help environment lab test test-unit test-notebooks test-browser test-gpu coverage lint notebooks student benchmark lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+environment:
+	@$(PYTHON) -m tools.environment $(if $(CPU),--cpu)
+
+lab: environment  ## open lesson 1 in JupyterLab (prints the address, too)
+	@$(PY) -m xai_lessons lab --here
+
+test: environment lint  ## all tests: unit, notebooks against their stored outputs, JupyterLab in Chromium
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(NBVAL) tests notebooks
+
+test-unit: environment  ## the tests that need neither notebooks nor a browser
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --ignore tests/browser tests
+
+test-notebooks: environment  ## the notebooks against their stored outputs
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(NBVAL) notebooks
+
+test-browser: environment  ## JupyterLab in Chromium
+	$(TEST_ENV) $(PY) -m pytest tests/browser
+
+test-gpu: environment  ## the notebooks and every method on CUDA, against the CPU's answers
+	@$(PY) -m tools.gpu
+
+coverage: environment  ## the unit tests' coverage of the package (at least 90 %)
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/browser --cov=xai_lessons --cov-config=pyproject.toml tests
+
+lint: environment  ## ruff (also on the notebooks) and mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+notebooks: environment  ## run the notebooks and store their outputs (NAMES="01 02": only these)
+	@$(PY) -m tools.execute_notebooks $(NAMES)
+
+student: environment  ## copies of the notebooks without solutions, in student/
+	@$(PY) -m tools.student
+
+benchmark: environment  ## speed, accuracy, and peers side by side
+	@$(PY) -m benchmarks
+
+lock: environment  ## pyproject.toml -> requirements.lock, environment.yml, binder/environment.yml
+	@$(PY) -m tools.lock
+
+clean:  ## remove the environment and what tools left
+	rm -rf .venv build dist student .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov

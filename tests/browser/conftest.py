@@ -1,0 +1,129 @@
+"""A JupyterLab server on copies of the notebooks, and Chromium to look at it."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from browser.lab import TOKEN
+from xai_lessons import lab as lessons
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab: its address, its folder, what it logged."""
+
+    folder: Path
+    url: str = ""
+    log: list[str] = field(default_factory=list)
+    ready: threading.Event = field(default_factory=threading.Event)
+
+    def put(self, name: str, *sources: str) -> str:
+        """Write a notebook of these code cells; its name."""
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+        book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        nbformat.write(book, self.folder / name)
+        return name
+
+    def ask(self, method: str, path: str) -> bytes:
+        """A request to the server's own interface."""
+        headers = {"Authorization": f"token {TOKEN}"}
+        request = urllib.request.Request(f"{self.url}/api/{path}", method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read()
+
+    def listen(self, stream) -> None:
+        """Keep the log, so that the pipe never fills; the address in it says that the server is ready."""
+        for line in stream:
+            self.log.append(line.rstrip())
+            if address := re.search(r"(http://(?:127\.0\.0\.1|localhost):\d+)/", line):
+                self.url = self.url or address[1]
+                self.ready.set()
+        self.ready.set()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where Chromium is; tests of the browser skip where it is not."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    found = os.environ.get("XAI_LESSONS_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if not found:
+        pytest.skip("no Chromium found: install it, or name it in XAI_LESSONS_CHROMIUM")
+    return found
+
+
+@pytest.fixture(scope="session")
+def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab as `xai-lessons lab` starts it, on a copy of the notebooks and without the user's own settings."""
+    home = tmp_path_factory.mktemp("jupyter")
+    server = Lab(folder=tmp_path_factory.mktemp("lessons"))
+    with contextlib.suppress(FileNotFoundError):  # before the first lesson is written
+        lessons.copy_lessons(lessons.lessons_folder(), server.folder)
+    root = Path(__file__).resolve().parents[2]
+    own = {f"JUPYTER_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    own |= {f"JUPYTERLAB_{kind}_DIR": str(home / kind.lower()) for kind in ("SETTINGS", "WORKSPACES")}
+    own |= {"IPYTHONDIR": str(home / "ipython"), "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
+    options = ["--no-browser", "--ip=127.0.0.1", "--allow-root", f"--ServerApp.root_dir={server.folder}"]
+    options += [f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True"]
+    command = [sys.executable, "-m", "jupyterlab", *options]
+    environment = {**lessons.environment(), **own}
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, cwd=server.folder, **pipe) as process:
+        listener = threading.Thread(target=server.listen, args=(process.stdout,), daemon=True)
+        listener.start()
+        try:
+            server.ready.wait(120)
+            assert server.url, "JupyterLab did not start:\n" + "\n".join(server.log)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            listener.join(10)
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    """Chromium, through Playwright."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(lab: Lab, browser: Browser) -> Iterator[Page]:
+    """A fresh page that remembers complaints; the kernels it started end with it."""
+    context = browser.new_context(base_url=lab.url, viewport={"width": 1400, "height": 1000})
+    fresh = context.new_page()
+    fresh.complaints = []
+    fresh.on("pageerror", lambda error: fresh.complaints.append(str(error)))
+    fresh.on("console", lambda message: fresh.complaints.append(message.text) if message.type == "error" else None)
+    yield fresh
+    context.close()
+    for session in json.loads(lab.ask("GET", "sessions")):
+        lab.ask("DELETE", f"sessions/{session['id']}")

@@ -1,0 +1,84 @@
+"""A student's hands: what the browser tests do in JupyterLab."""
+
+import secrets
+from typing import Any
+from urllib.parse import quote
+
+from playwright.sync_api import Page
+
+TOKEN = secrets.token_hex(16)
+MINUTE = 60_000  # Playwright counts in milliseconds
+
+# JupyterLab's own complaints, which no notebook of ours causes
+NOT_OURS = ("favicon", "ResizeObserver loop", "Could not determine content type", "/lsp/", "webgl", "WebGL")
+
+NOTEBOOK = "window.jupyterapp.shell.currentWidget"
+CELLS = f"""() => {NOTEBOOK}.content.widgets.filter(cell => cell.model.type === 'code').map(cell => ({{
+    source: cell.model.sharedModel.getSource(),
+    count: cell.model.executionCount,
+    state: cell.model.executionState,
+    outputs: cell.model.outputs.toJSON(),
+}}))"""
+IDLE = f"""() => {NOTEBOOK}?.sessionContext?.session?.kernel?.status === 'idle'
+    && {NOTEBOOK}.content.widgets.every(cell => cell.model.executionState !== 'running')"""
+
+
+def open_notebook(page: Page, name: str, timeout: float = 2 * MINUTE) -> None:
+    """Open a notebook of the server's folder in a fresh JupyterLab and wait until its kernel is idle."""
+    page.goto(f"/lab/tree/{quote(name)}?reset&token={TOKEN}", timeout=timeout)
+    page.locator(".jp-StatusBar-TextItem", has_text="| Idle").first.wait_for(timeout=timeout)
+    page.wait_for_function(f"window.jupyterapp?.shell?.currentWidget?.title?.label === {name.split('/')[-1]!r}")
+    wait_idle(page, timeout)
+
+
+def wait_idle(page: Page, timeout: float = 2 * MINUTE) -> None:
+    """Wait until no cell runs and the kernel is idle."""
+    page.wait_for_function(IDLE, timeout=timeout)
+
+
+def run_all(page: Page, timeout: float = 3 * MINUTE) -> list[dict[str, Any]]:
+    """Run All from the menu, wait for its end, and fail with the first error that a cell shows.
+
+    Returns:
+        The code cells: source, count, state, outputs.
+    """
+    page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
+    page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
+    has_run = (
+        "cell => cell.model.type !== 'code' || cell.model.executionCount || !cell.model.sharedModel.getSource().trim()"
+    )
+    failed = "cell => cell.model.type === 'code' && cell.model.outputs.toJSON().some(o => o.output_type === 'error')"
+    widgets = f"{NOTEBOOK}.content.widgets"
+    page.wait_for_function(f"() => {widgets}.some({failed}) || {widgets}.every({has_run})", timeout=timeout)
+    wait_idle(page, timeout)
+    cells = code_cells(page)
+    errors = [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+    assert not errors, f"{errors[0]['ename']}: {errors[0]['evalue']}"
+    return cells
+
+
+def code_cells(page: Page) -> list[dict[str, Any]]:
+    """The code cells of the open notebook, also those that are scrolled out of sight."""
+    return page.evaluate(CELLS)
+
+
+def clear_outputs(page: Page) -> None:
+    """Clear the stored outputs, so that what is seen next was made by this kernel."""
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+
+
+def show_cell(page: Page, number: int) -> None:
+    """Scroll the code cell of this number (from 0) into sight."""
+    page.evaluate(
+        f"""async number => {{
+            const notebook = {NOTEBOOK}.content;
+            const cell = notebook.widgets.filter(cell => cell.model.type === 'code')[number];
+            await notebook.scrollToItem(notebook.widgets.indexOf(cell), 'start');
+        }}""",
+        number,
+    )
+
+
+def console_errors(page: Page) -> list[str]:
+    """What the page complained of since it was opened, JupyterLab's own noise left out."""
+    return [text for text in page.complaints if not any(noise in text for noise in NOT_OURS)]  # type: ignore[attr-defined]

@@ -1,0 +1,54 @@
+"""What all tests share: one thread, the CPU, no user's settings; and their order when two processes share them out."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two OpenMP threads on a busy machine are far slower than one
+os.environ.setdefault("XAI_LESSONS_DEVICE", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES = ("tests", "notebooks", "browser")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real photographs, CIFAR-10 and SqueezeNet; tests that want it skip where it is not."""
+    folder = os.environ.get("XAI_LESSONS_TEST_DATA")
+    if not folder:
+        pytest.skip(
+            "XAI_LESSONS_TEST_DATA is not set: it names the folder of test data, which is not in the repository"
+        )
+    return Path(folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests, then notebooks, then the browser's; a file stays in one process, and so do all of the browser's.
+
+    So (``-n 2 --dist loadgroup``) a notebook has one kernel, and Chromium has the machine nearly to itself.
+    """
+    items.sort(key=lambda item: STAGES.index(_stage(item)))
+    for item in items:
+        stage = _stage(item)
+        if stage == "browser":
+            item.add_marker(pytest.mark.browser)
+        item.add_marker(pytest.mark.xdist_group("browser" if stage == "browser" else item.path.name))
+
+
+def _stage(item: pytest.Item) -> str:
+    if "browser" in item.path.parts:
+        return "browser"
+    return "notebooks" if item.path.suffix == ".ipynb" else "tests"
