@@ -1,0 +1,331 @@
+"""How well an explanation tells what the network does, and how still it holds: the metrics that ask the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from xai_lessons import batching
+from xai_lessons._truth import Explain, heat
+from xai_lessons.batching import Progress, Targets
+
+
+class Curve(NamedTuple):
+    """How the score runs while pixels go or come.
+
+    Attributes:
+        curve: (N, steps + 1), or (steps + 1,) for a single picture, from nothing changed to everything.
+        area: (N,), or a tensor of no axes: the area under the curve, over shares from 0 to 1.
+    """
+
+    curve: Tensor
+    area: Tensor
+
+
+def _fill(images: Tensor, fill: str | float | Tensor) -> Tensor:
+    """What stands where pixels are taken away, (N, 3, H, W) or smaller where it broadcasts."""
+    if isinstance(fill, Tensor):
+        return torch.broadcast_to(fill.to(images), images.shape)
+    if fill == "mean":
+        return images.mean(dim=(2, 3), keepdim=True)
+    if fill == "blur":
+        r = max(1, min(images.shape[-2:]) // 8)
+        return F.avg_pool2d(images, 2 * r + 1, stride=1, padding=r, count_include_pad=False)
+    if isinstance(fill, str):
+        if fill not in ("black", "grey"):
+            raise ValueError(f"fill must be 'black', 'grey', 'mean', 'blur', a number or a picture, got {fill!r}")
+        fill = 0.0 if fill == "black" else 0.5
+    batching.at_least("fill", fill, 0, 1)
+    return images.new_tensor(float(fill)).reshape(1, 1, 1, 1)
+
+
+def _rank(maps: Tensor, seed: int) -> Tensor:
+    """The place of each pixel when the brightest come first, (N, H, W); equal ones in random order, not by position."""
+    flat = maps.flatten(1)
+    shuffle = torch.randperm(flat.shape[1], generator=batching.generator(seed)).to(flat.device)
+    order = shuffle[flat[:, shuffle].argsort(dim=1, descending=True, stable=True)]
+    return order.argsort(dim=1).view(maps.shape)
+
+
+def _curve(
+    model: Any,
+    images: Tensor,
+    maps: Tensor,
+    targets: Targets,
+    steps: int,
+    fill: str | float | Tensor,
+    output: str,
+    seed: int,
+    batch_size: int | None,
+    progress: Progress,
+    *,
+    insert: bool,
+) -> Curve:
+    batching.at_least("steps", steps, 1)
+    x, single = batching.check_images(model, images)
+    M = heat(maps).to(x.device)
+    if M.shape != x[:, 0].shape:
+        raise ValueError(f"maps must fit the pictures {tuple(x.shape)}, got {tuple(maps.shape)}: use size='image'")
+    empty = _fill(x, fill).expand_as(x)
+    c = batching.predicted(model, x, batching.check_targets(model, targets, x), batch_size)
+    rank = _rank(M, seed)
+    pixels = rank[0].numel()
+
+    def of(x: Tensor, i: Tensor, k: Tensor) -> Tensor:
+        first = (rank[i] * steps < (k * pixels)[:, None, None])[:, None]  # the brightest k / steps of the pixels
+        shown = torch.where(first, x, empty[i]) if insert else torch.where(first, empty[i], x)
+        return batching.score(batching.logits(model, shown), c[i], output)
+
+    index = torch.arange(len(x), device=x.device)
+    curve = batching.over_passes(of, steps + 1, model, x, index, batch_size=batch_size, progress=progress)
+    area = torch.trapezoid(curve, dx=1 / steps, dim=1)
+    return Curve(curve[0], area[0]) if single else Curve(curve, area)
+
+
+def deletion(
+    model: Any,
+    images: Tensor,
+    maps: Tensor,
+    targets: Targets = None,
+    *,
+    steps: int = 32,
+    fill: str | float | Tensor = "black",
+    output: str = "probability",
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Curve:
+    """Take the brightest pixels of the map away first: how soon does the score fall?
+
+        curve_k = Y^c(x with its k/steps brightest pixels replaced),   area = integral of the curve
+
+    Args:
+        model: a network, or any callable from pictures to scores (N, K).
+        images: (N, 3, H, W) or (3, H, W) in [0, 1].
+        maps: (N, H, W), (H, W) or (N, 3, H, W), see `heat`.
+        targets: see `batching.check_targets`; None is the class predicted for the whole picture.
+        steps: in how many equal steps all pixels go.
+        fill: what is left: "black", "grey", "mean", "blur", a number in [0, 1] or a picture.
+        output: "probability" or "logit".
+        seed: of the order among pixels that the map holds equal.
+        batch_size: passes at once.
+        progress: True, or a callback (done, total).
+
+    Returns:
+        `Curve`; a small area is good.
+
+    Raises:
+        ValueError: if the maps do not fit the pictures, or an option is out of range.
+
+    Source:
+        Petsiuk, Das, Saenko: RISE, 2018, arXiv:1806.07421, section 4.
+
+    Differs from the paper:
+        equal pixels go in random order (the paper's code: row by row), so that an empty map erases at random.
+    """
+    return _curve(model, images, maps, targets, steps, fill, output, seed, batch_size, progress, insert=False)
+
+
+def insertion(
+    model: Any,
+    images: Tensor,
+    maps: Tensor,
+    targets: Targets = None,
+    *,
+    steps: int = 32,
+    fill: str | float | Tensor = "blur",
+    output: str = "probability",
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Curve:
+    """Put the brightest pixels of the map in first: how soon does the score rise?
+
+        curve_k = Y^c(the fill with the k/steps brightest pixels of x put in),   area = integral of the curve
+
+    Args:
+        model: a network, or any callable from pictures to scores (N, K).
+        images: (N, 3, H, W) or (3, H, W) in [0, 1].
+        maps: (N, H, W), (H, W) or (N, 3, H, W), see `heat`.
+        targets: see `batching.check_targets`; None is the class predicted for the whole picture.
+        steps: in how many equal steps all pixels come.
+        fill: what it begins with: "black", "grey", "mean", "blur", a number in [0, 1] or a picture.
+        output: "probability" or "logit".
+        seed: of the order among pixels that the map holds equal.
+        batch_size: passes at once.
+        progress: True, or a callback (done, total).
+
+    Returns:
+        `Curve`; a large area is good.
+
+    Raises:
+        ValueError: if the maps do not fit the pictures, or an option is out of range.
+
+    Source:
+        Petsiuk, Das, Saenko: RISE, 2018, arXiv:1806.07421, section 4.
+
+    Differs from the paper:
+        the blur is a box of a quarter of the picture (the paper: a Gaussian of 11 pixels at 224, which hides little).
+    """
+    return _curve(model, images, maps, targets, steps, fill, output, seed, batch_size, progress, insert=True)
+
+
+def max_sensitivity(
+    explain: Explain,
+    model: Any,
+    images: Tensor,
+    targets: Targets = None,
+    *,
+    radius: float = 0.02,
+    samples: int = 10,
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Tensor:
+    """How far can an explanation Φ move while the picture stays, to the eye, the same?
+
+        max over ||δ||_inf <= radius of ||Φ(x + δ) - Φ(x)||_F / ||Φ(x)||_F,   δ drawn `samples` times, evenly
+
+    Args:
+        explain: any method: called as ``explain(model, pictures, targets)``.
+        model: a network or callable.
+        images: (N, 3, H, W) or (3, H, W) in [0, 1].
+        targets: the class explained throughout; None is the one predicted for the untouched picture.
+        radius: in pixel units.
+        samples: how many δ.
+        seed: of the δ, which all pictures share.
+        batch_size: explanations at once.
+        progress: True, or a callback (done, total).
+
+    Returns:
+        (N,), or a tensor of no axes for a single picture; small is good. 0 for an explanation that is always empty.
+
+    Raises:
+        ValueError: if an option is out of range.
+
+    Source:
+        Yeh et al.: On the (In)fidelity and Sensitivity of Explanations, 2019, arXiv:1901.09392, definition 3; divided
+        by ||Φ(x)||_F as is usual.
+
+    Differs from the paper:
+        x + δ is clipped to [0, 1]: what is explained is always a picture.
+    """
+    batching.at_least("radius", radius, 0)
+    batching.at_least("samples", samples, 1)
+    x, single = batching.check_images(model, images)
+    c = batching.predicted(model, x, batching.check_targets(model, targets, x), batch_size)
+    uniform = torch.rand((samples, *x.shape[1:]), generator=batching.generator(seed), dtype=torch.float64)
+    delta = (radius * (2 * uniform - 1)).to(x)
+    size = batch_size or batching.default_batch_size(x)
+    phi = torch.cat([explain(model, part, at) for part, at in zip(x.split(size), c.split(size), strict=True)])
+    norm = phi.flatten(1).norm(dim=1)
+
+    def of(x: Tensor, i: Tensor, k: Tensor) -> Tensor:
+        moved = explain(model, (x + delta[k]).clamp(0, 1), c[i]) - phi[i]
+        return moved.flatten(1).norm(dim=1) / torch.where(norm[i] > 0, norm[i], 1)
+
+    index = torch.arange(len(x), device=x.device)
+    ratios = batching.over_passes(of, samples, model, x, index, batch_size=batch_size, progress=progress)
+    return ratios.amax(dim=1)[0] if single else ratios.amax(dim=1)
+
+
+def infidelity(
+    model: Any,
+    images: Tensor,
+    maps: Tensor,
+    targets: Targets = None,
+    *,
+    perturbation: str | Tensor = "patch",
+    sigma: float = 0.1,
+    patch: int | None = None,
+    samples: int = 64,
+    normalise: bool = False,
+    output: str = "logit",
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Tensor:
+    """Does the explanation Φ foretell what the network does when the picture is changed by I?
+
+        INFD = mean over I of (β I . Φ - (Y^c(x) - Y^c(x - I)))^2,   β = 1
+
+    Args:
+        model: a network, or any callable from pictures to scores (N, K).
+        images: (N, 3, H, W) or (3, H, W) in [0, 1].
+        maps: attributions (N, 3, H, W), or heatmaps (N, H, W), whose value counts for each channel; signed, as they are.
+        targets: see `batching.check_targets`; None is the class predicted for the whole picture.
+        perturbation: the I: "patch" (a square goes black), "noise" (Gaussian of `sigma`), or a tensor of many I
+            (samples, 3, H, W).
+        sigma: of the noise, in pixel units.
+        patch: side of the square in pixels; a quarter of the picture if not given.
+        samples: how many I, shared by all pictures.
+        normalise: choose β = sum (I . Φ)(ΔY) / sum (I . Φ)^2, the best scale, a picture: for maps that have no unit.
+        output: "logit" or "probability".
+        seed: of the I.
+        batch_size: passes at once.
+        progress: True, or a callback (done, total).
+
+    Returns:
+        (N,), or a tensor of no axes for a single picture, in squared units of the score; small is good. An empty map
+        scores mean (ΔY)^2.
+
+    Raises:
+        ValueError: if the maps do not fit the pictures, or an option is out of range.
+
+    Source:
+        Yeh et al.: On the (In)fidelity and Sensitivity of Explanations, 2019, arXiv:1901.09392, definition 1; β
+        from its section 3.
+    """
+    batching.at_least("samples", samples, 1)
+    x, single = batching.check_images(model, images)
+    heat(maps)  # refuses what is no map
+    if single:
+        maps = maps[None]
+    if maps.shape[-2:] != x.shape[-2:] or len(maps) != len(x):
+        raise ValueError(f"maps must fit the pictures {tuple(x.shape)}, got {tuple(maps.shape)}: use size='image'")
+    phi = (maps if maps.ndim == 4 else maps[:, None]).to(x).expand_as(x)
+    change = _perturbations(perturbation, x, samples, sigma, patch, seed)
+    c = batching.predicted(model, x, batching.check_targets(model, targets, x), batch_size)
+
+    def of(x: Tensor, i: Tensor, k: Tensor) -> Tensor:  # pass 0 is the picture itself
+        I = change(x, k - 1) * (k > 0)[:, None, None, None]
+        Y = batching.score(batching.logits(model, x - I), c[i], output)
+        return torch.stack([(I * phi[i]).sum(dim=(1, 2, 3)), Y], dim=1)
+
+    total = 1 + (len(perturbation) if isinstance(perturbation, Tensor) else samples)
+    index = torch.arange(len(x), device=x.device)
+    both = batching.over_passes(of, total, model, x, index, batch_size=batch_size, progress=progress)
+    told, happened = both[:, 1:, 0], both[:, :1, 1] - both[:, 1:, 1]
+    if normalise:
+        power = (told**2).sum(dim=1, keepdim=True)
+        told = told * (told * happened).sum(dim=1, keepdim=True) / torch.where(power > 0, power, 1)
+    result = ((told - happened) ** 2).mean(dim=1)
+    return result[0] if single else result
+
+
+def _perturbations(
+    kind: str | Tensor, x: Tensor, samples: int, sigma: float, patch: int | None, seed: int
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """From pictures and numbers k to the perturbations I_k of `infidelity`."""
+    random, (H, W) = batching.generator(seed), x.shape[-2:]
+    if isinstance(kind, Tensor):
+        if kind.ndim != 4 or kind.shape[1:] != x.shape[1:]:
+            raise ValueError(f"perturbation must be (samples, *{tuple(x.shape[1:])}), got {tuple(kind.shape)}")
+        return lambda x, k: kind.to(x)[k.clamp(min=0)]
+    if kind == "noise":
+        batching.at_least("sigma", sigma, 0)
+        noise = (sigma * torch.randn((samples, *x.shape[1:]), generator=random, dtype=torch.float64)).to(x)
+        return lambda x, k: noise[k.clamp(min=0)]
+    if kind == "patch":
+        side = max(1, min(H, W) // 4) if patch is None else patch
+        batching.at_least("patch", side, 1, min(H, W))
+        top, left = (torch.randint(0, n - side + 1, (samples, 1), generator=random).to(x.device) for n in (H, W))
+        rows, columns = torch.arange(H, device=x.device), torch.arange(W, device=x.device)
+        tall, wide = (rows >= top) & (rows < top + side), (columns >= left) & (columns < left + side)
+        within = tall[:, None, :, None] & wide[:, None, None, :]
+        return lambda x, k: x * within[k.clamp(min=0)]
+    raise ValueError(f"perturbation must be 'patch', 'noise' or a tensor (samples, 3, H, W), got {kind!r}")
