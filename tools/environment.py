@@ -3,6 +3,8 @@
 Done once; again only when the lock or pyproject.toml has changed, or the folder has moved.
 """
 
+from __future__ import annotations  # an old Python gets as far as the message
+
 import argparse
 import hashlib
 import shutil
@@ -35,7 +37,8 @@ def make(cpu: bool) -> None:
     """Make it, from nothing or from what is there."""
     free = shutil.disk_usage(pins.ROOT).free / 1e9
     if free < (2 if cpu else NEEDED):
-        print(f"only {free:.1f} GB are free here: CUDA's libraries need {NEEDED}, `make lab CPU=1` needs 2", file=sys.stderr)
+        said = f"only {free:.1f} GB are free here: CUDA's libraries need {NEEDED}, `make lab CPU=1` needs 2"
+        print(said, file=sys.stderr)
     if not PYTHON.exists():
         try:
             venv.create(VENV, with_pip=True, clear=True)
@@ -58,7 +61,9 @@ def pip(*options: str) -> None:
     """``pip install`` in the environment; its failure ends this, with pip's own message above."""
     quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
     if subprocess.run([str(PYTHON), "-m", "pip", "install", *quiet, *options], cwd=pins.ROOT, check=False).returncode:
-        sys.exit("the environment could not be made: see pip's message above; the same command goes on where it stopped")
+        sys.exit(
+            "the environment could not be made: see pip's message above; the same command goes on where it stopped"
+        )
 
 
 def main() -> None:
