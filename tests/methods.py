@@ -1,4 +1,4 @@
-"""Every explanation method once, with settings small enough for property tests: whoever adds a method adds a line here."""
+"""Every explanation method once, with small settings for property tests: whoever adds a method adds a line here."""
 
 from __future__ import annotations
 

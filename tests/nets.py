@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class PoolingNet(nn.Module):
-    """Batch norm, in-place, reused and functional ReLUs, a residual sum, dropout; a linear head over average pooling."""
+    """Batch norm, in-place, reused and functional ReLUs, a residual sum, dropout; a linear head on average pooling."""
 
     def __init__(self, classes: int = 5, width: int = 6) -> None:
         super().__init__()

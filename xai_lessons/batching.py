@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,17 +55,23 @@ def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
         ValueError: if the shape or the values are not those of pictures.
     """
     if not isinstance(images, Tensor):
-        raise TypeError(f"pictures must be a torch tensor (N, 3, H, W) in [0, 1], got {type(images).__name__}: use photos.load or menagerie.draw")
+        raise TypeError(
+            f"pictures must be a torch tensor (N, 3, H, W) in [0, 1], got {type(images).__name__}: use photos.load or menagerie.draw"
+        )
     if not images.is_floating_point():
         raise TypeError(f"pictures must be floats in [0, 1], got {images.dtype}: use images.float() / 255")
     single = images.ndim == 3
     batch = images.detach()[None] if single else images.detach()
     if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
-        raise ValueError(f"pictures must have the shape (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}: RGB comes first, and none may be empty")
+        raise ValueError(
+            f"pictures must have the shape (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}: RGB comes first, and none may be empty"
+        )
     low, high = (float(v) for v in batch.aminmax())
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # also true for NaN
         what = "NaN or infinite values" if not torch.isfinite(batch).all() else f"values from {low:.3g} to {high:.3g}"
-        raise ValueError(f"pictures must be in [0, 1], got {what}: divide by 255, or undo the normalisation (the network does it inside)")
+        raise ValueError(
+            f"pictures must be in [0, 1], got {what}: divide by 255, or undo the normalisation (the network does it inside)"
+        )
     device, dtype = device_of(model, batch)
     if batch.is_inference():
         batch = batch.clone()
@@ -117,7 +123,9 @@ def check_targets(model: Any, targets: Targets, images: Tensor) -> Tensor | None
         targets = int(targets)  # also numpy's integers
     if isinstance(targets, int | str):
         targets = [targets] * len(images)
-    numbers = [class_index(classes, int(t) if hasattr(t, "__index__") and not isinstance(t, bool) else t) for t in targets]
+    numbers = [
+        class_index(classes, int(t) if hasattr(t, "__index__") and not isinstance(t, bool) else t) for t in targets
+    ]
     if len(numbers) != len(images):
         raise ValueError(f"{len(numbers)} targets came with {len(images)} pictures: give one target, or one a picture")
     return torch.tensor(numbers, dtype=torch.long, device=images.device)
@@ -140,7 +148,9 @@ def logits(model: Any, x: Tensor) -> Tensor:
     if not isinstance(scores, Tensor):
         scores = torch.as_tensor(scores, device=x.device)
     if scores.ndim != 2 or len(scores) != len(x):
-        raise ValueError(f"the network must return scores (N, K), got {tuple(scores.shape)} for {len(x)} pictures: see models.wrap")
+        raise ValueError(
+            f"the network must return scores (N, K), got {tuple(scores.shape)} for {len(x)} pictures: see models.wrap"
+        )
     return scores
 
 
@@ -185,6 +195,17 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def input_gradient(model: Any, x: Tensor, targets: Tensor | None = None) -> Tensor:
+    """How the class score changes with each pixel, dY^c/dx (N, 3, H, W): no gradient of a weight is computed."""
+    x = x.detach().requires_grad_()
+    Y = score(logits(model, x), targets)
+    if not Y.requires_grad:
+        raise ValueError(
+            "the scores have no gradient to the pictures: use a method that needs none, as occlusion.occlusion"
+        )
+    return torch.autograd.grad(Y.sum(), x)[0]
+
+
 def default_batch_size(images: Tensor) -> int:
     """How many pictures of this size to send at once on this device."""
     pixels = CUDA_BATCH_PIXELS if images.is_cuda else CPU_BATCH_PIXELS
@@ -210,7 +231,7 @@ def fast_math(fast: bool, device: torch.device) -> AbstractContextManager[object
     return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()
 
 
-class _Meter:
+class Meter:
     """Tells progress to a bar or a callback; an exception of the callback cancels."""
 
     def __init__(self, progress: Progress, total: int) -> None:
@@ -230,7 +251,7 @@ class _Meter:
                 partial(so_far())
             self.callback(self.done, self.total)
 
-    def __enter__(self) -> _Meter:
+    def __enter__(self) -> Meter:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -286,7 +307,7 @@ def over_images(
     x, single = check_images(model, images)
     c = check_targets(model, targets, x)
     results: list[Any] = []
-    with torch.inference_mode(False), torch.enable_grad(), hooks.undisturbed(model), _Meter(progress, len(x)) as meter:
+    with torch.inference_mode(False), torch.enable_grad(), hooks.undisturbed(model), Meter(progress, len(x)) as meter:
 
         def run(start: int, stop: int) -> None:
             results.append(of(x[start:stop], None if c is None else c[start:stop]))
@@ -301,12 +322,13 @@ def over_images(
 
 
 def over_passes(
-    of: Callable[[Tensor, Tensor, Tensor], Tensor],
+    of: Callable[..., Tensor],
     passes: int,
     model: Any,
     images: Tensor,
     targets: Tensor,
     *,
+    beside: Sequence[Tensor] = (),
     reduce: str = "stack",
     gradients: bool = False,
     fast: bool = False,
@@ -316,12 +338,13 @@ def over_passes(
     """Do ``of(x, c, k)`` for every picture and every pass k = 0 ... passes - 1, filling the batches across pictures.
 
     Args:
-        of: from pictures (B, 3, H, W), which it must not change in place, class numbers (B,) and pass numbers (B,) to a
-            tensor with B rows.
+        of: from pictures (B, 3, H, W), which it must not change in place, class numbers (B,) and pass numbers (B,), and
+            the rows of each tensor in ``beside``, to a tensor with B rows.
         passes: how many passes a picture.
         model: a network or a callable.
         images: (N, 3, H, W), already through `check_images`.
         targets: (N,), already through `check_targets` and `predicted`.
+        beside: tensors with N rows that belong to the pictures, as a baseline or a mask does.
         reduce: "stack" returns every pass, (N, passes, ...); "sum" adds them up, (N, ...).
         gradients: whether ``of`` needs autograd.
         fast: bfloat16 inside the network.
@@ -344,8 +367,8 @@ def over_passes(
         i, k = rows(start, stop)
         first, last = start // passes, (stop - 1) // passes
         same = first == last  # one picture: a view serves all its passes
-        x = images[first].expand(stop - start, -1, -1, -1) if same else images[i]
-        out = of(x, targets[i], k).detach()
+        x, *others = (t[first].expand(stop - start, *t.shape[1:]) if same else t[i] for t in (images, *beside))
+        out = of(x, targets[i], k, *others).detach()
         if result is None:
             result = out.new_zeros((n, *out.shape[1:]) if reduce == "sum" else (n, passes, *out.shape[1:]))
         if reduce == "sum":
@@ -360,7 +383,7 @@ def over_passes(
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(gradients))
         stack.enter_context(fast_math(fast, images.device))
-        meter = stack.enter_context(_Meter(progress, total))
+        meter = stack.enter_context(Meter(progress, total))
         in_batches(run, total, _batch_size(batch_size, images))
     assert result is not None
     return result

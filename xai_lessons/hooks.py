@@ -131,7 +131,9 @@ def _last_spatial(model: nn.Module, images: Tensor | None) -> str:
         raise ValueError("this network names no layers: pass layer=, or wrap it with models.wrap")
     spatial = [name for name, shape in output_shapes(model, images[:1]).items() if len(shape) == 4 and shape[-1] > 1]
     if not spatial:
-        raise ValueError("no layer of this network keeps a map of the picture (N, K, h, w): there is nothing to lay over it")
+        raise ValueError(
+            "no layer of this network keeps a map of the picture (N, K, h, w): there is nothing to lay over it"
+        )
     return spatial[-1]
 
 
@@ -246,7 +248,13 @@ def activation_and_gradient(
         with hooked(module, cut):
             logits = model(x)
         if not kept or not logits.requires_grad:
-            raise ValueError(f"the class scores do not depend on layer {name!r}: choose one that the picture passes through")
+            raise ValueError(
+                f"the class scores do not depend on layer {name!r}: choose one that the picture passes through"
+            )
+        if targets is not None and int(targets.max()) >= logits.shape[1]:
+            raise ValueError(
+                f"there is no class {int(targets.max())}: this network has classes 0 to {logits.shape[1] - 1}"
+            )
         score = logits.amax(dim=1) if targets is None else logits.gather(1, targets[:, None])[:, 0]
         (gradient,) = torch.autograd.grad(score.sum(), kept[-1])
     return kept[-1].detach(), gradient, logits.detach()
