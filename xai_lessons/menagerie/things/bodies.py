@@ -233,7 +233,7 @@ def toes(canvas: Canvas, look: Look, x: float, y: float, half: float) -> None:
     for t in (-0.5, 0.0, 0.5):
         if look.kind == "elephant":
             nail = ellipse(x + 1.2 * t * half, y + 0.045, 0.26 * half, 0.03, n=10)
-            canvas.mark(nail, "paws", lighter(look.coat, 0.7))
+            canvas.mark(nail, "paws", lighter(look.coat, 0.7) if np.mean(look.coat) < 0.78 else darker(look.coat, 0.25))
         else:
             canvas.line([[x + t * half, y + 0.01], [x + t * half, y + 0.06]], "paws", look.seam, 0.016)
 

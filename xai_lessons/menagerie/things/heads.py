@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..canvas import Canvas
-from ..geometry import Points, curve, ellipse, symmetric, tube
+from ..geometry import Points, curve, ellipse, mirror, symmetric, tube
 from ..palette import INK, PINK, WHITE, Color, darker, lighter, mix, rgb
 from .looks import Look
 
@@ -71,7 +71,7 @@ def closed_eye(canvas: Canvas, x: float, y: float, radius: float, look: Look) ->
 
 def eyebrow(canvas: Canvas, x: float, y: float, side: int, look: Look, width: float = 0.025) -> None:
     """A short arc over an eye."""
-    slope = 0.02 * look.brow
+    slope = 0.01 + 0.012 * look.brow
     brow = [[x + side * 0.07, y + 0.03 + slope], [x, y], [x - side * 0.07, y + 0.02 - slope]]
     canvas.line(curve(brow, False, 4), "eyes", _line_on(look.coat), width)
 
@@ -87,8 +87,9 @@ def _line_on(coat: Color) -> Color:
 
 def _smile(canvas: Canvas, x: float, y: float, color: Color, reach: float = 0.12) -> None:
     """The mouth under a nose: two arcs that hang from one point."""
-    arcs = [[x - reach, y], [x - 0.42 * reach, y + 0.035], [x, y - 0.04], [x + 0.42 * reach, y + 0.035], [x + reach, y]]
-    canvas.line(curve(arcs, False, 5), "mouth", color, 0.024)
+    right = np.array([[0, -0.045], [0.14, 0.012], [0.42, 0.04], [0.75, 0.03], [1, -0.005]]) * [reach, 1]
+    arcs = np.vstack([mirror(right), right[1:]]) + [x, y]
+    canvas.line(curve(arcs, False, 4), "mouth", color, 0.024)
 
 
 # --------------------------------------------------------------------------------------------------------------- heads
@@ -165,9 +166,6 @@ def dog_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: bool)
         if look.blaze:
             blaze = [[turn - 0.05, -0.46], [turn + 0.05, -0.46], [turn + 0.09, 0.1], [turn - 0.09, 0.1]]
             canvas.mark(curve(blaze, True, 5), "markings", lighter(coat, 0.72), 0.95)
-    ears = darker(coat, 0.3) if look.dark_ears else look.marking if look.pattern != "plain" else lighter(coat, 0.25)
-    for side in SIDES:
-        canvas.shape(_dog_ear(side, look), "ears", ears)
     muzzle = symmetric([[0, -0.03], [0.13, 0.02], [0.235, 0.16], [0.225, 0.30], [0.1, 0.385], [0, 0.395]]) + [turn, 0]
     if look.tongue and not asleep:
         x = turn
@@ -181,13 +179,16 @@ def dog_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: bool)
     canvas.mark(nose, "nose", INK)
     canvas.mark(ellipse(1.15 * turn - 0.035, 0.035, 0.035, 0.02, n=8), "nose", rgb(160, 150, 158))
     for side in SIDES:
-        x = side * 0.175 + 0.7 * turn
+        x = side * 0.17 + 0.5 * turn
         if asleep:
             closed_eye(canvas, x, -0.09, 0.085, look)
         else:
             canvas.shape(ellipse(x, -0.1, 0.094, 0.105, n=20), "eyes", lighter(coat, 0.75), ink=False, flat=True)
             button_eye(canvas, x, -0.1, 0.076)
         eyebrow(canvas, x, -0.27, side, look)
+    ears = darker(coat, 0.3) if look.dark_ears else look.marking if look.pattern != "plain" else lighter(coat, 0.25)
+    for side in SIDES:
+        canvas.shape(_dog_ear(side, look) + [0.3 * turn, 0], "ears", ears)
 
 
 def _dog_ear(side: int, look: Look) -> Points:
