@@ -1,0 +1,78 @@
+"""Contact sheets: many pictures in one.
+
+    python -m xai_lessons.menagerie.sheets docs/img      # draws those of the documentation
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .factors import CLASSES
+from .palette import BRIGHT, mix
+from .scene import Scene, draw, draw_pair
+
+
+def contact_sheet(scenes: Sequence[Scene], columns: int = 8, gap: int = 4, masks: bool = False) -> Image.Image:
+    """Put pictures of one size in rows on one sheet.
+
+    Args:
+        scenes: the pictures, row by row.
+        columns: pictures in a row.
+        gap: pixels between them.
+        masks: put below each its masks, a colour a part or element.
+
+    Returns:
+        The sheet, RGB.
+    """
+    if not scenes:
+        raise ValueError("no scenes: expected at least one")
+    tiles = [Image.fromarray(scene.pixels[0]) for scene in scenes]
+    if masks:
+        tiles = [_stacked(tile, mask_picture(scene), gap) for tile, scene in zip(tiles, scenes)]
+    rows = -(-len(tiles) // columns)
+    (w, h), c = tiles[0].size, min(columns, len(tiles))
+    sheet = Image.new("RGB", (c * (w + gap) + gap, rows * (h + gap) + gap), "white")
+    for i, tile in enumerate(tiles):
+        sheet.paste(tile, (gap + i % columns * (w + gap), gap + i // columns * (h + gap)))
+    return sheet
+
+
+def mask_picture(scene: Scene) -> Image.Image:
+    """Paint every part and element of a picture in a colour of its own, the background in light grey."""
+    _, owners, parts = scene.pixels
+    codes = parts.astype(int) + 40 * owners.astype(int)
+    picture = np.full((*owners.shape, 3), 0.93)
+    for k, code in enumerate(np.unique(codes[owners > 0])):
+        picture[codes == code] = mix(BRIGHT[k % len(BRIGHT)], np.ones(3), 0.25 * (k // len(BRIGHT) % 3))
+    return Image.fromarray((255 * picture).astype(np.uint8))
+
+
+def _stacked(top: Image.Image, bottom: Image.Image, gap: int) -> Image.Image:
+    both = Image.new("RGB", (top.width, top.height + gap + bottom.height), "white")
+    both.paste(top, (0, 0))
+    both.paste(bottom, (0, top.height + gap))
+    return both
+
+
+def main(folder: str) -> None:
+    """Draw the documentation's sheets into a folder."""
+    classes = [draw(name, seed) for name in CLASSES for seed in range(8)]
+    birds = [draw("bird", seed, 128, tree=True) for seed in range(6)]
+    umbrellas = [draw("umbrella", seed, 128, tag=True, tree=False) for seed in range(6)]
+    pairs = [draw_pair(a, b, 3, 128) for a, b in zip(CLASSES[:6], CLASSES[1:7])]
+    scenes = [*birds, *(b.without("bird") for b in birds), *(b.without("tree") for b in birds), *umbrellas, *pairs]
+    parts = [draw(name, 5, 160) for name in CLASSES[:6]]
+    for name, sheet in (
+        ("classes", contact_sheet(classes)),
+        ("scenes", contact_sheet(scenes, 6)),
+        ("masks", contact_sheet(parts, 6, masks=True)),
+    ):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        sheet.save(Path(folder) / f"menagerie_{name}.jpg", quality=86, optimize=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
