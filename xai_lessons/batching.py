@@ -16,17 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xai_lessons import hooks
+from xai_lessons.progress import Cancelled as Cancelled
+from xai_lessons.progress import Meter, Progress
 
-Progress = bool | Callable[[int, int], object] | None
 Targets = int | str | Sequence[int | str] | Tensor | None
 
 # A batch that stays in a core's cache is fastest on a CPU; a GPU wants many pictures at once. In pixels of a picture.
 CPU_BATCH_PIXELS = 16 * 96 * 96
 CUDA_BATCH_PIXELS = 64 * 224 * 224
-
-
-class Cancelled(Exception):
-    """Raise it in a progress callback to stop a method; it passes through after everything has been restored."""
 
 
 def device_of(model: Any, images: Tensor | None = None) -> tuple[torch.device, torch.dtype]:
@@ -56,7 +53,8 @@ def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
     """
     if not isinstance(images, Tensor):
         raise TypeError(
-            f"pictures must be a torch tensor (N, 3, H, W) in [0, 1], got {type(images).__name__}: use photos.load or menagerie.draw"
+            f"pictures must be a torch tensor (N, 3, H, W) in [0, 1], got {type(images).__name__}: "
+            "use photos.load or menagerie.draw"
         )
     if not images.is_floating_point():
         raise TypeError(f"pictures must be floats in [0, 1], got {images.dtype}: use images.float() / 255")
@@ -64,13 +62,15 @@ def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
     batch = images.detach()[None] if single else images.detach()
     if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
         raise ValueError(
-            f"pictures must have the shape (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}: RGB comes first, and none may be empty"
+            f"pictures must have the shape (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}: "
+            "RGB comes first, and none may be empty"
         )
     low, high = (float(v) for v in batch.aminmax())
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # also true for NaN
         what = "NaN or infinite values" if not torch.isfinite(batch).all() else f"values from {low:.3g} to {high:.3g}"
         raise ValueError(
-            f"pictures must be in [0, 1], got {what}: divide by 255, or undo the normalisation (the network does it inside)"
+            f"pictures must be in [0, 1], got {what}: "
+            "divide by 255, or undo the normalisation (the network does it inside)"
         )
     device, dtype = device_of(model, batch)
     if batch.is_inference():
@@ -231,34 +231,6 @@ def fast_math(fast: bool, device: torch.device) -> AbstractContextManager[object
     return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()
 
 
-class Meter:
-    """Tells progress to a bar or a callback; an exception of the callback cancels."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self.total, self.done, self.callback, self.bar = total, 0, progress if callable(progress) else None, None
-        if progress is True:
-            from tqdm.auto import tqdm
-
-            self.bar = tqdm(total=total)
-
-    def add(self, n: int, so_far: Callable[[], Tensor] | None = None) -> None:
-        self.done += n
-        if self.bar is not None:
-            self.bar.update(n)
-        if self.callback is not None:
-            partial = getattr(self.callback, "partial", None)
-            if partial is not None and so_far is not None:
-                partial(so_far())
-            self.callback(self.done, self.total)
-
-    def __enter__(self) -> Meter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
 def in_batches(run: Callable[[int, int], None], total: int, batch_size: int) -> None:
     """Call ``run(start, stop)`` over 0 ... total; where the GPU's memory runs out, halve the batch and go on.
 
@@ -349,8 +321,8 @@ def over_passes(
         gradients: whether ``of`` needs autograd.
         fast: bfloat16 inside the network.
         batch_size: passes at once; chosen from the pictures' size if not given.
-        progress: True for a bar, or a callback ``(done, total)`` in passes; one that raises cancels. If it has an attribute
-            ``partial``, that is called with the result so far.
+        progress: True for a bar, or a callback ``(done, total)`` in passes; one that raises cancels. If it has an
+            attribute ``partial``, that is called with the result so far.
 
     Returns:
         (N, passes, ...) or (N, ...).
@@ -376,7 +348,7 @@ def over_passes(
                 result[j] += out[i == j].sum(dim=0)
         else:
             result[i, k] = out
-        meter.add(stop - start, lambda: result)  # type: ignore[arg-type,return-value]
+        meter.add(stop - start, lambda: result)
 
     with ExitStack() as stack:
         stack.enter_context(hooks.undisturbed(model))

@@ -125,8 +125,9 @@ def find_layer(
 
 
 def _last_spatial(model: nn.Module, images: Tensor | None) -> str:
-    if getattr(model, "layers", ()):
-        return model.layers[-1]
+    named: tuple[str, ...] = getattr(model, "layers", ())
+    if named:
+        return named[-1]
     if images is None:
         raise ValueError("this network names no layers: pass layer=, or wrap it with models.wrap")
     spatial = [name for name, shape in output_shapes(model, images[:1]).items() if len(shape) == 4 and shape[-1] > 1]

@@ -1,0 +1,175 @@
+"""Sets of pictures to train on: drawn ones, CIFAR-10, and any folder with a subfolder a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from xai_lessons import menagerie
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+class Pictures(NamedTuple):
+    """Pictures as bytes (N, 3, H, W), their labels (N,) and the names of the classes."""
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+
+def drawn(
+    n: int,
+    *,
+    seed: int = 0,
+    split: str = "train",
+    shortcuts: Sequence[str] = (),
+    progress: Callable[[int, int], object] | None = None,
+    **options: Any,
+) -> Pictures:
+    """Pictures of the drawn world as bytes, a quarter of the memory of floats.
+
+    Args:
+        n: how many.
+        seed: which.
+        split: "train", "validation", "test" or "open".
+        shortcuts: see `menagerie.sample`.
+        progress: a callback ``(done, total)``; one that raises stops the drawing.
+        options: `size`, `classes`, `workers` and factors, see `menagerie.sample`.
+
+    Returns:
+        The pictures, with ten classes.
+    """
+    images, labels = [], []
+    for start in range(0, n, 1000):  # floats of a thousand pictures at a time
+        part = min(1000, n - start)
+
+        def report(done: int, _total: int, start: int = start) -> None:
+            if progress is not None:
+                progress(start + done, n)
+
+        x, y, _ = menagerie.sample(
+            part, seed=seed * 1000 + start // 1000, split=split, shortcuts=shortcuts, progress=report, **options
+        )
+        images.append((x * 255 + 0.5).to(torch.uint8))
+        labels.append(y)
+    return Pictures(torch.cat(images), torch.cat(labels), tuple(menagerie.CLASSES))
+
+
+def folder(path: str | os.PathLike[str], size: int, fit: str = "crop") -> Pictures:
+    """All pictures of a folder with a subfolder a class.
+
+    Args:
+        path: the folder.
+        size: height and width to bring every picture to.
+        fit: "crop" scales the short side and cuts out the centre; "squash" scales both sides.
+
+    Returns:
+        The pictures, in the order of their names.
+
+    Raises:
+        ValueError: if there are not at least two subfolders with pictures, or one file cannot be read.
+    """
+    root = Path(path).expanduser()
+    found = {
+        sub.name: sorted(f for f in sub.rglob("*") if f.suffix.lower() in ENDINGS)
+        for sub in sorted(root.iterdir() if root.is_dir() else ())
+        if sub.is_dir() and not sub.name.startswith(".")
+    }
+    classes = tuple(name for name, files in found.items() if files)
+    if len(classes) < 2:
+        raise ValueError(f"{root} needs at least two subfolders with pictures, one a class; found {len(classes)}")
+    files = [(file, k) for k, name in enumerate(classes) for file in found[name]]
+    with ThreadPoolExecutor() as pool:
+        arrays = list(pool.map(lambda entry: _read(entry[0], size, fit), files))
+    images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+    return Pictures(images, torch.tensor([k for _, k in files]), classes)
+
+
+def _read(file: Path, size: int, fit: str) -> np.ndarray:
+    from xai_lessons import photos
+
+    picture = photos.open_picture(file)
+    if fit == "crop" and picture.width != picture.height:
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        picture = picture.crop((left, top, left + side, top + side))
+    if picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(picture)
+
+
+def split(pictures: Pictures, share: float = 0.2, seed: int = 0) -> tuple[Pictures, Pictures]:
+    """Part a set into one to train on and one to test on, class by class, so that both hold every class.
+
+    Args:
+        pictures: what to part.
+        share: of each class that is kept for testing, in (0, 1).
+        seed: decides which.
+
+    Returns:
+        The pictures to train on, and those to test on.
+
+    Raises:
+        ValueError: if a class has fewer than two pictures.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    train, test = [], []
+    for k, name in enumerate(pictures.classes):
+        members = torch.nonzero(pictures.labels == k)[:, 0]
+        if len(members) < 2:
+            raise ValueError(
+                f"the class {name!r} has {len(members)} picture(s): two are needed, one to train and one to test"
+            )
+        members = members[torch.randperm(len(members), generator=rng)]
+        kept = min(len(members) - 1, max(1, round(share * len(members))))
+        test.append(members[:kept])
+        train.append(members[kept:])
+    parts = [torch.cat(part).sort().values for part in (train, test)]
+    a, b = (Pictures(pictures.images[i], pictures.labels[i], pictures.classes) for i in parts)
+    return a, b
+
+
+def cifar10(source: str | os.PathLike[str] | None = None) -> tuple[Pictures, Pictures]:
+    """CIFAR-10 (Krizhevsky, 2009): 50,000 pictures of 32 x 32 pixels to train on and 10,000 to test on.
+
+    Args:
+        source: a folder that holds `train` and `test`, each with a subfolder a class; if not given, torchvision
+            downloads the set into torch's cache.
+
+    Returns:
+        The pictures to train on, and those to test on.
+
+    Raises:
+        ValueError: if the folder does not hold the set.
+        ConnectionError: if the download fails.
+    """
+    if source is not None:
+        root = Path(source).expanduser()
+        train, test = folder(root / "train", 32), folder(root / "test", 32)
+        if train.classes != test.classes:
+            raise ValueError(f"{root}: train and test hold different classes")
+        return train, test
+    import torchvision
+
+    root = Path(torch.hub.get_dir()) / "datasets"
+    try:
+        sets = [torchvision.datasets.CIFAR10(str(root), train=part, download=True) for part in (True, False)]
+    except Exception as error:
+        raise ConnectionError(
+            f"CIFAR-10 could not be downloaded ({str(error).splitlines()[0]}): connect, or name the folder with it"
+        ) from error
+    a, b = (
+        Pictures(torch.from_numpy(s.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(s.targets), CIFAR10_CLASSES)
+        for s in sets
+    )
+    return a, b

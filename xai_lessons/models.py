@@ -1,0 +1,378 @@
+"""Networks that take pictures as they are: pixels in, logits out, with names for the classes and for the layers.
+
+`load` fetches a built-in network, one of torchvision's, or one of your own that was saved with `save`; `wrap` turns any
+PyTorch module into a `Classifier`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xai_lessons import batching, hooks, store
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Classifier(nn.Module):
+    """A classifier of RGB pictures in [0, 1]: the normalisation is inside, so a pixel is a pixel to every method.
+
+    Args:
+        network: from normalised pictures (N, 3, H, W) to logits (N, K), or to probabilities or a tuple (see `wrap`).
+        classes: the K names.
+        mean: subtracted from each colour channel.
+        std: divides each colour channel.
+        input_size: height and width of the pictures that it was made for.
+        layers: names of the layers that keep a map of the picture, in order.
+        flat_layers: names of the layers after them, which keep none.
+        name: what to call it.
+        fixed_size: whether it takes pictures of `input_size` only.
+        probabilities: whether the network returns probabilities; their logarithm then serves as logits.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        classes: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        input_size: int,
+        layers: Sequence[str],
+        flat_layers: Sequence[str] = (),
+        name: str = "network",
+        fixed_size: bool = False,
+        probabilities: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.classes, self.layers, self.flat_layers = tuple(classes), tuple(layers), tuple(flat_layers)
+        self.input_size, self.name = input_size, name
+        self.fixed_size, self.probabilities = fixed_size, probabilities
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of pictures (N, 3, H, W) in [0, 1]."""
+        if self.fixed_size and images.shape[-2:] != (self.input_size, self.input_size):
+            raise ValueError(
+                f"{self.name} takes pictures of {self.input_size} x {self.input_size} pixels, got "
+                f"{images.shape[-2]} x {images.shape[-1]}: use model.prepare(picture)"
+            )
+        scores = _first_tensor(self.network((images - self.mean) / self.std))
+        return scores.clamp_min(1e-12).log() if self.probabilities else scores
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.mean.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision that it computes in."""
+        return self.mean.dtype
+
+    def class_index(self, target: int | str) -> int:
+        """The number of a class given by number or name; ValueError with the nearest names if there is none."""
+        return batching.class_index(self.classes, target)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Probabilities.
+
+        Args:
+            images: (N, 3, H, W) or (3, H, W), RGB in [0, 1].
+
+        Returns:
+            (N, K) or (K,), each row summing to 1.
+        """
+
+        def of(x: Tensor, _c: Tensor | None) -> Tensor:
+            with torch.no_grad():
+                return batching.logits(self, x).softmax(dim=1)
+
+        return batching.over_images(of, self, images)
+
+    def prepare(self, picture: Any, fit: str = "crop") -> Tensor:
+        """Make any picture fit the network. What is explained afterwards is this prepared picture.
+
+        Args:
+            picture: a tensor (3, H, W) in [0, 1], a Pillow picture, or an array (H, W, 3) of bytes.
+            fit: "crop" scales the short side and cuts out the centre; "squash" scales both sides.
+
+        Returns:
+            (3, input_size, input_size), float32, RGB in [0, 1].
+
+        Raises:
+            ValueError: if it is not a picture or ``fit`` is unknown.
+        """
+        if fit not in ("crop", "squash"):
+            raise ValueError(f"fit must be 'crop' or 'squash', got {fit!r}")
+        if not isinstance(picture, Tensor):
+            picture = torch.from_numpy(np.array(picture.convert("RGB") if hasattr(picture, "convert") else picture))
+            if picture.ndim == 3 and picture.shape[-1] == 3 and picture.dtype == torch.uint8:
+                picture = picture.permute(2, 0, 1).float() / 255
+        image, single = batching.check_images(None, picture)
+        if not single:
+            raise ValueError(f"prepare takes one picture (3, H, W), got {tuple(picture.shape)}")
+        size, (h, w) = self.input_size, image.shape[-2:]
+        to = (size, size)
+        if fit == "crop":
+            to = (max(size, round(size * h / min(h, w))), max(size, round(size * w / min(h, w))))
+        if to != (h, w):
+            image = F.interpolate(image.float(), size=to, mode="bilinear", antialias=True, align_corners=False)
+        top, left = (to[0] - size) // 2, (to[1] - size) // 2
+        return image[0, :, top : top + size, left : left + size].clamp(0, 1).float().contiguous()
+
+
+def _first_tensor(output: Any) -> Tensor:
+    """The scores in what a network returns: itself, or the first tensor of a tuple or mapping."""
+    if isinstance(output, Tensor):
+        return output
+    values = output.values() if hasattr(output, "values") else output
+    for value in values if isinstance(values, Sequence) or hasattr(output, "values") else ():
+        if isinstance(value, Tensor):
+            return value
+    raise ValueError(f"the network must return a tensor of scores (N, K), got {type(output).__name__}")
+
+
+def wrap(
+    module: nn.Module,
+    classes: Sequence[str] | None = None,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    input_size: int = 224,
+    layers: Sequence[str] | None = None,
+    name: str | None = None,
+) -> Classifier:
+    """Turn any PyTorch module into a `Classifier`, after a trial on two random pictures.
+
+    Args:
+        module: from normalised pictures (N, 3, H, W) to logits (N, K). If it returns a tuple or a mapping, its first
+            tensor is taken; if it returns probabilities, their logarithm is; either with a notice.
+        classes: the K names; "class 0", "class 1", ... if not given.
+        mean: what it expects to be subtracted from each colour channel in [0, 1]; (0, 0, 0) if nothing.
+        std: what it expects each colour channel to be divided by; (1, 1, 1) if by nothing.
+        input_size: height and width of the pictures that it was trained on.
+        layers: names of the layers worth explaining, in order; found by the trial if not given.
+        name: what to call it.
+
+    Returns:
+        A `Classifier` around the same module (no copy).
+
+    Raises:
+        TypeError: if it is not a module.
+        ValueError: if it cannot work, saying why: it does not take RGB pictures of that size, returns one score or
+            none, has another number of classes, no layer that keeps a map of the picture, or no such layer.
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"wrap takes an nn.Module, got {type(module).__name__}: the occlusion family takes a function as it is"
+        )
+    if min(std) <= 0 or len(mean) != 3 or len(std) != 3:
+        raise ValueError(f"mean and std need three numbers, std above zero, got {tuple(mean)} and {tuple(std)}")
+    name = name or type(module).__name__
+    device, dtype = batching.device_of(module)
+    trial = Classifier(module, (), mean, std, input_size, (), name=name).to(device=device, dtype=dtype)
+    pictures = torch.rand((2, 3, input_size, input_size), generator=batching.generator(0)).to(device, dtype)
+    scores, raw = _try(trial, pictures)
+    k = scores.shape[1]
+    if classes is not None and len(classes) != k:
+        raise ValueError(
+            f"{name} returns {k} scores a picture, but {len(classes)} class names came: the two must agree"
+        )
+    if not isinstance(raw, Tensor):
+        warnings.warn(f"{name} returns a {type(raw).__name__}: its first tensor is taken for the scores", stacklevel=2)
+    probabilities = bool((scores >= 0).all() and torch.allclose(scores.sum(dim=1), scores.new_ones(2), atol=1e-3))
+    if probabilities:
+        warnings.warn(f"{name} returns probabilities: their logarithm is used as logits", stacklevel=2)
+    found, flat = _find_layers(trial, pictures[:1])
+    if layers is not None:
+        for layer in layers:
+            hooks.find_layer(trial, layer)
+    elif not found:
+        raise ValueError(
+            f"{name} has no layer that keeps a map of the picture: wrap needs a convolutional network; "
+            "occlusion, RISE, LIME and Kernel SHAP take it as it is"
+        )
+    wrapped = Classifier(
+        module,
+        classes or [f"class {i}" for i in range(k)],
+        mean,
+        std,
+        input_size,
+        tuple(layers) if layers is not None else found,
+        flat,
+        name,
+        fixed_size=not _takes(trial, input_size + 32),
+        probabilities=probabilities,
+    )
+    return wrapped.to(device=device, dtype=dtype).train(module.training)
+
+
+def _try(trial: Classifier, pictures: Tensor) -> tuple[Tensor, Any]:
+    """The scores of a trial and what the network returned, or one sentence that says why it cannot work."""
+    raw: list[Any] = []
+    size = pictures.shape[-1]
+    try:
+        with hooks.undisturbed(trial), torch.no_grad(), hooks.hooked(trial.network, raw.append):
+            scores = trial(pictures)
+    except ValueError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{trial.name} does not take RGB pictures (N, 3, {size}, {size}): {reason}") from error
+    if scores.ndim != 2 or len(scores) != len(pictures) or scores.shape[1] < 2:
+        raise ValueError(
+            f"{trial.name} returns {tuple(scores.shape)} for two pictures; a classifier returns (2, K) with K >= 2: "
+            "flatten the output, or give a yes-no network two scores"
+        )
+    if not torch.isfinite(scores).all():
+        raise ValueError(
+            f"{trial.name} returns NaN or infinite scores for a random picture: check weights and normalisation"
+        )
+    return scores, raw[0]
+
+
+def _takes(trial: Classifier, size: int) -> bool:
+    try:
+        with hooks.undisturbed(trial), torch.no_grad():
+            trial(trial.mean.new_full((1, 3, size, size), 0.5))
+    except Exception:
+        return False
+    return True
+
+
+_POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout, nn.Dropout2d)
+
+
+def _find_layers(trial: Classifier, picture: Tensor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The last layer of each resolution, and the flat ones after them.
+
+    Looked for among the parts that a reader would name: the children of `features`, or of the network, or everything.
+    """
+    network = trial.network
+    own = (getattr(network, "layers", None), getattr(network, "flat_layers", ()))
+    if isinstance(own[0], tuple) and all(isinstance(v, str) for v in own[0]):
+        return own[0], tuple(own[1])
+    shapes = {n.removeprefix("network."): s for n, s in hooks.output_shapes(trial, picture).items() if n != "network"}
+    modules = dict(network.named_modules())
+    spatial = [n for n, s in shapes.items() if len(s) == 4 and s[-1] > 1 and not isinstance(modules[n], _POOLS)]
+    inside = "features." if isinstance(getattr(network, "features", None), nn.Module) else ""
+    for candidates in ([n for n in spatial if n.startswith(inside) and "." not in n.removeprefix(inside)], spatial):
+        last = {shapes[n][-2:]: n for n in candidates}  # later ones of the same resolution win
+        if len(last) > 1:
+            break
+    layers = tuple(n for n in candidates if n in last.values())
+    order = list(shapes)
+    after = order[order.index(layers[-1]) + 1 :] if layers else order
+    flat = [n for n in after if isinstance(modules[n], nn.Linear | nn.AdaptiveAvgPool2d)]
+    return layers, tuple(n for n in flat if len(shapes[n]) == 2 or shapes[n][-1] == 1)
+
+
+def choose_device(device: str | torch.device | None = None) -> torch.device:
+    """The device asked for, else that of the environment variable `XAI_LESSONS_DEVICE`, else CUDA if it is there.
+
+    Raises:
+        ValueError: if CUDA is asked for and not there.
+    """
+    wanted = torch.device(
+        device or os.environ.get("XAI_LESSONS_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    )
+    if wanted.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "CUDA was asked for but this PyTorch finds no GPU: set XAI_LESSONS_DEVICE=cpu, or see xai-lessons doctor"
+        )
+    return wanted
+
+
+def available() -> dict[str, str]:
+    """What `load` knows: the built-in networks and torchvision's, each with one line about it."""
+    from xai_lessons import imagenet
+
+    own = {name: store.card(name)["summary"] for name in store.built_in()}
+    return own | dict.fromkeys(imagenet.NAMES, "ImageNet, 1,000 classes; torchvision's weights are downloaded once")
+
+
+def load(
+    name: str, weights: str | os.PathLike[str] | None = None, device: str | torch.device | None = None
+) -> Classifier:
+    """Load a network: a built-in one, one of torchvision's by its name, or your own by the path given to `save`.
+
+    Args:
+        name: see `available`; or a path such as "./my-network".
+        weights: for torchvision's networks a file with weights (safetensors, or a PyTorch state dict) instead of the
+            download.
+        device: where to compute; see `choose_device`.
+
+    Returns:
+        A `Classifier` in eval mode with frozen weights, in the channels-last layout.
+
+    Raises:
+        ValueError: if there is no such network, or its weights are damaged or of another network.
+        ConnectionError: if torchvision's weights cannot be downloaded.
+    """
+    path = store.find(str(name))
+    if path is not None and weights is None:
+        model = _load_stored(path)
+    else:
+        from xai_lessons import imagenet
+
+        known = [*store.built_in(), *imagenet.NAMES]
+        if not imagenet.exists(name):
+            near = difflib.get_close_matches(str(name), known, n=4, cutoff=0.3) or known
+            raise ValueError(f"there is no network {name!r}: did you mean {', '.join(map(repr, near))}?")
+        model = imagenet.load(name, weights)
+    model = model.to(choose_device(device)).to(memory_format=torch.channels_last)
+    return model.eval().requires_grad_(False)
+
+
+def _load_stored(path: Path) -> Classifier:
+    network, facts = store.read(path)
+    return Classifier(
+        network,
+        facts["classes"],
+        facts["mean"],
+        facts["std"],
+        facts["input_size"],
+        network.layers,  # type: ignore[arg-type]
+        network.flat_layers,  # type: ignore[arg-type]
+        facts["name"],
+        facts["fixed_size"],
+    )
+
+
+def save(model: Classifier, path: str | os.PathLike[str], card: dict[str, Any]) -> Path:
+    """Store a network around one of the package's architectures, so that `load` finds it by its path.
+
+    Args:
+        model: what to store.
+        path: where to, without an ending, for example "./my-network".
+        card: what to say of it; must hold "architecture" and "arguments", as `networks.build` takes them.
+
+    Returns:
+        The path, without an ending.
+
+    Raises:
+        ValueError: if the card does not say how the network is built.
+    """
+    facts = {
+        **card,
+        "classes": list(model.classes),
+        "input_size": model.input_size,
+        "fixed_size": model.fixed_size,
+        "mean": [round(float(v), 6) for v in model.mean.flatten()],
+        "std": [round(float(v), 6) for v in model.std.flatten()],
+    }
+    return store.write(model.network, path, facts)

@@ -1,0 +1,115 @@
+"""Stored networks: each is two files, `NAME.safetensors` (half precision) and `NAME.json`, its card.
+
+The built-in ones lie in the package's folder `weights`; a student's own lie wherever `save` put them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from xai_lessons import networks
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def built_in() -> tuple[str, ...]:
+    """The names of the networks that come with the package."""
+    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.json")))
+
+
+def card(name: str) -> dict[str, Any]:
+    """The card of a built-in network, or of one saved at a path: data, seeds, recipe, accuracy, known faults, history.
+
+    Raises:
+        ValueError: if there is no such network.
+    """
+    path = find(name)
+    if path is None:
+        near = difflib.get_close_matches(name, built_in(), n=3, cutoff=0.3) or built_in()
+        raise ValueError(f"there is no stored network {name!r}: there are {', '.join(map(repr, near))}")
+    return json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
+
+
+def find(name: str) -> Path | None:
+    """Where the two files of a stored network lie, without their endings."""
+    for path in (WEIGHTS / name, Path(name).expanduser()):
+        if path.with_name(path.name + ".json").is_file():
+            return path
+    return None
+
+
+def read(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """A stored network and its card.
+
+    Args:
+        path: where it lies, without an ending; see `find`.
+
+    Returns:
+        The bare network with its weights, and the card.
+
+    Raises:
+        ValueError: if the weights are missing or damaged.
+    """
+    from safetensors.torch import load
+
+    facts = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
+    file = path.with_name(path.name + ".safetensors")
+    if not file.is_file():
+        raise ValueError(f"the weights of {path.name!r} are missing: {file.name} should lie beside its card")
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+        raise ValueError(
+            f"the weights file {file.name} is damaged (its hash is not the one on its card): fetch or train it again"
+        )
+    network = networks.build(facts["architecture"], **facts["arguments"])
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load(content).items()})
+    return network, facts
+
+
+def write(network: nn.Module, path: str | os.PathLike[str], card: dict[str, Any]) -> Path:
+    """Store a network and its card, each file whole or not at all.
+
+    Args:
+        network: built by `networks.build`.
+        path: where to, without an ending.
+        card: what to say of it; must hold "architecture" and "arguments", as `networks.build` takes them.
+
+    Returns:
+        The path, without an ending.
+
+    Raises:
+        ValueError: if the card does not say how the network is built.
+    """
+    from safetensors.torch import save
+
+    if card.get("architecture") not in networks.ARCHITECTURES or "arguments" not in card:
+        raise ValueError("the card must hold 'architecture' and 'arguments', as networks.build takes them")
+    target = Path(path).expanduser()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    content = save({k: v.half() if v.is_floating_point() else v for k, v in state.items()})
+    facts = {"name": target.name, "summary": "a network of your own", **card}
+    facts["sha256"] = hashlib.sha256(content).hexdigest()
+    write_whole(target.with_name(target.name + ".safetensors"), content)
+    write_whole(target.with_name(target.name + ".json"), (json.dumps(facts, indent=1) + "\n").encode())
+    return target
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
