@@ -40,8 +40,11 @@ def collar(canvas: Canvas, look: Look) -> None:
     if look.collar is None:
         return
     band = [[-0.34, 0.20], [0, 0.38], [0.34, 0.20], [0.37, 0.32], [0.2, 0.47], [0, 0.52], [-0.2, 0.47], [-0.37, 0.32]]
-    canvas.shape(curve(band, True, 5), "collar", look.collar, flat=True, width=0.7)
-    canvas.shape(ellipse(0, 0.53, 0.07, 0.07, n=14), "collar", rgb(244, 204, 84), width=0.7)
+    outline, bell = curve(band, True, 5), [0, 0.53]
+    if look.kind == "elephant":  # lower and wider, and the bell aside: there is a trunk in front
+        outline, bell = outline * [1.25, 1.1] + [0, 0.06], [-0.25 * np.sign(look.trunk_side), 0.6]
+    canvas.shape(outline, "collar", look.collar, flat=True, width=0.7)
+    canvas.shape(ellipse(bell[0], bell[1], 0.07, 0.07, n=14), "collar", rgb(244, 204, 84), width=0.7)
 
 
 # ---------------------------------------------------------------------------------------------------------------- eyes
