@@ -259,7 +259,7 @@ class Training:
         changes = {}
         for name, now in self._layers().items() if self.record_layers else ():
             before = self._before[name]
-            distance = float((now - before).norm() / before.norm().clamp_min(1e-12))
+            distance = float((now.detach() - before).norm() / before.norm().clamp_min(1e-12))
             cosine = float(F.cosine_similarity(now.detach().flatten(), before.flatten(), dim=0))
             changes[name] = LayerChange(distance, cosine, self._norms.get(name, 0.0))
         seen = self.steps_per_epoch * self.batch_size
