@@ -103,9 +103,8 @@ def _heatmap(maps: Tensor, size: Size, x: Tensor) -> Tensor:
     """Resize maps (N, h, w), then keep what is positive."""
     if size is None:
         return maps.relu()
-    if size == "image":
-        size = (x.shape[-2], x.shape[-1])
-    return resize(maps, (size, size) if isinstance(size, int) else size).relu()
+    height, width = x.shape[-2:] if isinstance(size, str) else (size, size) if isinstance(size, int) else size
+    return resize(maps, (height, width)).relu()
 
 
 def _spatial(A: Tensor) -> Tensor:
@@ -378,7 +377,7 @@ def bounding_box(heatmaps: Tensor, threshold: float = 0.2) -> Tensor:
 
     Source: Zhou et al., 2016, arXiv 1512.04150, section 3.2.
     """
-    from scipy import ndimage
+    from skimage.measure import label
 
     at_least("threshold", threshold, 0, 1)
     if not isinstance(heatmaps, Tensor) or heatmaps.ndim not in (2, 3) or not torch.isfinite(heatmaps).all():
@@ -386,11 +385,11 @@ def bounding_box(heatmaps: Tensor, threshold: float = 0.2) -> Tensor:
     boxes = []
     for M in heatmaps.detach().reshape(-1, *heatmaps.shape[-2:]).cpu():
         on = (threshold * M.max() <= M) & (M > 0)
-        parts, count = ndimage.label(on.numpy(), structure=[[1] * 3] * 3)
-        if count == 0:
+        if not on.any():
             boxes.append([0, 0, 0, 0])
             continue
-        sizes = ndimage.sum_labels(on.numpy(), parts, range(1, count + 1))
-        rows, columns = ndimage.find_objects(parts)[int(sizes.argmax())]
-        boxes.append([columns.start, rows.start, columns.stop, rows.stop])
+        parts = torch.from_numpy(label(on.numpy(), connectivity=2))
+        largest = parts.flatten().bincount()[1:].argmax() + 1
+        i, j = torch.where(parts == largest)
+        boxes.append([int(j.min()), int(i.min()), int(j.max()) + 1, int(i.max()) + 1])
     return torch.tensor(boxes).reshape(*heatmaps.shape[:-2], 4)
