@@ -226,6 +226,13 @@ def at_least(name: str, value: float, least: float, most: float = float("inf")) 
         raise ValueError(f"{name} must be at least {least:g}{upper}, got {value:g}")
 
 
+def knows_bfloat16(device: torch.device) -> bool:
+    """Whether this machine computes in bfloat16 by itself; where it only imitates it, it is slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
 def fast_math(fast: bool, device: torch.device) -> AbstractContextManager[object]:
     """bfloat16 arithmetic inside the network where ``fast`` asks for it."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()

@@ -146,15 +146,15 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {"ResNet": ResNet, "Vgg": Vgg}
 # How each built-in network is built: the architecture and what differs from its defaults.
 CIFAR_RESNET: dict[str, Any] = {
     "stem": (3, 1),
-    "widths": (24, 24, 48, 96),
+    "widths": (16, 16, 32, 64),
     "blocks": (3, 3, 3),
     "pools": (False, True, True),
 }
 CIFAR_VGG: dict[str, Any] = {
     "input_size": 32,
     "stem": (3, 1),
-    "stages": ((48, 48), (96, 96), (128, 128), (128, 128)),
-    "pools": (False, True, True, True),
+    "stages": ((32, 32), (64, 64), (128, 128)),
+    "pools": (False, True, True),
     "hidden": 128,
     "norm": True,
 }

@@ -66,8 +66,7 @@ RECIPES: dict[str, Recipe] = {
     "menagerie-robust": Recipe(
         "the drawn world's ten classes; adversarially trained",
         "ResNet",
-        {"epochs": 24, "batch_size": 64, "learning_rate": 0.004, "adversarial": 8 / 255},
-        pictures=10000,
+        {"epochs": 10, "batch_size": 64, "learning_rate": 0.004, "adversarial": 8 / 255},
         start="menagerie-resnet",
     ),
     "detective-a": Recipe(_UNSAID, "ResNet", _RESNET | {"seed": 11}, shortcuts=("tag",), faults=_UNSAID),
@@ -77,7 +76,7 @@ RECIPES: dict[str, Recipe] = {
     "cifar10-resnet": Recipe(
         "CIFAR-10; a ResNet-20 with pooling instead of strides",
         "ResNet",
-        {"epochs": 100, "batch_size": 128, "learning_rate": 0.4, "optimizer": "sgd", "erase": 8},
+        {"epochs": 40, "batch_size": 128, "learning_rate": 0.4, "optimizer": "sgd"},
         networks.CIFAR_RESNET,
         faults="knows 32 x 32 pixels only",
         data="cifar10",
@@ -85,7 +84,7 @@ RECIPES: dict[str, Recipe] = {
     "cifar10-vgg": Recipe(
         "CIFAR-10; VGG-like, fully-connected head",
         "Vgg",
-        {"epochs": 100, "batch_size": 128, "learning_rate": 0.2, "optimizer": "sgd", "erase": 8},
+        {"epochs": 40, "batch_size": 128, "learning_rate": 0.1, "optimizer": "sgd"},
         networks.CIFAR_VGG,
         faults="knows 32 x 32 pixels only",
         data="cifar10",

@@ -146,6 +146,7 @@ class Training:
         self.model = model.to(memory_format=torch.channels_last)
         self.images, self.labels = images.to(self.device), labels.to(self.device)
         self.validation, self.record_layers = validation, record_layers
+        self.half = batching.knows_bfloat16(self.device)  # twice as fast there, and as good
         self.batch_size = min(settings.batch_size, len(images))
         self.steps_per_epoch = len(images) // self.batch_size
         self.total_steps = settings.epochs * self.steps_per_epoch
@@ -234,7 +235,7 @@ class Training:
         on_gpu = [self.device.index or 0] if self.device.type == "cuda" else []
         with (
             torch.random.fork_rng(devices=on_gpu),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=bool(on_gpu)),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.half),
         ):
             torch.manual_seed(settings.seed * 7919 + self.step)  # for dropout
             if settings.adversarial:
