@@ -245,13 +245,13 @@ def robust_accuracy(
         signs = _signs(model, x, c, False) if attack == "fgsm" else torch.where(coin < 0.5, 1.0, -1.0)
         yield from ((x + float(e) * signs).clamp(0, 1) for e in epsilons)
 
-    def right(x: Tensor, c: Tensor) -> Tensor:
+    def right(x: Tensor, c: Tensor | None) -> Tensor:
+        assert c is not None  # labels were given
         answers = []
         for attacked in attacks(x, c):
             with torch.no_grad():
                 answers.append(batching.logits(model, attacked).argmax(dim=1))
         return torch.stack(answers, dim=1).eq(c[:, None]).double()
 
-    right_at_all: Any = right  # labels were given, so c is never None
-    share = batching.over_images(right_at_all, model, images, labels, batch_size=batch_size, progress=progress)
+    share = batching.over_images(right, model, images, labels, batch_size=batch_size, progress=progress)
     return share if share.ndim == 1 else share.mean(dim=0)
