@@ -29,7 +29,9 @@ CONDA = ["environment.yml", "binder/environment.yml"]
 def active(lines: list[str], machine: dict[str, str]) -> list[Requirement]:
     """The pins that hold on one machine."""
     wanted = map(Requirement, lines)
-    return [r for r in wanted if not r.marker or r.marker.evaluate({**machine, "platform_python_implementation": "CPython"})]
+    return [
+        r for r in wanted if not r.marker or r.marker.evaluate({**machine, "platform_python_implementation": "CPython"})
+    ]
 
 
 def direct(kind: str = "") -> list[Requirement]:
@@ -106,7 +108,9 @@ def test_the_address_stands_in_one_place_but_for_badges():
     where = address.removeprefix("https://github.com/")
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "notebooks").glob("*.ipynb"))]:
         text = path.read_text(encoding="utf-8")
-        for found in re.findall(r"(?:mybinder\.org/v2/gh|github\.com|colab\.research\.google\.com/github)/([\w-]+/[\w-]+)", text):
+        for found in re.findall(
+            r"(?:mybinder\.org/v2/gh|github\.com|colab\.research\.google\.com/github)/([\w-]+/[\w-]+)", text
+        ):
             if found.split("/")[1].startswith("xai"):
                 assert found == where, f"{path.name} names {found}, pyproject.toml {where}"
 
@@ -115,7 +119,9 @@ def test_the_address_stands_in_one_place_but_for_badges():
 def test_scripts_can_be_run(name):
     assert (ROOT / name).read_text(encoding="utf-8").startswith("#!/usr/bin/env bash\n")
     assert os.access(ROOT / name, os.X_OK) or sys.platform == "win32"
-    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-s", name], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-s", name], capture_output=True, text=True, check=False
+    )
     assert listed.stdout.startswith(("100755", "")) if not listed.stdout else listed.stdout.startswith("100755")
 
 
@@ -127,7 +133,18 @@ def test_every_target_of_make_is_explained():
 
 
 def test_a_wheel_brings_the_lessons_and_copies_them(tmp_path):
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(tmp_path), str(ROOT)]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--quiet",
+        "-w",
+        str(tmp_path),
+        str(ROOT),
+    ]
     subprocess.run(build, check=True, cwd=tmp_path, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     assert xai_lessons.__version__ in wheel.name

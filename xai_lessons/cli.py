@@ -44,9 +44,10 @@ def doctor(options: argparse.Namespace) -> int:
 
 def prefetch(options: argparse.Namespace) -> int:
     """Download ImageNet networks before class."""
-    from xai_lessons import models
+    from xai_lessons import imagenet
 
-    models.prefetch(options.names or None)
+    for name, file in imagenet.prefetch(options.names or imagenet.NAMES).items():
+        print(f"{name}: {file}")
     return 0
 
 
@@ -66,9 +67,9 @@ def train(options: argparse.Namespace) -> int:
     """Train a built-in network again, or evaluate the shipped one."""
     from xai_lessons import recipes
 
-    given = {name: getattr(options, name) for name in ("epochs", "device", "out") if getattr(options, name) is not None}
-    recipes.main(options.name, evaluate=options.evaluate, **given)
-    return 0
+    chosen = ("epochs", "device", "out", "source")
+    given = {name: getattr(options, name) for name in chosen if getattr(options, name) is not None}
+    return 0 if recipes.main(options.name, evaluate=options.evaluate, **given) else 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -103,7 +104,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--evaluate", action="store_true", help="only print the accuracy of the weights that are there")
     one.add_argument("--epochs", type=int, help="instead of the recipe's own number")
     one.add_argument("--device", choices=("cpu", "cuda"), help="default: CUDA where it is")
-    one.add_argument("--out", type=Path, help="the folder for checkpoints and the result")
+    one.add_argument("--out", type=Path, help="the folder for checkpoints and the result (default: ./trained)")
+    one.add_argument("--source", type=Path, metavar="FOLDER", help="CIFAR-10 as folders, instead of its download")
     return top
 
 

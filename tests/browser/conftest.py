@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,6 +56,17 @@ class Lab:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.read()
 
+    def answers(self, tries: int = 120) -> None:
+        """Wait for the first answer: JupyterLab prints its address a little before it listens there."""
+        for left in reversed(range(tries)):
+            try:
+                self.ask("GET", "status")
+                return
+            except urllib.error.URLError:
+                if not left:
+                    raise
+                time.sleep(0.25)
+
     def listen(self, stream) -> None:
         """Keep the log, so that the pipe never fills; the address in it says that the server is ready."""
         for line in stream:
@@ -96,6 +109,7 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
         try:
             server.ready.wait(120)
             assert server.url, "JupyterLab did not start:\n" + "\n".join(server.log)
+            server.answers()
             yield server
         finally:
             process.terminate()

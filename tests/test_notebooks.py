@@ -1,0 +1,169 @@
+"""The notebooks as they are stored; and that nbval, as `make test` calls it, sees a changed number but not a widget's view.
+
+The notebooks themselves are run by nbval: ``make test-notebooks``.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tools import execute_notebooks
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@every_notebook
+def test_it_is_stored_as_make_notebooks_leaves_it(path):
+    text = path.read_text(encoding="utf-8")
+    book = nbformat.reads(text, as_version=4)
+    nbformat.validate(book)
+    assert execute_notebooks.problems(book, len(text.encode())) == []
+    execute_notebooks.tidy(book)
+    assert nbformat.writes(book) + "\n" == text
+
+
+@every_notebook
+def test_every_cell_was_run_once_in_order(path):
+    book = nbformat.read(path, as_version=4)
+    counts = [cell.execution_count for cell in book.cells if cell.cell_type == "code" and cell.source.strip()]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@every_notebook
+def test_it_shows_a_picture_and_no_widget_view(path):
+    book = nbformat.read(path, as_version=4)
+    kinds = {kind for cell in book.cells for output in cell.get("outputs", ()) for kind in output.get("data", {})}
+    assert kinds & {"image/png", "image/jpeg"}
+    assert execute_notebooks.VIEW not in kinds
+    assert "image/svg+xml" not in kinds, "nbval compares it byte by byte: store a PNG"
+
+
+@every_notebook
+def test_the_set_up_is_short(path):
+    book = nbformat.read(path, as_version=4)
+    first = next(cell for cell in book.cells if cell.cell_type == "code")
+    lines = [line for line in first.source.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert len(lines) <= 8
+
+
+@every_notebook
+def test_its_links_to_other_notebooks_lead_somewhere(path):
+    book = nbformat.read(path, as_version=4)
+    texts = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    for target in re.findall(r"\]\((?!https?:|#|attachment:|mailto:)([^)#\s]+)", texts):
+        assert (path.parent / target).exists(), target
+
+
+WIDGET = """
+import ipywidgets
+class Explorer(ipywidgets.VBox):
+    def _repr_mimebundle_(self, **kwargs):
+        return {**super()._repr_mimebundle_(**kwargs), "text/plain": "an explorer", "image/png": "iVBORw0KGgo="}
+Explorer([ipywidgets.IntSlider()])
+"""
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory) -> Path:
+    """A notebook with an explorer and a number, stored by `make notebooks`' own means."""
+    folder = tmp_path_factory.mktemp("stored")
+    cells = [nbformat.v4.new_code_cell(source) for source in (WIDGET, "print('accuracy', round(0.98765, 3))")]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A lesson"), *cells])
+    execute_notebooks.execute(book, folder)
+    execute_notebooks.tidy(book)
+    nbformat.write(book, folder / "lesson.ipynb")
+    return folder / "lesson.ipynb"
+
+
+def nbval(notebook: Path) -> subprocess.CompletedProcess:
+    """Nbval with the options of the Makefile."""
+    options = re.search(r"^NBVAL := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1].split()
+    options[options.index("--nbval-sanitize-with") + 1] = str(ROOT / "tests" / "nbval_sanitize.cfg")
+    rules = [
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "--rootdir",
+        str(notebook.parent),
+        "-p",
+        "no:cacheprovider",
+        "--color=no",
+    ]
+    command = [sys.executable, "-m", "pytest", *rules, *options, str(notebook)]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    return subprocess.run(command, cwd=notebook.parent, env=clean, capture_output=True, text=True, check=False)
+
+
+def test_what_is_stored_has_the_picture_and_not_the_view(stored):
+    first, second = (cell for cell in nbformat.read(stored, as_version=4).cells if cell.cell_type == "code")
+    assert set(first.outputs[0].data) == {"text/plain", "image/png"}
+    assert second.outputs[0].text == "accuracy 0.988\n"
+
+
+def test_nbval_passes_although_the_view_is_only_in_the_run(stored):
+    done = nbval(stored)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
+def test_nbval_fails_on_another_number(stored, tmp_path):
+    other = tmp_path / "lesson.ipynb"
+    other.write_text(stored.read_text(encoding="utf-8").replace("accuracy 0.988", "accuracy 0.987"), encoding="utf-8")
+    done = nbval(other)
+    assert done.returncode == 1
+    assert "1 failed, 1 passed" in done.stdout
+
+
+def test_a_second_run_stores_the_same_bytes(stored):
+    book = nbformat.read(stored, as_version=4)
+    execute_notebooks.execute(book, stored.parent)
+    execute_notebooks.tidy(book)
+    assert json.loads(nbformat.writes(book)) == json.loads(stored.read_text(encoding="utf-8"))
+
+
+def cell(*outputs, source="1", identity="one"):
+    made = nbformat.v4.new_code_cell(source, outputs=list(outputs), execution_count=1)
+    made.id = identity
+    return made
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=[]), "raised ValueError: no"),
+        (nbformat.v4.new_output("stream", name="stderr", text="Warning!"), "wrote to stderr: Warning!"),
+        (nbformat.v4.new_output("display_data", {"text/plain": "Output(outputs=())"}), "shows an Output widget"),
+    ],
+)
+def test_what_must_not_be_stored_is_refused(output, said):
+    (problem,) = execute_notebooks.problems(nbformat.v4.new_notebook(cells=[cell(output)]), 100)
+    assert said in problem
+
+
+def test_a_notebook_too_large_or_with_two_cells_of_one_id_is_refused():
+    book = nbformat.v4.new_notebook(cells=[cell(), cell()])
+    large, twice = execute_notebooks.problems(book, 2_000_000)
+    assert "2.00 MB is over" in large
+    assert twice == "more than one cell has the id one"
+
+
+def test_tidying_names_cells_by_their_place_and_keeps_given_names():
+    book = nbformat.v4.new_notebook(cells=[cell(identity="0123abcd"), cell(identity="set-up")])
+    book.cells[0].metadata = {"tags": ["core"], "execution": {"iopub.execute_input": "now"}, "collapsed": True}
+    execute_notebooks.tidy(book)
+    assert [each.id for each in book.cells] == ["cell-000", "set-up"]
+    assert book.cells[0].metadata == {"tags": ["core"]}
+
+
+def test_tidying_joins_what_a_stream_was_cut_into():
+    parts = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a", "b")]
+    book = nbformat.v4.new_notebook(cells=[cell(*parts)])
+    execute_notebooks.tidy(book)
+    assert [output.text for output in book.cells[0].outputs] == ["ab"]
