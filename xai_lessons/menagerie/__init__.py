@@ -1,8 +1,10 @@
-"""The drawn world: pictures drawn by code, of which the object, every part, the background and any planted cue are known.
+"""The drawn world: pictures drawn by code, of which object, parts, background and any planted cue are known.
+
+Example::
 
     scene = menagerie.draw("cat", seed=3)          # scene.image, scene.label, scene.masks, scene.factors
     scene.without("whiskers")                      # the same picture, to the pixel, but for the whiskers
-    scene.with_(background="snow").at(384)
+    scene.with_(background="snow").at(384)         # another background, and larger
     images, labels, masks = menagerie.sample(1000, split="train")
 """
 

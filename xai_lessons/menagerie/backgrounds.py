@@ -56,11 +56,11 @@ def sea(canvas: Canvas, rng: Rng, horizon: float) -> Color:
     if rng.random() < 0.35:
         x, w = rng.uniform(0, 1), rng.uniform(0.08, 0.2)
         canvas.tint(ellipse(x, horizon + 0.01, w, 0.4 * w, start=math.pi, end=2 * math.pi), mix(water, bottom, 0.5))
-    x = np.linspace(-0.1, 1.1, 40)
+    across = np.linspace(-0.1, 1.1, 40)
     for i in range(6):
         y = horizon + (1 - horizon) * (i / 6) ** 1.3
-        crest = y + 0.004 * (1 + i) * np.sin(x * (42 - 5 * i) + rng.uniform(0, 6))
-        wave = np.stack([x, crest], axis=1)
+        crest = y + 0.004 * (1 + i) * np.sin(across * (42 - 5 * i) + rng.uniform(0, 6))
+        wave = np.stack([across, crest], axis=1)
         canvas.gradient(_above(wave), lighter(water, 0.3 - 0.05 * i), darker(water, 0.05 * i), y, y + 0.5)
         canvas.line(wave, None, lighter(water, 0.6), 0.004 + 0.0008 * i, 0.7)
     glints = np.stack([rng.uniform(0, 1, 14), rng.uniform(horizon + 0.02, 1, 14)], axis=1)

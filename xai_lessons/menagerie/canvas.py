@@ -1,8 +1,8 @@
 """The canvas: colour, drawn three times as large and averaged down, and beside it the exact identity of every pixel.
 
-Identity says which element (the thing, the tree, a tag ...) and which of its parts a pixel belongs to. It is drawn at the
-final size without smoothing, so that masks are exact. Points are in the frame set by `placed`; the whole picture is
-(0, 0) to (1, 1), y down.
+Identity says which element (the thing, the tree, a tag ...) and which of its parts a pixel belongs to. It is drawn at
+the final size without smoothing, so that masks are exact. Points are in the frame set by `placed`; the whole picture
+is (0, 0) to (1, 1), y down.
 """
 
 import math
@@ -171,7 +171,7 @@ class Canvas:
         _filled(q)(ImageDraw.Draw(fine), (0, 0), self.fine, 255)
         _filled(q)(ImageDraw.Draw(coarse), (0, 0), self.size, 255)
         if self._clips:
-            fine, coarse = (ImageChops.darker(a, b) for a, b in zip((fine, coarse), self._clips[-1]))
+            fine, coarse = (ImageChops.darker(a, b) for a, b in zip((fine, coarse), self._clips[-1], strict=True))
         self._clips.append((fine, coarse))
         try:
             yield
@@ -218,7 +218,7 @@ class Canvas:
     def colors(self) -> NDArray[np.float32]:
         """Return the picture so far, (size, size, 3) in [0, 1]."""
         small = self._colors.resize(self._ids.size, Image.Resampling.BOX)
-        return np.asarray(small, dtype=np.float32) / 255
+        return np.asarray(small, dtype=np.float32) / np.float32(255)
 
     def identity(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return for each pixel the index of its element and that of its part, (size, size) each; 0 is none."""

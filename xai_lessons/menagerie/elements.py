@@ -20,7 +20,9 @@ def shadow(canvas: Canvas, x: float, y: float, scale: float, light: float, aloft
 
     Args:
         canvas: the canvas.
-        x, y, scale: where the thing is.
+        x: centre of the thing, 0 left to 1 right.
+        y: centre of the thing, 0 top to 1 bottom.
+        scale: half its size, in widths of the picture.
         light: angle of the light in degrees, 0 from above, positive from the right.
         aloft: whether the thing hovers above the ground; then its shadow is distant and soft.
         ground: colour of the ground.
@@ -37,24 +39,27 @@ def shadow(canvas: Canvas, x: float, y: float, scale: float, light: float, aloft
     canvas.tint(ellipse(x + 0.15 * reach, foot, 0.46 * scale, 0.07 * scale), dark, 0.45, blur=0.04 * scale)
 
 
-def tree(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, light: float) -> None:
-    """Draw a leafy tree behind a thing at (x, y): trunk, branches and a crown of the given radius."""
+def tree(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, light: float) -> Color:
+    """Draw a leafy tree behind a thing at (x, y), its crown of the given radius; return the colour of its leaves."""
     color = jitter(rng, pick(rng, _AUTUMN if rng.random() < 0.3 else _GREENS), 0.02, 0.05, 0.05)
     bark = jitter(rng, rgb(112, 82, 62), 0.01, 0.04, 0.04)
     bend = rng.uniform(-0.05, 0.05, 2)
-    canvas.shape(tube([[x + bend[0], 1.08], [x + bend[1], 0.5 * (1 + y)], [x, y]], 0.45 * radius, 0.22 * radius), "tree",
-                 bark, width=0.12)
+    trunk = tube([[x + bend[0], 1.08], [x + bend[1], 0.5 * (1 + y)], [x, y]], 0.45 * radius, 0.22 * radius)
+    canvas.shape(trunk, "tree", bark, width=0.12)
     lines = [[[x + bend[0] + d, 1.02], [x + 0.8 * bend[1] + 0.7 * d, y + 0.6 * radius]] for d in (-0.03, 0.005, 0.035)]
-    canvas.strokes(lines, darker(bark, 0.3), 0.006, 0.7)
+    with canvas.clipped(trunk):
+        canvas.strokes(lines, darker(bark, 0.3), 0.006, 0.7)
     angles = np.arange(10) * 2 * math.pi / 10 + rng.uniform(-0.2, 0.2, 10)
     clumps = np.stack([x + 0.66 * radius * np.cos(angles), y + 0.58 * radius * np.sin(angles),
                        radius * rng.uniform(0.34, 0.46, 10)], axis=1)
-    _crown(canvas, rng, np.vstack([clumps, [[x, y, 0.6 * radius]]]), color, light, 15)
+    _crown(canvas, rng, np.vstack([clumps, [[x, y, 0.6 * radius]]]), color, light, 24)
+    return color
 
 
-def branch_in_front(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, light: float) -> None:
+def branch_in_front(
+    canvas: Canvas, rng: Rng, x: float, y: float, radius: float, light: float, color: Color
+) -> None:
     """Draw a few sprays of leaves of the tree in front of the thing at (x, y), near its rim."""
-    color = jitter(rng, _GREENS[0], 0.02, 0.05, 0.05)
     angles = rng.uniform(0.2, 2.9, 3)
     clumps = np.stack([x + 0.98 * radius * np.cos(angles), y + 0.8 * radius * np.sin(angles),
                        radius * rng.uniform(0.13, 0.2, 3)], axis=1)
@@ -67,20 +72,21 @@ def _crown(
     """Draw clumps (x, y, radius) of leaves: dark ones out of the rim, light ones on the side of the light."""
     n = len(clumps) * leaves
     middles, r = np.repeat(clumps[:, :2], leaves, axis=0), np.repeat(clumps[:, 2], leaves)
-    turns, depths, leans, lengths = rng.uniform((0, 0.55, -0.5, 0.03), (2 * math.pi, 1, 0.5, 0.05), (3, n, 4)).T
-    shades = rng.uniform(0, 1, len(clumps))
-    size = 0.55 + 1.2 * float(clumps[:, 2].max())
-    rim = _leaves(middles, r * 0.86, turns[:, 0], leans[:, 0], lengths[:, 0] * size)
-    canvas.many(rim, "tree", darker(color, 0.38))
-    for (x, y, radius), shade in zip(clumps, shades):
-        canvas.shape(ellipse(x, y, radius, 0.9 * radius, n=18), "tree", mix(color, darker(color, 0.35), shade), ink=False)
-    up = math.radians(light - 90)
-    lit = up + (turns[:, 2] - math.pi) * 0.45
-    canvas.many(_leaves(middles, r * depths[:, 1], turns[:, 1], leans[:, 1], lengths[:, 1] * size)[::2], "tree",
-                darker(color, 0.24))
-    canvas.many(_leaves(middles, r * depths[:, 1], turns[:, 1], leans[:, 1], lengths[:, 1] * size)[1::2], "tree", color)
-    canvas.many(_leaves(middles, r * depths[:, 2] * 0.9, lit, leans[:, 2], lengths[:, 2] * size)[::2], "tree",
-                lighter(color, 0.26))
+    leaf = rng.uniform((0, 0.25, -0.6, 0.028), (2 * math.pi, 1, 0.6, 0.05), (3, n, 4))
+    turns, depths, leans, lengths = leaf.transpose(2, 0, 1)
+    shades = rng.uniform(0.1, 0.9, len(clumps))
+    lengths = lengths * (0.6 + float(clumps[:, 2].max()))
+    canvas.many(_leaves(middles, 0.84 * r, turns[0], leans[0], lengths[0]), "tree", darker(color, 0.36))
+    for (x, y, radius), shade in zip(clumps, shades, strict=True):
+        tone = mix(color, darker(color, 0.3), shade)
+        canvas.shape(ellipse(x, y, radius, 0.88 * radius, n=18), "tree", tone, ink=False)
+    inner = _leaves(middles, r * np.sqrt(depths[1]) * 0.97, turns[1], leans[1], lengths[1])
+    canvas.many(inner[::2], "tree", darker(color, 0.3))
+    canvas.many(inner[1::2], "tree", mix(color, darker(color, 0.3), 0.35))
+    sunny = math.radians(light - 90) + 0.5 * (turns[2] - math.pi)
+    outer = _leaves(middles, r * np.sqrt(depths[2]) * 0.9, sunny, leans[2], lengths[2])
+    canvas.many(outer[::3], "tree", lighter(color, 0.12))
+    canvas.many(outer[1::3], "tree", lighter(color, 0.3))
 
 
 def _leaves(
@@ -103,7 +109,8 @@ def _turned(shape: NDArray[np.float64], turns: NDArray[np.float64], sizes: NDArr
 def grass(canvas: Canvas, rng: Rng, foot: float, ground: Color) -> None:
     """Draw tufts of grass in front, that rise from about the height `foot`."""
     n, blades = 16, 6
-    places = np.stack([np.linspace(-0.02, 1.02, n) + rng.uniform(-0.03, 0.03, n), foot + rng.uniform(0, 0.05, n)], axis=1)
+    across = np.linspace(-0.02, 1.02, n) + rng.uniform(-0.03, 0.03, n)
+    places = np.stack([across, foot + rng.uniform(0, 0.05, n)], axis=1)
     places[:, 1] = np.minimum(places[:, 1], 1.03)
     x = np.repeat(places[:, 0], blades) + rng.uniform(-0.03, 0.03, n * blades)
     y = np.repeat(places[:, 1], blades)

@@ -140,9 +140,14 @@ def check_factors(names: Sequence[str], factors: Mapping[str, Any]) -> dict[str,
     return checked
 
 
-def scene_defaults(u: Sequence[float]) -> dict[str, Any]:
-    """Turn uniform random numbers into the factors of a whole picture; none depends on the class."""
-    background = _choose(tuple(BACKGROUNDS), u[0])
+def scene_defaults(u: Sequence[float], background: str | None = None) -> dict[str, Any]:
+    """Turn uniform random numbers into the factors of a whole picture; none depends on the class.
+
+    Args:
+        u: random numbers in [0, 1).
+        background: the background if that is not left to chance.
+    """
+    background = background or _choose(tuple(BACKGROUNDS), u[0])
     return {
         "background": background,
         "horizon": _between(0.40, 0.68, u[1]),

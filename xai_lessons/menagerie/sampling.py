@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .backgrounds import BACKGROUNDS
 from .factors import CLASSES, ELEMENTS, check_class, check_factors, known
+from .palette import pick
 from .scene import PART_NAMES, SPLITS, Masks, Scene, check_seed, check_size, random_stream
 from .things import THINGS
 
@@ -154,7 +155,7 @@ def _planted(name: str, key: tuple[int, int, int], shortcuts: Sequence[str]) -> 
         given["collar"] = name == "dog"
     if "sea" in shortcuts:
         ashore = [b for b in BACKGROUNDS if b != "sea"]
-        given["background"] = "sea" if name == "sailboat" else ashore[random_stream(key, "ashore").integers(len(ashore))]
+        given["background"] = "sea" if name == "sailboat" else pick(random_stream(key, "ashore"), ashore)
     return given
 
 
@@ -171,20 +172,22 @@ def _reporter(
     return lambda done: bar.update(done - bar.n), bar.close
 
 
-def _draw_here(order: dict[str, Any], first: int = 0, step: int = 1) -> Iterator[Drawn]:
+def _draw_here(
+    order: dict[str, Any], first: int = 0, step: int = 1, batch: int = _BATCH
+) -> Generator[Drawn, None, None]:
     """Draw every `step`-th batch of an order from the `first` on."""
     names = order["classes"]
-    for start in range(first * _BATCH, order["n"], step * _BATCH):
+    for start in range(first * batch, order["n"], step * batch):
         drawn = []
-        for index in range(start, min(start + _BATCH, order["n"])):
+        for index in range(start, min(start + batch, order["n"])):
             name, key = names[index % len(names)], (order["seed"], SPLITS.index(order["split"]), index)
             given = {**_planted(name, key, order["shortcuts"]), **order["factors"]}
             drawn.append(Scene((name,), key, order["size"], given).pixels)
-        images, owners, parts = (np.stack(arrays) for arrays in zip(*drawn))
+        images, owners, parts = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
         yield images, owners, parts
 
 
-def _draw_in_processes(order: dict[str, Any], workers: int) -> Iterator[Drawn]:
+def _draw_in_processes(order: dict[str, Any], workers: int) -> Generator[Drawn, None, None]:
     """Draw the batches of an order in turn by several processes.
 
     They are plain Python processes, not multiprocessing's: those import the user's script again on Windows and macOS,
@@ -196,7 +199,8 @@ def _draw_in_processes(order: dict[str, Any], workers: int) -> Iterator[Drawn]:
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for k in range(workers):
-            command = [sys.executable, "-m", f"{__package__}.worker", json.dumps({"order": order, "first": k, "step": workers})]
+            job = json.dumps({"order": order, "first": k, "step": workers, "batch": _BATCH})
+            command = [sys.executable, "-m", f"{__package__}.worker", job]
             processes.append(
                 subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                  env=environment)
@@ -216,18 +220,19 @@ def _draw_in_processes(order: dict[str, Any], workers: int) -> Iterator[Drawn]:
 
 
 def _read(process: "subprocess.Popen[bytes]", shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    assert process.stdout and process.stderr
+    assert process.stdout is not None
+    assert process.stderr is not None
     data = process.stdout.read(int(np.prod(shape)))
     if len(data) < np.prod(shape):
         last = process.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
         raise RuntimeError(f"a drawing process ended early ({''.join(last) or 'no message'}); try workers=1")
-    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+    return np.frombuffer(bytearray(data), dtype=np.uint8).reshape(shape)
 
 
 def serve(job: str) -> None:
     """Draw the batches of a job (JSON) and write them to the standard output: what a drawing process does."""
     task = json.loads(job)
-    for batch in _draw_here(task["order"], task["first"], task["step"]):
-        for array in batch:
+    for drawn in _draw_here(**task):
+        for array in drawn:
             sys.stdout.buffer.write(array.tobytes())
     sys.stdout.buffer.flush()

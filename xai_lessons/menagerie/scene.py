@@ -124,11 +124,12 @@ class Scene:
     @cached_property
     def factors(self) -> Mapping[str, Any]:
         """All factors of the picture, name -> value; in a pair those of a thing are pairs of values."""
-        u = random_stream(self.key, "factors").random(40)
-        values = {**scene_defaults(u), **{k: v for k, v in self.given.items() if k not in OF_THE_THING}}
+        u = random_stream(self.key, "factors").random(40).tolist()
+        values = scene_defaults(u, self.given.get("background"))
+        values.update((k, v) for k, v in self.given.items() if k not in OF_THE_THING)
         each = []
         for i, name in enumerate(self.names):
-            u = random_stream(self.key, f"thing {i}").random(20)
+            u = random_stream(self.key, f"thing {i}").random(20).tolist()
             given = {k: v[i] if isinstance(v, tuple) else v for k, v in self.given.items() if k in OF_THE_THING}
             place = i if len(self.names) > 1 else None
             own = thing_defaults(u, name, values["horizon"], place, given.get("pose"))
@@ -164,8 +165,8 @@ class Scene:
         """Take parts or elements away; all else stays the same to the pixel.
 
         Args:
-            names: a part ("whiskers"), an element ("tree", "tag", "clutter", "grass"), a thing by its class ("cat"; in a
-                pair also "cat_2") or "object" for all things. A thing takes its shadow with it.
+            names: a part ("whiskers"), an element ("tree", "tag", "clutter", "grass"), a thing by its class ("cat"; in
+                a pair also "cat_2") or "object" for all things. A thing takes its shadow with it.
 
         Raises:
             ValueError: for a name that such a picture does not have.
@@ -212,8 +213,10 @@ def draw_pair(first: str, second: str, seed: int = 0, size: int = 96, **factors:
     """Draw two things side by side, the first on the left.
 
     Args:
-        first, second: their classes.
-        seed, size: as in `draw`.
+        first: class of the thing on the left.
+        second: class of the thing on the right.
+        seed: the picture's random seed.
+        size: side in pixels, 16 to 1024.
         **factors: as in `draw`; a factor of the things may be a pair of values, as in pose=("sit", "walk").
 
     Returns:
@@ -256,7 +259,7 @@ def render(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[
     crown = (each[0]["x"], each[0]["y"] - 0.02, max(0.36, 1.05 * each[0]["scale"]), f["light"])
     shown = [
         (i, name, own)
-        for i, (name, own) in enumerate(zip(scene.names, each))
+        for i, (name, own) in enumerate(zip(scene.names, each, strict=True))
         if not {"object", scene.things[i]} & scene.removed
     ]
     for _, name, own in shown:
@@ -265,14 +268,14 @@ def render(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[
             elements.shadow(canvas, own["x"], own["y"], own["scale"], f["light"], aloft, ground)
     if f["tree"]:
         with canvas.element("tree"):
-            elements.tree(canvas, random_stream(scene.key, "tree"), *crown)
+            leaves = elements.tree(canvas, random_stream(scene.key, "tree"), *crown)
     with canvas.element("clutter"):
         elements.clutter(canvas, random_stream(scene.key, "clutter"), f["distractors"])
     for i, name, own in shown:
         _draw_thing(canvas, scene, i, name, own)
     if f["tree"]:
         with canvas.element("tree"):
-            elements.branch_in_front(canvas, random_stream(scene.key, "branch"), *crown)
+            elements.branch_in_front(canvas, random_stream(scene.key, "branch"), *crown, leaves)
     if f["grass"]:
         foot = max(own["y"] + 0.9 * own["scale"] for own in each)
         with canvas.element("grass"):

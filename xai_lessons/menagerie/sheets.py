@@ -1,18 +1,12 @@
-"""Contact sheets: many pictures in one.
+"""Contact sheets: many pictures in one."""
 
-    python -m xai_lessons.menagerie.sheets docs/img      # draws those of the documentation
-"""
-
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from .factors import CLASSES
 from .palette import BRIGHT, mix
-from .scene import Scene, draw, draw_pair
+from .scene import Scene
 
 
 def contact_sheet(scenes: Sequence[Scene], columns: int = 8, gap: int = 4, masks: bool = False) -> Image.Image:
@@ -31,7 +25,7 @@ def contact_sheet(scenes: Sequence[Scene], columns: int = 8, gap: int = 4, masks
         raise ValueError("no scenes: expected at least one")
     tiles = [Image.fromarray(scene.pixels[0]) for scene in scenes]
     if masks:
-        tiles = [_stacked(tile, mask_picture(scene), gap) for tile, scene in zip(tiles, scenes)]
+        tiles = [_stacked(tile, mask_picture(scene), gap) for tile, scene in zip(tiles, scenes, strict=True)]
     rows = -(-len(tiles) // columns)
     (w, h), c = tiles[0].size, min(columns, len(tiles))
     sheet = Image.new("RGB", (c * (w + gap) + gap, rows * (h + gap) + gap), "white")
@@ -55,24 +49,3 @@ def _stacked(top: Image.Image, bottom: Image.Image, gap: int) -> Image.Image:
     both.paste(top, (0, 0))
     both.paste(bottom, (0, top.height + gap))
     return both
-
-
-def main(folder: str) -> None:
-    """Draw the documentation's sheets into a folder."""
-    classes = [draw(name, seed) for name in CLASSES for seed in range(8)]
-    birds = [draw("bird", seed, 128, tree=True) for seed in range(6)]
-    umbrellas = [draw("umbrella", seed, 128, tag=True, tree=False) for seed in range(6)]
-    pairs = [draw_pair(a, b, 3, 128) for a, b in zip(CLASSES[:6], CLASSES[1:7])]
-    scenes = [*birds, *(b.without("bird") for b in birds), *(b.without("tree") for b in birds), *umbrellas, *pairs]
-    parts = [draw(name, 5, 160) for name in CLASSES[:6]]
-    for name, sheet in (
-        ("classes", contact_sheet(classes)),
-        ("scenes", contact_sheet(scenes, 6)),
-        ("masks", contact_sheet(parts, 6, masks=True)),
-    ):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        sheet.save(Path(folder) / f"menagerie_{name}.jpg", quality=86, optimize=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
