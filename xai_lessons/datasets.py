@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import safetensors.torch
 import torch
 from PIL import Image
 from torch import Tensor
 
-from xai_lessons import menagerie
+from xai_lessons import menagerie, store
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -34,6 +36,7 @@ def drawn(
     split: str = "train",
     shortcuts: Sequence[str] = (),
     progress: Callable[[int, int], object] | None = None,
+    cache: Path | None = None,
     **options: Any,
 ) -> Pictures:
     """Pictures of the drawn world as bytes, a quarter of the memory of floats.
@@ -44,11 +47,17 @@ def drawn(
         split: "train", "validation", "test" or "open".
         shortcuts: see `menagerie.sample`.
         progress: a callback ``(done, total)``; one that raises stops the drawing.
+        cache: a folder that keeps the pictures, so that a training that is resumed need not draw them again.
         options: `size`, `classes`, `workers` and factors, see `menagerie.sample`.
 
     Returns:
         The pictures, with ten classes.
     """
+    name = f"{split}-{n}-{seed}-" + hashlib.sha256(repr((shortcuts, sorted(options.items()))).encode()).hexdigest()[:8]
+    kept = None if cache is None else cache / f"pictures-{name}.safetensors"
+    if kept is not None and kept.is_file():
+        stored = safetensors.torch.load_file(kept)
+        return Pictures(stored["images"], stored["labels"], tuple(menagerie.CLASSES))
     images, labels = [], []
     for start in range(0, n, 1000):  # floats of a thousand pictures at a time
         part = min(1000, n - start)
@@ -62,7 +71,12 @@ def drawn(
         )
         images.append((x * 255 + 0.5).to(torch.uint8))
         labels.append(y)
-    return Pictures(torch.cat(images), torch.cat(labels), tuple(menagerie.CLASSES))
+    pictures = Pictures(torch.cat(images), torch.cat(labels), tuple(menagerie.CLASSES))
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        content = safetensors.torch.save({"images": pictures.images.contiguous(), "labels": pictures.labels})
+        store.write_whole(kept, content)
+    return pictures
 
 
 def folder(path: str | os.PathLike[str], size: int, fit: str = "crop") -> Pictures:

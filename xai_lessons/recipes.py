@@ -53,7 +53,6 @@ RECIPES: dict[str, Recipe] = {
         "the drawn world's ten classes; VGG-like, fully-connected head",
         "Vgg",
         {"epochs": 14, "batch_size": 64, "learning_rate": 0.0015},
-        pictures=10000,
     ),
     "menagerie-shortcut": Recipe(
         "trained where birds always sit in a leafy tree and umbrellas always carry a tag",
@@ -146,7 +145,7 @@ def train(
     """
     made = recipe(name)
     began = time.perf_counter()
-    data, validation, facts = _pictures(made, source, progress)
+    data, validation, facts = _pictures(made, out, source, progress)
     drawing = time.perf_counter() - began
     network = _fresh(made, data)
     model = network.to(device=models.choose_device(device))
@@ -206,22 +205,21 @@ def _device_name(device: torch.device) -> str:
 
 
 def _pictures(
-    made: Recipe, source: Path | None, progress: batching.Progress
+    made: Recipe, out: Path, source: Path | None, progress: batching.Progress
 ) -> tuple[datasets.Pictures, datasets.Pictures, dict[str, Any]]:
     """What to train on, what to validate on, and what the card says of both."""
     if made.data == "cifar10":
         data, rest = datasets.split(datasets.cifar10(source)[0], share=0.04, seed=0)
         return data, rest, {"source": "CIFAR-10", "train": len(data.labels), "validation": len(rest.labels)}
-    seed = made.settings.get("seed", 0)
     with batching.Meter(progress, made.pictures) as meter:
         data = datasets.drawn(
             made.pictures,
-            seed=seed,
             shortcuts=made.shortcuts,
             progress=lambda done, _total: meter.add(done - meter.done),
+            cache=out,
         )
-    rest = datasets.drawn(1000, split="validation", shortcuts=made.shortcuts)
-    facts = {"source": "menagerie", "train": made.pictures, "validation": 1000, "seed": seed}
+    rest = datasets.drawn(1000, split="validation", shortcuts=made.shortcuts, cache=out)
+    facts = {"source": "menagerie", "train": made.pictures, "validation": 1000, "seed": 0}
     return data, rest, facts if made.faults == _UNSAID else facts | {"shortcuts": list(made.shortcuts)}
 
 
