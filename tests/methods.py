@@ -56,6 +56,13 @@ _ALL = [
     Method("saliency.layer_gradient_x_activation", "other", "module"),
     Method("paths.integrated_gradients", "attribution", "callable", options={"steps": 3}),
     Method("paths.gradient_shap", "attribution", "callable", random=True, options={"samples": 3}),
+    Method("occlusion.occlusion", "heatmap", "callable", options={"patch": 4, "stride": 3}),
+    Method("occlusion.rise", "heatmap", "callable", random=True, options={"samples": 5}),
+    Method("surrogates.lime", "heatmap", "callable", random=True, options={"samples": 12, "segments": 4}),
+    Method("surrogates.kernel_shap", "heatmap", "callable", random=True, options={"samples": 8, "segments": 6}),
+    Method("fgsm.fgsm", "other", "callable"),
+    Method("fgsm.pgd", "other", "callable", random=True, options={"steps": 2, "random_start": True}),
+    Method("fgsm.smallest_epsilon", "other", "callable", options={"steps": 3}),
 ]
 
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}

@@ -125,21 +125,18 @@ def occlusion(
     boxes, covered = grid.flatten(0, 1), _times_covered(grid, *x.shape[-2:])
     c = batching.predicted(model, x, c, batch_size)
 
-    def original(x: Tensor, i: Tensor, _: Tensor) -> Tensor:
-        return ask(model, x, c[i], output)
+    def original(x: Tensor, c: Tensor, _: Tensor) -> Tensor:
+        return ask(model, x, c, output)
 
-    def fall(x: Tensor, i: Tensor, k: Tensor) -> Tensor:
+    def fall(x: Tensor, c: Tensor, k: Tensor, background: Tensor, Y: Tensor) -> Tensor:
         hidden = _inside(boxes[k], *x.shape[-2:])
-        difference = Y[i] - ask(model, torch.where(hidden[:, None], background[i], x), c[i], output)
+        difference = Y - ask(model, torch.where(hidden[:, None], background, x), c, output)
         return difference if size is None else difference[:, None, None] * hidden / covered
 
-    # the picture's number i takes the place of the target, so that each pass finds what belongs to its picture
-    number = torch.arange(len(x), device=x.device)
-    Y = batching.over_passes(original, 1, model, x, number, fast=fast, batch_size=batch_size)[:, 0]
-    reduce = "stack" if size is None else "sum"
-    maps = batching.over_passes(
-        fall, len(boxes), model, x, number, reduce=reduce, fast=fast, batch_size=batch_size, progress=progress
-    )
+    Y = batching.over_passes(original, 1, model, x, c, fast=fast, batch_size=batch_size)[:, 0]
+    options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
+    options |= {"beside": (background, Y), "reduce": "stack" if size is None else "sum"}
+    maps = batching.over_passes(fall, len(boxes), model, x, c, **options)
     maps = maps.unflatten(1, grid.shape[:2]) if size is None else maps
     return maps[0] if single else maps
 
@@ -167,6 +164,8 @@ def _mask_seeds(samples: int, cells: int, share: float, seed: int) -> tuple[Tens
     batching.at_least("samples", samples, 1)
     batching.at_least("cells", cells, 1)
     batching.at_least("share", share, 0, 1)
+    if share == 0:
+        raise ValueError("share must be above 0: with every cell dark nothing is ever seen")
     random = batching.generator(seed)
     offsets = torch.rand(samples, 2, generator=random, dtype=torch.float64)
     grids = torch.rand(samples, cells + 1, cells + 1, generator=random, dtype=torch.float64) < share
@@ -235,15 +234,13 @@ def rise(
     c = batching.predicted(model, x, c, batch_size)
     grids, offsets = grids.to(x), offsets.to(x)
 
-    def seen(x: Tensor, i: Tensor, k: Tensor) -> Tensor:
+    def seen(x: Tensor, c: Tensor, k: Tensor, background: Tensor) -> Tensor:
         M = _enlarge(grids[k], offsets[k], *x.shape[-2:])
-        Y = ask(model, torch.lerp(background[i], x, M[:, None]), c[i], output)
+        Y = ask(model, torch.lerp(background, x, M[:, None]), c, output)
         return Y[:, None, None] * M / (share * samples)
 
-    number = torch.arange(len(x), device=x.device)  # in the place of the targets: which picture a pass belongs to
-    S = batching.over_passes(
-        seen, samples, model, x, number, reduce="sum", fast=fast, batch_size=batch_size, progress=progress
-    )
+    options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
+    S = batching.over_passes(seen, samples, model, x, c, beside=(background,), reduce="sum", **options)
     return S[0] if single else S
 
 

@@ -204,14 +204,14 @@ def _explain(
     table = torch.zeros(len(x), passes, most, dtype=torch.bool)  # pictures may differ in S: what is over is never used
     for row, one in zip(table, z, strict=True):
         row[: len(one), : one.shape[1]] = one
-    table, patch = table.to(x.device), cut.to(x.device).flatten(1)
 
-    def seen(x: Tensor, i: Tensor, k: Tensor) -> Tensor:
-        on = table[i, k].gather(1, patch[i]).view(-1, 1, *x.shape[-2:])
-        return ask(model, torch.where(on, x, background[i]), c[i], output)
+    def seen(x: Tensor, c: Tensor, k: Tensor, background: Tensor, table: Tensor, patch: Tensor) -> Tensor:
+        on = table[torch.arange(len(k)), k].gather(1, patch).view(-1, 1, *x.shape[-2:])
+        return ask(model, torch.where(on, x, background), c, output)
 
-    number = torch.arange(len(x), device=x.device)  # in the place of the targets: which picture a pass belongs to
-    f = batching.over_passes(seen, passes, model, x, number, fast=fast, batch_size=batch_size, progress=progress)
+    beside = (background, table.to(x.device), cut.to(x.device).flatten(1))
+    options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
+    f = batching.over_passes(seen, passes, model, x, c, beside=beside, **options)
     f = f.double().cpu()  # the fit is small, and the same on every device
     maps = torch.stack([explain(one.double(), y[: len(one)])[s] for one, y, s in zip(z, f, cut, strict=True)]).to(x)
     return maps[0] if single else maps
