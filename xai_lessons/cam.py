@@ -74,8 +74,7 @@ def cam(
 
 def _pooling_head(model: nn.Module, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """The last maps A, the head's weights w and the classes; only if w mean(A) + b really is the logits."""
-    if not isinstance(model, nn.Module):
-        raise TypeError("a CAM reads the weights of an nn.Module: for a plain callable use occlusion.occlusion")
+    _check_network(model)
     A, Y = hooks.activation(model, None, x)
     score(Y, c)  # refuses a class that is not there
     heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.weight.shape == (Y.shape[1], A.shape[1])]
@@ -89,6 +88,11 @@ def _pooling_head(model: nn.Module, x: Tensor, c: Tensor | None) -> tuple[Tensor
         "the logits of this network are not a linear layer on the global average of its last maps, so it has no CAM: "
         "use cam.grad_cam, which needs no such head"
     )
+
+
+def _check_network(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError("a CAM looks inside a network (nn.Module): for a plain callable use occlusion.occlusion")
 
 
 def _check_size(size: Size) -> None:
@@ -115,8 +119,7 @@ def _spatial(A: Tensor) -> Tensor:
 
 def _maps_and_gradient(model: nn.Module, layer: Layer, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
     """A and dY^c/dA of a layer that keeps maps."""
-    if not isinstance(model, nn.Module):
-        raise TypeError("this method looks inside a network (nn.Module): for a plain callable use occlusion.occlusion")
+    _check_network(model)
     A, dY_dA, _ = hooks.activation_and_gradient(model, layer, x, c)
     return _spatial(A), dY_dA
 
@@ -343,6 +346,7 @@ def score_cam(
     before it resizes them; pytorch-grad-cam resizes with ``align_corners=True``.
     """
     _check_size(size)
+    _check_network(model)
     x, single = check_images(model, images)
     c = predicted(model, x, check_targets(model, targets, x), batch_size)
     A = over_images(lambda x, _: _spatial(hooks.activation(model, layer, x)[0]), model, x, batch_size=batch_size)
