@@ -19,7 +19,7 @@ ROWS = {
     "recipes": "recipes",
     "pictures": "plots charts",
     "explorers": "explorers",
-    "teaching": "checks quiz",
+    "teaching": "checks quiz lesson_checks",
     "command": "kernels lab doctor cli __main__",
 }  # fmt: skip
 NAMED = {name: number for number, names in enumerate(ROWS.values()) for name in names.split()}
