@@ -326,7 +326,7 @@ def _bytes(colors: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def _byte_color(color: ArrayLike) -> tuple[int, int, int]:
-    r, g, b = _bytes(np.asarray(color, dtype=float)).tolist()
+    r, g, b = (int(min(max(float(v), 0.0), 1.0) * 255 + 0.5) for v in np.asarray(color))
     return r, g, b
 
 
@@ -341,18 +341,21 @@ def _filled(q: NDArray[np.float64]) -> _Draw:
 def _stroked(lines: NDArray[np.float64], width: float) -> _Draw:
     """Draw lines, (n, 2) or (m, n, 2), of a width in widths of the picture, with round ends and corners."""
     lines = lines[None] if lines.ndim == 2 else lines
-    turns = np.full(lines.shape[:2], math.pi)
-    steps = np.diff(lines, axis=1)
-    turns[:, 1:-1] = np.diff(np.arctan2(steps[..., 1], steps[..., 0]), axis=1)
-    turns = np.abs((turns + math.pi + 1e-9) % (2 * math.pi) - math.pi)
-
     def draw(to: ImageDraw.ImageDraw, offset: tuple[float, float], side: float, ink: Any) -> None:
         w = max(1, round(width * side))
         for line in lines * side - offset:
             to.line(line.ravel().tolist(), fill=ink, width=w)
         if w >= 3:
             r = (w - 1) / 2
-            for x, y in (lines[turns * r > 0.9] * side - offset).tolist():  # elsewhere the gap is under a pixel
+            for x, y in (lines[_turns(lines) * r > 0.9] * side - offset).tolist():  # elsewhere the gap is under a pixel
                 to.ellipse((x - r, y - r, x + r, y + r), fill=ink)
 
     return draw
+
+
+def _turns(lines: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return by what angle lines (m, n, 2) turn at each point (m, n), 0 to pi; ends count as pi."""
+    steps = np.diff(lines, axis=1)
+    turns = np.full(lines.shape[:2], math.pi)
+    turns[:, 1:-1] = np.diff(np.arctan2(steps[..., 1], steps[..., 0]), axis=1)
+    return np.abs((turns + math.pi + 1e-9) % (2 * math.pi) - math.pi)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,19 +19,30 @@ def curve(points: ArrayLike | Sequence[Sequence[float]], closed: bool = True, n:
     else:
         longer = np.vstack([2 * p[0] - p[1], p, 2 * p[-1] - p[-2]])
         a, b, c, d = longer[:-3], longer[1:-2], longer[2:-1], longer[3:]
-    t = np.linspace(0, 1, n, endpoint=False)[None, :, None]
-    a, b, c, d = (v[:, None, :] for v in (a, b, c, d))
-    steps = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-    steps = steps.reshape(-1, 2)
+    steps = (_weights(n) @ np.stack([a, b, c, d], axis=1)).reshape(-1, 2)
     return steps if closed else np.vstack([steps, p[-1:]])
+
+
+@lru_cache
+def _weights(n: int) -> Points:
+    """Weigh four neighbouring points (a, b, c, d) for n steps from b to c: (n, 4)."""
+    t = np.arange(n) / n
+    a, b, c = -t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3
+    return np.stack([a, b, c, t**3 - t**2], axis=1) / 2
+
+
+@lru_cache
+def _circle(n: int, start: float, end: float) -> tuple[Points, Points]:
+    t = np.linspace(start, end, n, endpoint=end - start < TAU - 1e-6)
+    return np.cos(t), np.sin(t)
 
 
 def ellipse(
     cx: float, cy: float, rx: float, ry: float, rotation: float = 0, n: int = 28, start: float = 0, end: float = TAU
 ) -> Points:
     """Draw an ellipse, or the arc of it from angle start to end (radians, clockwise as y points down)."""
-    t = np.linspace(start, end, n, endpoint=end - start < TAU - 1e-6)
-    x, y = rx * np.cos(t), ry * np.sin(t)
+    cosines, sines = _circle(n, start, end)
+    x, y = rx * cosines, ry * sines
     c, s = math.cos(rotation), math.sin(rotation)
     return np.stack([cx + c * x - s * y, cy + s * x + c * y], axis=1)
 
