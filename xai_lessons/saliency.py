@@ -1,7 +1,7 @@
 """The gradient family: how the class score changes with each pixel.
 
 Attributions have the pictures' shape (N, 3, H, W) and a sign. `integrated_gradients` and `gradient_shap` live in
-`paths`; the rules of guided backpropagation and the deconvnet in `relu_rules`.
+`paths`, `lrp` and `deep_lift` in `relevance`, the rules of guided backpropagation and the deconvnet in `relu_rules`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from xai_lessons.batching import (
     predicted,
 )
 from xai_lessons.paths import gradient_shap, integrated_gradients
+from xai_lessons.relevance import deep_lift, lrp
 from xai_lessons.relu_rules import rule_gradient
 
 __all__ = [
+    "deep_lift",
     "deconvnet",
     "gradient",
     "gradient_shap",
@@ -37,6 +39,7 @@ __all__ = [
     "guided_grad_cam",
     "integrated_gradients",
     "layer_gradient_x_activation",
+    "lrp",
     "neuron_gradient",
     "smooth_grad",
 ]
