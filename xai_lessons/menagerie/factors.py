@@ -24,10 +24,12 @@ class Factor:
 
     Attributes:
         name: what draw() calls it.
-        kind: "number" (low to high), "count" (whole numbers, low to high), "choice" (one of choices) or "flag".
-        low, high: the range of a number or count.
-        choices: the values of a choice.
+        kind: "number" (low to high), "choice" (one of choices) or "flag".
         help: one line on what it is, and its unit.
+        low: the least value of a number.
+        high: the greatest value of a number.
+        choices: the values of a choice.
+        whole: whether a number must be whole.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Factor:
     low: float = 0.0
     high: float = 1.0
     choices: tuple[str, ...] = ()
+    whole: bool = False
 
     def check(self, value: Any) -> Any:
         """Return the value as a plain float, int, str or bool.
@@ -47,10 +50,9 @@ class Factor:
             return str(value)
         if self.kind == "flag" and isinstance(value, (bool, np.bool_)):
             return bool(value)
-        if self.kind == "count" and isinstance(value, Integral) and self.low <= int(value) <= self.high:
-            return int(value)
-        if self.kind == "number" and isinstance(value, Real) and self.low <= float(value) <= self.high:
-            return float(value)
+        kind_of_number = Integral if self.whole else Real
+        if self.kind == "number" and isinstance(value, kind_of_number) and self.low <= float(value) <= self.high:
+            return int(value) if self.whole else float(value)
         raise ValueError(f"{self.name}={value!r}: {self.name} is {self.range}")
 
     @property
@@ -60,7 +62,7 @@ class Factor:
             return "one of " + ", ".join(self.choices)
         if self.kind == "flag":
             return "True or False"
-        return f"a {'whole number' if self.kind == 'count' else 'number'} from {self.low:g} to {self.high:g}"
+        return f"a {'whole number' if self.whole else 'number'} from {self.low:g} to {self.high:g}"
 
 
 FACTORS: dict[str, Factor] = {
@@ -84,7 +86,7 @@ FACTORS: dict[str, Factor] = {
         Factor("tint", "number", "colour cast, -1 green to 1 magenta", -1, 1),
         Factor("vignette", "number", "darkening of the corners", 0, 1),
         Factor("grain", "number", "noise of the camera, standard deviation", 0, 0.2),
-        Factor("distractors", "count", "number of small things lying around (balls, stars, parcels ...)", 0, 8),
+        Factor("distractors", "number", "how many small things lie around (balls, stars ...)", 0, 8, whole=True),
         Factor("tree", "flag", "a leafy tree around the thing"),
         Factor("tag", "flag", "a small printed tag in the upper right corner"),
         Factor("grass", "flag", "grass in front of the thing"),
