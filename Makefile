@@ -21,13 +21,13 @@ lab: environment  ## open lesson 1 in JupyterLab (prints the address, too)
 	@$(PY) -m xai_lessons lab --here
 
 test: environment lint  ## all tests: unit, notebooks against their stored outputs, JupyterLab in Chromium
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(NBVAL) tests notebooks
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder $(NBVAL) tests notebooks
 
 test-unit: environment  ## the tests that need neither notebooks nor a browser
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --ignore tests/browser tests
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder --ignore tests/browser tests
 
 test-notebooks: environment  ## the notebooks against their stored outputs
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(NBVAL) notebooks
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder $(NBVAL) notebooks
 
 test-browser: environment  ## JupyterLab in Chromium
 	$(TEST_ENV) $(PY) -m pytest tests/browser
@@ -36,7 +36,7 @@ test-gpu: environment  ## the notebooks and every method on CUDA, against the CP
 	@$(PY) -m tools.gpu
 
 coverage: environment  ## the unit tests' coverage of the package (at least 90 %)
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/browser --cov=xai_lessons --cov-config=pyproject.toml tests
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder --ignore tests/browser --cov=xai_lessons --cov-config=pyproject.toml tests
 
 lint: environment  ## ruff (also on the notebooks) and mypy
 	@$(PY) -m ruff check .

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two OpenMP threads on a busy machine are far slower than one
 os.environ.setdefault("XAI_LESSONS_DEVICE", "cpu")
@@ -34,18 +35,25 @@ def test_data() -> Path:
     return Path(folder)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests, then notebooks, then the browser's; a file stays in one process, and so do all of the browser's.
-
-    So (``-n 2 --dist loadgroup``) a notebook has one kernel, and Chromium has the machine nearly to itself.
-    """
+    """Unit tests, then notebooks, then the browser's, which so have the machine nearly to themselves."""
     items.sort(key=lambda item: STAGES.index(_stage(item)))
     for item in items:
-        stage = _stage(item)
-        if stage == "browser":
+        if _stage(item) == "browser":
             item.add_marker(pytest.mark.browser)
-        item.add_marker(pytest.mark.xdist_group("browser" if stage == "browser" else item.path.name))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadFileScheduling:
+    """With ``-n``: a file stays in one process (a notebook has one kernel), and so do all of the browser's."""
+    return OneBrowser(config, log)
+
+
+class OneBrowser(LoadFileScheduling):
+    """A file is a piece of work, and all files that want the browser are one piece."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "browser" if "/browser/" in nodeid else super()._split_scope(nodeid)
 
 
 def _stage(item: pytest.Item) -> str:

@@ -1,0 +1,126 @@
+"""`xai-lessons doctor`: what it sees, and what it advises."""
+
+import sys
+
+import pytest
+
+from xai_lessons import cli, doctor, lab
+
+
+def test_the_doctor_looks_at_everything_in_one_screen(capsys):
+    cli.main(["doctor"])
+    said = capsys.readouterr().out
+    for subject in (
+        "Python",
+        "torch",
+        "torchvision",
+        "device",
+        "ipykernel",
+        "kernels",
+        "widgets",
+        "ImageNet",
+        "disk",
+        "memory",
+    ):
+        assert f"  {subject} " in said, subject
+    assert said.count("\n") <= 40
+    assert "Traceback" not in said
+
+
+def test_the_doctor_says_what_to_do(monkeypatch, capsys):
+    found = [
+        doctor.Finding("torch", "not installed", "pip install torch", fatal=True),
+        doctor.Finding("disk", "9 GB free"),
+    ]
+    monkeypatch.setattr(doctor, "examine", lambda: iter(found))
+    assert cli.main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert "NO  torch" in said
+    assert "-> pip install torch" in said
+    assert "ok  disk" in said
+    assert said.endswith("The lessons cannot run yet: see torch.\n")
+
+
+def test_the_doctor_survives_a_look_that_fails(monkeypatch):
+    def broken():
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(doctor, "LOOKS", (broken, doctor.disk))
+    first, second = doctor.examine()
+    assert (first.subject, first.found) == ("broken", "could not be read: no such thing")
+    assert second.subject == "disk"
+
+
+@pytest.mark.parametrize(
+    ("look", "versions", "advice"),
+    [
+        (doctor.torch_found, {}, "pip install torch torchvision"),
+        (doctor.torch_found, {"torch": "2.4.1+cpu"}, "too old"),
+        (doctor.torchvision_found, {}, "pip install torchvision"),
+        (doctor.kernel, {}, "ipykernel<7"),
+        (doctor.kernel, {"ipykernel": "7.1.0"}, "disturb each other"),
+        (doctor.widgets, {"jupyterlab": "4.6.6"}, "ipywidgets anywidget"),
+    ],
+)
+def test_the_doctor_knows_what_is_missing(monkeypatch, look, versions, advice):
+    monkeypatch.setattr(doctor, "_version", versions.get)
+    assert advice in look().advice
+
+
+def test_the_doctor_sees_a_torchvision_of_another_torch(monkeypatch):
+    class Refuses:
+        def find_spec(self, name, *_):
+            if name == "torchvision":
+                raise RuntimeError("operator torchvision::nms does not exist\nmore")
+
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Refuses(), *sys.meta_path])
+    finding = doctor.torchvision_found()
+    assert finding.found.endswith("(operator torchvision::nms does not exist)")
+    assert "from one index" in finding.advice
+
+
+def test_the_doctor_sees_a_missing_front_end(monkeypatch):
+    monkeypatch.setattr(doctor, "_front_end", {"anywidget": "0.11.0"}.get)
+    finding = doctor.widgets()
+    assert finding.fatal
+    assert "--force-reinstall ipywidgets," in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cuda", "fatal"), [("cuda", False, True), ("tpu", False, True), ("cpu", False, False)]
+)
+def test_the_doctor_checks_the_kernels_device(monkeypatch, wanted, cuda, fatal):
+    import torch
+
+    monkeypatch.setenv("XAI_LESSONS_DEVICE", wanted)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    finding = doctor.device()
+    assert (finding.fatal and bool(finding.advice)) == fatal
+
+
+def test_the_doctor_counts_downloaded_weights(monkeypatch, tmp_path):
+    import torch
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert "prefetch" in doctor.cached_weights().advice
+    (tmp_path / "checkpoints").mkdir()
+    for number in range(8):
+        (tmp_path / "checkpoints" / f"net{number}.pth").write_bytes(b"0" * 10)
+    finding = doctor.cached_weights()
+    assert finding.advice == ""
+    assert finding.found.startswith("8 files")
+    assert "and 2 more" in finding.found
+
+
+def test_the_doctor_finds_the_networks_and_the_lessons(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "PACKAGE", tmp_path)
+    assert doctor.networks().fatal
+    assert doctor.networks().advice
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "menagerie-resnet.safetensors").write_bytes(b"0")
+    assert doctor.networks().found == "1 networks: menagerie-resnet"
+    (tmp_path / "01_classification.ipynb").write_text("first")
+    (tmp_path / "picture.png").write_text("not a lesson")
+    monkeypatch.setattr(lab, "lessons_folder", lambda: tmp_path)
+    assert doctor.lessons().found == f"1 notebooks in {tmp_path}"
