@@ -78,8 +78,11 @@ def forest(canvas: Canvas, rng: Rng, horizon: float) -> Color:
             x, w = rng.uniform(0, 1), rng.uniform(0.03, 0.07) * (1 + 0.6 * row)
             foot, bend = horizon + 0.06 + 0.06 * row, rng.uniform(-0.04, 0.04, 2)
             canvas.tint(tube([[x, foot], [x + bend[0], 0.4], [x + bend.sum(), -0.1]], 1.3 * w, w), bark)
-            canvas.tint(tube([[x + 0.2 * w, foot], [x + bend[0] + 0.2 * w, 0.4], [x + bend.sum(), -0.1]], 0.5 * w,
-                             0.3 * w), darker(bark, 0.16), 0.6)
+            canvas.tint(
+                tube([[x + 0.2 * w, foot], [x + bend[0] + 0.2 * w, 0.4], [x + bend.sum(), -0.1]], 0.5 * w, 0.3 * w),
+                darker(bark, 0.16),
+                0.6,
+            )
         roof = mix(green, darker(green, 0.4), 0.25 + 0.4 * row)
         for x in rng.uniform(0, 1, 5):
             _foliage(canvas, rng, x, rng.uniform(-0.05, 0.07), rng.uniform(0.12, 0.19), mix(roof, green, rng.random()))
@@ -110,8 +113,9 @@ def room(canvas: Canvas, rng: Rng, horizon: float) -> Color:
     elif window < 0.65:
         canvas.tint(_box(hang[0] - 0.1, hang[1] - 0.08, hang[0] + 0.1, hang[1] + 0.08), rgb(120, 86, 62))
         inner = _box(hang[0] - 0.08, hang[1] - 0.06, hang[0] + 0.08, hang[1] + 0.06)
-        canvas.gradient(inner, lighter(pick(rng, BRIGHT), 0.5), lighter(pick(rng, BRIGHT), 0.2), hang[1] - 0.06,
-                        hang[1] + 0.06)
+        canvas.gradient(
+            inner, lighter(pick(rng, BRIGHT), 0.5), lighter(pick(rng, BRIGHT), 0.2), hang[1] - 0.06, hang[1] + 0.06
+        )
     canvas.gradient(_box(0, y, 1, 1.01), lighter(floor, 0.15), darker(floor, 0.2), y, 1)
     boards = [[[x, y], [x + 1.2 * (x - 0.5), 1]] for x in np.linspace(-0.1, 1.1, 9)]
     canvas.strokes(boards, darker(floor, 0.35), 0.006, 0.8)
@@ -149,9 +153,16 @@ def snow(canvas: Canvas, rng: Rng, horizon: float) -> Color:
     if rng.random() < 0.5:
         x, w, peak = rng.uniform(0, 1), rng.uniform(0.25, 0.4), horizon - rng.uniform(0.12, 0.25)
         canvas.tint([[x - w, horizon + 0.08], [x, peak], [x + w, horizon + 0.08]], mix(sky, rgb(110, 120, 150), 0.3))
-        canvas.tint([[x - 0.25 * w, peak + 0.25 * (horizon + 0.08 - peak)], [x, peak],
-                     [x + 0.25 * w, peak + 0.25 * (horizon + 0.08 - peak)], [x + 0.08 * w, peak + 0.06],
-                     [x - 0.05 * w, peak + 0.085]], WHITE)
+        canvas.tint(
+            [
+                [x - 0.25 * w, peak + 0.25 * (horizon + 0.08 - peak)],
+                [x, peak],
+                [x + 0.25 * w, peak + 0.25 * (horizon + 0.08 - peak)],
+                [x + 0.08 * w, peak + 0.06],
+                [x - 0.05 * w, peak + 0.085],
+            ],
+            WHITE,
+        )
     for x in rng.uniform(0, 1, int(rng.integers(2, 6))):
         _fir(canvas, x, horizon + 0.04, rng.uniform(0.08, 0.16))
     canvas.gradient(_hill(rng, horizon, 0.04), WHITE, mix(WHITE, sky, 0.5), horizon, 1)
@@ -170,8 +181,13 @@ def desert(canvas: Canvas, rng: Rng, horizon: float) -> Color:
     if rng.random() < 0.4:
         x, w, y = rng.uniform(0, 1), rng.uniform(0.1, 0.2), horizon - rng.uniform(0.08, 0.16)
         rock = mix(darker(sand, 0.25), bottom, 0.4)
-        canvas.gradient([[x - w, horizon + 0.05], [x - 0.7 * w, y], [x + 0.6 * w, y], [x + w, horizon + 0.05]],
-                        lighter(rock, 0.2), rock, y, horizon)
+        canvas.gradient(
+            [[x - w, horizon + 0.05], [x - 0.7 * w, y], [x + 0.6 * w, y], [x + w, horizon + 0.05]],
+            lighter(rock, 0.2),
+            rock,
+            y,
+            horizon,
+        )
     for i in range(3):
         y = horizon + 0.12 * i
         canvas.gradient(_hill(rng, y, 0.045), lighter(sand, 0.3 - 0.1 * i), darker(sand, 0.08 * (i + 1)), y - 0.05, 1)

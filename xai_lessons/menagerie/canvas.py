@@ -341,6 +341,7 @@ def _filled(q: NDArray[np.float64]) -> _Draw:
 def _stroked(lines: NDArray[np.float64], width: float) -> _Draw:
     """Draw lines, (n, 2) or (m, n, 2), of a width in widths of the picture, with round ends and corners."""
     lines = lines[None] if lines.ndim == 2 else lines
+
     def draw(to: ImageDraw.ImageDraw, offset: tuple[float, float], side: float, ink: Any) -> None:
         w = max(1, round(width * side))
         for line in lines * side - offset:

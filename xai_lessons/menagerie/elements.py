@@ -50,25 +50,25 @@ def tree(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, light: flo
     with canvas.clipped(trunk):
         canvas.strokes(lines, darker(bark, 0.3), 0.006, 0.7)
     angles = np.arange(10) * 2 * math.pi / 10 + rng.uniform(-0.2, 0.2, 10)
-    clumps = np.stack([x + 0.66 * radius * np.cos(angles), y + 0.58 * radius * np.sin(angles),
-                       radius * rng.uniform(0.34, 0.46, 10)], axis=1)
+    clumps = np.stack(
+        [x + 0.66 * radius * np.cos(angles), y + 0.58 * radius * np.sin(angles), radius * rng.uniform(0.34, 0.46, 10)],
+        axis=1,
+    )
     _crown(canvas, rng, np.vstack([clumps, [[x, y, 0.6 * radius]]]), color, light, 24)
     return color
 
 
-def branch_in_front(
-    canvas: Canvas, rng: Rng, x: float, y: float, radius: float, light: float, color: Color
-) -> None:
+def branch_in_front(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, light: float, color: Color) -> None:
     """Draw a few sprays of leaves of the tree in front of the thing at (x, y), near its rim."""
     angles = rng.uniform(0.2, 2.9, 3)
-    clumps = np.stack([x + 0.98 * radius * np.cos(angles), y + 0.8 * radius * np.sin(angles),
-                       radius * rng.uniform(0.13, 0.2, 3)], axis=1)
+    clumps = np.stack(
+        [x + 0.98 * radius * np.cos(angles), y + 0.8 * radius * np.sin(angles), radius * rng.uniform(0.13, 0.2, 3)],
+        axis=1,
+    )
     _crown(canvas, rng, clumps, color, light, 10)
 
 
-def _crown(
-    canvas: Canvas, rng: Rng, clumps: NDArray[np.float64], color: Color, light: float, leaves: int
-) -> None:
+def _crown(canvas: Canvas, rng: Rng, clumps: NDArray[np.float64], color: Color, light: float, leaves: int) -> None:
     """Draw clumps (x, y, radius) of leaves: dark ones out of the rim, light ones on the side of the light."""
     n = len(clumps) * leaves
     middles, r = np.repeat(clumps[:, :2], leaves, axis=0), np.repeat(clumps[:, 2], leaves)

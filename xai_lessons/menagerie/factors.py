@@ -52,7 +52,7 @@ class Factor:
             return bool(value)
         kind_of_number = Integral if self.whole else Real
         if self.kind == "number" and isinstance(value, kind_of_number) and self.low <= float(value) <= self.high:
-            return int(value) if self.whole else float(value)
+            return int(float(value)) if self.whole else float(value)
         raise ValueError(f"{self.name}={value!r}: {self.name} is {self.range}")
 
     @property

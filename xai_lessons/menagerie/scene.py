@@ -253,9 +253,7 @@ def render(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[
     f = scene.factors
     canvas = Canvas(scene.size, f["ink"], f["ink_width"], math.radians(f["light"] - 90), f["light_strength"])
     ground = BACKGROUNDS[f["background"]](canvas, random_stream(scene.key, "background"), f["horizon"])
-    each = [
-        {k: f[k] if len(scene.names) == 1 else f[k][i] for k in OF_THE_THING} for i in range(len(scene.names))
-    ]
+    each = [{k: f[k] if len(scene.names) == 1 else f[k][i] for k in OF_THE_THING} for i in range(len(scene.names))]
     crown = (each[0]["x"], each[0]["y"] - 0.02, max(0.36, 1.05 * each[0]["scale"]), f["light"])
     shown = [
         (i, name, own)
