@@ -67,7 +67,7 @@ def bars(
     draw, face = ImageDraw.Draw(image), font(30)
     names = [fit(str(label), face, twice * 0.42) for label in labels]
     x0 = max([face.getlength(name) for name in names], default=0) + 16
-    room = twice - x0 - face.getlength("100.0 %" if percent else "-00.000") - 20
+    room = twice - x0 - face.getlength("100.0%" if percent else "-00.000") - 20
     for i, (name, value) in enumerate(zip(names, values, strict=True)):
         middle = (i + 0.5) * step
         draw.text((x0 - 12, middle), name, INK, face, anchor="rm")
@@ -77,7 +77,7 @@ def bars(
         if before is not None:
             x = x0 + room * min(max(float(before[i]) / high, 0.0), 1.0)
             draw.line((x, middle - step * 0.42, x, middle + step * 0.42), INK, 4)
-        draw.text((x0 + room + 12, middle), f"{100 * value:.1f} %" if percent else f"{value:.3g}", INK, face, "lm")
+        draw.text((x0 + room + 12, middle), f"{100 * value:.1f}%" if percent else f"{value:.3g}", INK, face, "lm")
     return np.asarray(image)
 
 

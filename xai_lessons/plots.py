@@ -38,12 +38,11 @@ _STOPS = {
 
 def pixels(picture: Any) -> np.ndarray:
     """The picture as uint8 (H, W, 3), from a tensor or array in [0, 1] (3, H, W), (H, W, 3), (H, W), or uint8."""
-    if hasattr(picture, "detach"):
-        picture = picture.detach().cpu().float().numpy()
-    array = np.asarray(picture)
+    tensor = hasattr(picture, "detach")
+    array = picture.detach().cpu().float().numpy() if tensor else np.asarray(picture)
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
-    elif array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
+    elif array.ndim == 3 and array.shape[0] in (1, 3) and (tensor or array.shape[2] not in (1, 3)):
         array = array.transpose(1, 2, 0)
     if array.ndim == 3 and array.shape[2] == 1:
         array = np.repeat(array, 3, axis=2)
@@ -228,8 +227,9 @@ def png(picture: Any, level: int = 1, most: int | None = None) -> bytes:
     image.save(stream, "PNG", compress_level=level)
     while most is not None and stream.tell() > most and min(image.size) > 16:
         stream = io.BytesIO()
-        image.quantize(128, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
-        image = image.resize((int(image.width * 0.85), int(image.height * 0.85)), Image.Resampling.LANCZOS)
+        image.quantize(256, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
+        share = min(0.9, (most / stream.tell()) ** 0.5)
+        image = image.resize((int(image.width * share), int(image.height * share)), Image.Resampling.LANCZOS)
     return stream.getvalue()
 
 

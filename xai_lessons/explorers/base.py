@@ -140,6 +140,10 @@ class Explorer:
         """Python that computes `shown_by_code` under the same names."""
         raise NotImplementedError
 
+    def code_names(self, state: Any) -> dict[str, Any]:
+        """What the shown code takes as given, name -> value: a picture or a network of the student's own."""
+        return {}
+
     # What a notebook and a test use.
 
     @property
@@ -154,6 +158,12 @@ class Explorer:
             else:
                 self.request()
         return self._view.root
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The ipywidget of each control, by the control's name."""
+        assert self.widget is not None
+        return self._view.inputs
 
     @property
     def result(self) -> Any:

@@ -146,14 +146,14 @@ class PredictionExplorer(PictureExplorer):
             result.probabilities[first].tolist(),
             marked=[i for i, name in enumerate(names) if name == label],
             before=result.before[first].tolist() if changed else None,
-            width=420,
+            width=380,
             row=44,
         )
         caption = "Orange: what it is. " * (label in names) + "Black line: before you did anything." * changed
         listed = ", ".join(f"{classes[i]} {result.probabilities[i]:.0%}" for i in first)
         return [
             Panel(title, picture, f"{self.say(state)}{_said(state)}", sharp=state.as_seen),
-            Panel("How sure is it?", chart, f"Bars of the probabilities: {listed}", 420, sharp=True, caption=caption),
+            Panel("How sure is it?", chart, f"Bars of the probabilities: {listed}", 380, sharp=True, caption=caption),
         ]
 
     def describe(self, result: PredictionResult, state: PredictionState) -> str:
@@ -161,8 +161,9 @@ class PredictionExplorer(PictureExplorer):
         classes, label = self.model(state).classes, self.label(state)
         top, was = int(result.probabilities.argmax()), int(result.before.argmax())
         text = f"The network says {classes[top]}, {result.probabilities[top]:.0%}"
-        if label in classes:
-            text += ", and is right" if classes[top] == label else f", but it is: {label}"
+        if label is not None and label in classes:
+            article = "an" if label[0] in "aeiou" else "a"
+            text += ", and is right" if classes[top] == label else f", but it is {article} {label}"
         if result.touched > 0:
             text += f" (before: {classes[was]}, {result.before[was]:.0%})"
         elif state.without != NOTHING and self._is_single(state):

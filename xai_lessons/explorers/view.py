@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
+import traitlets
 
 from xai_lessons import plots
 from xai_lessons.explorers.controls import Button, Choice, Control, Many, Slider, Toggle, Upload
@@ -37,11 +38,12 @@ STYLE = """<style>
   border: 2px solid #0072b2; border-right-color: transparent; border-radius: 50%; vertical-align: -1px;
   animation: xai-turn .8s linear infinite; }
 @keyframes xai-turn { to { transform: rotate(360deg); } }
+.xai-explorer .widget-readout { width: 54px; min-width: 54px; }
 .xai-explorer .widget-image { border-radius: 4px; }
 .xai-explorer .jupyter-button:focus-visible, .xai-explorer .noUi-handle:focus-visible,
 .xai-explorer select:focus-visible { outline: 3px solid #e69f00; outline-offset: 1px; }
 </style>"""
-LABEL = "112px"
+LABEL = "98px"
 
 
 class View:
@@ -49,11 +51,15 @@ class View:
 
     Args:
         explorer: what they show and move.
+
+    Attributes:
+        root: all of it.
+        inputs: the widget of each control, by the control's name.
     """
 
     def __init__(self, explorer: Any) -> None:
         self.explorer, self._syncing = explorer, False
-        self._inputs: dict[str, Any] = {}
+        self.inputs: dict[str, Any] = {}
         self._panels: list[_Slot] = []
         self._text = ""
         self._build()
@@ -81,7 +87,7 @@ class View:
             actions.insert(0, run)
         left = widgets.VBox(
             [*self._groups(), widgets.Box(actions, layout=widgets.Layout(flex_flow="row wrap", margin="10px 0 0 0"))],
-            layout=widgets.Layout(width="340px", flex="0 0 auto", padding="0 18px 0 0"),
+            layout=widgets.Layout(width="348px", flex="0 0 auto", padding="0 18px 0 0"),
         )
         right = widgets.VBox(
             [self._headline, self._error, *explorer.extras(), self._stage, self._status, self._note],
@@ -104,7 +110,7 @@ class View:
         """The controls under their headings; a heading that begins with "+" is folded."""
         groups: dict[str, list[Any]] = {}
         for control in self.explorer.declared:
-            widget = self._inputs[control.name] = self._make(control)
+            widget = self.inputs[control.name] = self._make(control)
             widget.add_class(f"xai-control-{control.name}")
             groups.setdefault(control.group, []).append(widget)
         boxes = []
@@ -172,7 +178,7 @@ class View:
         self._syncing = True
         try:
             for control in self.explorer.declared:
-                widget = self._inputs[control.name]
+                widget = self.inputs[control.name]
                 display = "" if control.when is None or control.when(state) else "none"
                 if (widget.layout.display or "") != display:
                     widget.layout.display = display
@@ -198,6 +204,7 @@ class View:
         self._bar.value, self._bar.bar_style = 0, "info"
         self._status.layout.visibility = "visible"
         self._note.value = ""
+        self._hide_error()
 
     def progress(self, done: int, total: int) -> None:
         """Move the progress bar."""
@@ -209,11 +216,14 @@ class View:
             self._status.layout.visibility = "hidden"
         if error is not None:
             self.show_error(error)
-        elif self._error.layout.display != "none":
-            self._error.layout.display = "none"
-            self._error.value = ""
+        else:
+            self._hide_error()
         if note or self._note.value:
             self.say(note)
+
+    def _hide_error(self) -> None:
+        if self._error.layout.display != "none":
+            self._error.layout.display, self._error.value = "none", ""
 
     def say(self, note: str) -> None:
         """A line below the pictures."""
@@ -227,12 +237,18 @@ class View:
         self._error.layout.display = ""
 
 
+class _Picture(widgets.Image):  # type: ignore[misc]
+    """An image with a tooltip, its text for those who listen; ipywidgets 8.1 fails on a tooltip without description."""
+
+    description = traitlets.Unicode("").tag(sync=True)
+
+
 class _Slot:
     """The place of one panel: title, picture, caption."""
 
     def __init__(self) -> None:
         self.title, self.caption = widgets.HTML(), widgets.HTML()
-        self.image = widgets.Image(layout=widgets.Layout(max_width="100%"))
+        self.image = _Picture(layout=widgets.Layout(max_width="100%"))
         self.root = widgets.VBox([self.title, self.image, self.caption], layout=widgets.Layout(margin="4px 16px 6px 0"))
 
     def show(self, panel: Any) -> None:
@@ -259,6 +275,10 @@ class _Boxes(widgets.VBox):  # type: ignore[misc]
     @property
     def value(self) -> tuple[Any, ...]:
         return tuple(o for o, box in zip(self.options, self._grid.children, strict=True) if box.value)
+
+    @value.setter
+    def value(self, chosen: Sequence[Any]) -> None:
+        self.put(self.options, str, chosen)
 
     def put(self, options: Sequence[Any], names: Callable[[Any], str], value: Sequence[Any]) -> None:
         """Offer these, and tick those."""

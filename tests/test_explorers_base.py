@@ -1,0 +1,533 @@
+"""The explorer base, on explorers small enough to see through."""
+
+import datetime
+import io
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sweep import check_code, sweep
+from toys import Disc, DiscState, OnDemand, Steps
+from xai_lessons.batching import Cancelled
+from xai_lessons.explorers import base, controls
+from xai_lessons.explorers.worker import Job, Worker
+
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+CORNER = {"corner": {"shape": "square"}}
+
+
+@pytest.fixture
+def steps():
+    explorer = Steps(size=2)
+    yield explorer
+    explorer.stop()
+    for gate in explorer.gates.values():
+        gate.release(50)
+    assert explorer.wait(10)
+
+
+def test_every_control_changes_what_it_says():
+    explorer = Disc()
+    sweep(explorer, CORNER)
+    assert explorer.state == DiscState()
+
+
+@pytest.mark.parametrize("name", ["size", "steps", "shape", "marks", "inverted", "shade", "grow"])
+def test_the_sweep_fails_when_a_control_is_disconnected(name):
+    class Loose(Disc):
+        def request(self, **changes):
+            if changes.keys() == {name}:
+                changes = {}
+            if name == "grow" and len(changes) > 1 and changes["size"] == 7:
+                changes = {}
+            return super().request(**changes)
+
+    explorer = Loose()
+    explorer.set = lambda **changes: explorer._finish(Disc.request(explorer, **changes))
+    with pytest.raises(AssertionError, match=name):
+        sweep(explorer, CORNER)
+
+
+def test_the_sweep_fails_when_compute_ignores_a_control():
+    class Deaf(Disc):
+        def compute(self, state, progress):
+            return super().compute(DiscState(**{**vars(state), "inverted": False}), progress)
+
+    with pytest.raises(AssertionError, match="inverted was moved .* image stayed the same"):
+        sweep(Deaf(), CORNER)
+
+
+def test_the_sweep_sees_errors():
+    class Broken(Disc):
+        def compute(self, state, progress):
+            if state.marks == ("c",):
+                raise RuntimeError("oh")
+            return super().compute(state, progress)
+
+    with pytest.raises(AssertionError, match="oh"):
+        sweep(Broken(), CORNER)
+
+
+def test_set_is_synchronous_and_returns_the_result():
+    explorer = Disc()
+    result = explorer.set(size=6, shape="square")
+    assert explorer.state.size == 6
+    assert result.share == pytest.approx(explorer.evaluate().share)
+    assert explorer.result is result
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"size": 40}, "size=40 came; expected a whole number from 1 to 9"),
+        ({"size": 2.5}, "size=2.5"),
+        ({"size": True}, "size=True"),
+        ({"steps": 3.0}, "expected one of 1.0, 2.0, 5.0"),
+        ({"shape": "star"}, "expected one of disc, square"),
+        ({"marks": ("a", "z")}, "'z' came; expected one of a, b, c"),
+        ({"inverted": "yes"}, "True or False"),
+        ({"sizes": 3}, "'sizes' is nothing that this explorer has; it has .*shade, shape, size"),
+        ({"corner": "sharp"}, "corner='sharp' came; expected one of round"),
+    ],
+)
+def test_bad_values_get_one_sentence(changes, words):
+    explorer = Disc()
+    with pytest.raises(ValueError, match=words):
+        explorer.set(**changes)
+    assert explorer.state == DiscState()
+    with pytest.raises(ValueError, match=words):
+        Disc(**changes)
+
+
+def test_what_no_longer_exists_is_repaired():
+    explorer = Disc(shape="square", corner="sharp")
+    explorer.set(shape="disc")
+    assert explorer.state.corner == "round"
+    assert explorer.inputs["corner"].layout.display == "none"
+    explorer.set(shape="square")
+    assert explorer.inputs["corner"].layout.display != "none"
+    assert [value for _, value in explorer.inputs["corner"].options] == ["round", "sharp"]
+
+
+def test_widgets_follow_the_state():
+    explorer = Disc()
+    explorer.set(size=5, marks=("c", "a"), inverted=True, steps=5.0)
+    values = {name: explorer.inputs[name].value for name in ("size", "marks", "inverted", "steps")}
+    assert values == {"size": 5, "marks": ("a", "c"), "inverted": True, "steps": 5.0}
+
+
+def test_a_bound_that_follows_the_state():
+    slider = controls.Slider(name="size", label="", low=1, high=lambda state: 4 if state.shape == "disc" else 9)
+
+    class Bound(Disc):
+        def controls(self):
+            return (super().controls()[2], slider)
+
+    explorer = Bound(shape="square", size=8)
+    assert explorer.inputs["size"].max == 9
+    explorer.set(shape="disc", size=4)
+    explorer.set(shape="square", size=9)
+    explorer.request(shape="disc")
+    assert explorer.state.size == 4
+    assert explorer.inputs["size"].max == 4
+
+
+def test_a_callbacks_error_is_shown_in_its_own_words():
+    explorer = Disc()
+    explorer.inputs["size"].value = 8
+    assert explorer.wait(10)
+    view = explorer._view
+    assert "size=8 came; expected any other size." in view._error.value
+    assert view._error.layout.display == ""
+    explorer.inputs["size"].value = 5
+    assert explorer.wait(10)
+    assert view._error.layout.display == "none"
+    assert explorer.error is None
+
+
+def test_other_errors_are_named_and_html_is_escaped():
+    explorer = Disc(inverted=True)
+    explorer.inputs["size"].value = 9
+    assert explorer.wait(10)
+    assert "KeyError" in explorer._view._error.value
+    assert "Press Reset" in explorer._view._error.value
+    explorer._view.show_error(ValueError("<b>bold</b>"))
+    assert "<b>" not in explorer._view._error.value
+
+
+def test_set_raises_what_went_wrong():
+    with pytest.raises(ValueError, match="size=8"):
+        Disc().set(size=8)
+
+
+def test_an_explorer_that_cannot_compute_still_shows_itself():
+    bundle = Disc(size=8)._repr_mimebundle_()
+    assert bundle["text/plain"] == "size=8 came; expected any other size."
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_the_error_of_a_button_is_shown():
+    explorer = Disc()
+    explorer._view = None
+    assert explorer.widget is not None
+    explorer.save = lambda: (_ for _ in ()).throw(OSError("the folder is read-only"))
+    click(explorer, "xai-save")
+    assert "read-only" in explorer._view._error.value
+
+
+def click(explorer, css):
+    """Press the button with that css class."""
+    found = []
+
+    def visit(widget):
+        if css in widget._dom_classes:
+            found.append(widget)
+        for child in getattr(widget, "children", ()):
+            visit(child)
+
+    visit(explorer.widget)
+    (button,) = found
+    button.click()
+
+
+def test_reset_goes_back_to_the_beginning():
+    explorer = Disc(size=4)
+    explorer.set(size=6, inverted=True)
+    click(explorer, "xai-reset")
+    assert explorer.wait(10)
+    assert explorer.state == DiscState(size=4)
+    assert explorer.inputs["size"].value == 4
+
+
+def test_buttons_act():
+    explorer = Disc()
+    explorer.inputs["grow"].click()
+    assert explorer.wait(10)
+    assert explorer.shown.size == 7
+
+
+def test_the_shown_code_gives_the_same_arrays():
+    explorer = Disc(size=6, marks=("b", "c"))
+    check_code(explorer)
+
+
+def test_wrong_code_is_caught():
+    class Wrong(Disc):
+        def code(self, state):
+            return super().code(DiscState(size=1))
+
+    with pytest.raises(AssertionError, match="image"):
+        check_code(Wrong(size=6))
+
+
+def test_show_code_opens_follows_and_closes():
+    explorer = Disc()
+    explorer.set(size=4)
+    code = explorer._view._code if explorer.widget else None
+    assert code.layout.display == "none"
+    click(explorer, "xai-show-code")
+    assert "size=4" in code.value
+    explorer.set(size=5)
+    assert "size=5" in code.value
+    click(explorer, "xai-show-code")
+    assert code.layout.display == "none"
+
+
+def test_save_never_overwrites(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    explorer = Disc()
+    explorer.result  # noqa: B018
+    click(explorer, "xai-save")
+    (tmp_path / "disc-2.png").write_text("mine")
+    click(explorer, "xai-save")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["disc-1.png", "disc-2.png", "disc-3.png"]
+    assert (tmp_path / "disc-2.png").read_text() == "mine"
+    assert "disc-3.png" in explorer._view._note.value
+    assert str(tmp_path) in explorer._view._note.value
+    assert Image.open(io.BytesIO((tmp_path / "disc-3.png").read_bytes())).size[0] > 300
+
+
+def test_the_stored_output_has_a_picture_a_sentence_and_no_secrets():
+    bundle = Disc()._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "image/png", "application/vnd.jupyter.widget-view+json"}
+    assert bundle["text/plain"] == "A disc The disc covers 0.07."
+    assert len(bundle["image/png"]) <= base.STORED_BYTES
+    json.dumps(bundle["application/vnd.jupyter.widget-view+json"])
+
+
+def test_the_stored_picture_stays_small():
+    class Noisy(Disc):
+        def panels(self, result, state):
+            noise = np.random.default_rng(0).random((384, 384, 3))
+            return [base.Panel(f"{i}", noise, "noise") for i in range(4)]
+
+    assert len(Noisy()._repr_mimebundle_()["image/png"]) <= base.STORED_BYTES
+
+
+def test_the_sheet_holds_every_panel():
+    class Three(Disc):
+        def panels(self, result, state):
+            return [base.Panel(str(i), np.full((8, 8), i / 4), "grey", 300) for i in (1, 2, 3)]
+
+    sheet = Three().picture()
+    for i in (1, 2, 3):
+        assert (sheet == round(255 * i / 4)).all(-1).sum() >= 300 * 300
+
+
+def test_pictures_carry_their_text_and_their_kind():
+    explorer = Disc()
+    explorer.set(size=4)
+    image = (explorer.widget, explorer._view._panels[0].image)[1]
+    assert (image.tooltip, image.format, image.width) == ("a disc", "jpeg", "128")
+    assert Image.open(io.BytesIO(bytes(image.value))).size == (128, 128)
+
+
+def test_the_number_of_panels_may_change():
+    class Several(Disc):
+        def panels(self, result, state):
+            return super().panels(result, state) * len(state.marks)
+
+    explorer = Several()
+    explorer.set(marks=("a", "b", "c"))
+    assert len((explorer.widget, explorer._view._stage)[1].children) == 3
+    explorer.set(marks=("b",))
+    assert len(explorer._view._stage.children) == 1
+
+
+def test_a_control_that_only_draws_computes_nothing():
+    explorer = Disc()
+    before = explorer.set(size=4)
+    picture = bytes((explorer.widget, explorer._view._panels[0].image)[1].value)
+    explorer.compute = None
+    assert explorer.set(shade=0.9) is before
+    assert bytes(explorer._view._panels[0].image.value) != picture
+    assert explorer.shown.shade == 0.9
+
+
+def test_the_last_position_wins_and_those_between_are_dropped(steps):
+    assert steps.widget is not None
+    assert steps.at_step[2].wait(10)
+    for size in (3, 4, 5, 6):
+        steps.inputs["size"].value = size
+    for size in (2, 6):
+        steps.gates[size].release(4)
+    assert steps.wait(10)
+    assert steps.shown.size == 6
+    assert steps.ended == [2, 6]
+
+
+def test_what_has_shown_something_gives_way_at_once(steps):
+    steps.request()
+    steps.gates[2].release(1)
+    assert steps.at_step[2].wait(10)
+    steps.gates[2].release(1)
+    last = steps.request(size=7)
+    steps.gates[2].release(1)
+    steps.gates[7].release(4)
+    assert last.done.wait(10)
+    assert steps.shown.size == 7
+    assert steps.gates[2]._value + steps.gates[7]._value > 0  # the first did not go through all of its steps
+
+
+def test_pictures_form_as_they_go(steps):
+    assert steps.widget is not None
+    shares = []
+    present = steps._present
+    shown = threading.Semaphore(0)
+
+    def note(state, result):
+        present(state, result)
+        shares.append(result.share)
+        shown.release()
+
+    steps._present = note
+    steps.request(size=3)
+    steps.gates[2].release(4)
+    for count in range(1, 5):
+        steps.gates[3].release(1)
+        while len([s for s in shares if s]) < count:
+            assert shown.acquire(timeout=10)
+    assert steps.wait(10)
+    assert shares[-4:] == sorted(shares[-4:], reverse=True)
+
+
+def test_stop_ends_the_work_at_the_next_step_and_keeps_what_is_there(steps):
+    job = steps.request()
+    steps.gates[2].release(1)
+    assert steps.at_step[2].wait(10)
+    while steps._shown is None:
+        assert not job.done.wait(0.005)
+    click(steps, "xai-stop")
+    assert "Stopped" in steps._view._note.value
+    steps.gates[2].release(1)
+    assert steps.wait(10)
+    assert isinstance(job.error, Cancelled)
+    assert steps.ended == [2]
+    assert steps.result.share > 0
+    assert steps.error is None
+
+
+def test_the_busy_sign_comes_and_goes(steps, monkeypatch):
+    monkeypatch.setattr(base, "BUSY_AFTER", 0.0)
+    shown = threading.Event()
+    assert steps.widget is not None
+    view = steps._view
+    tell = view.busy
+    view.busy = lambda: (tell(), shown.set())
+    steps.gates[2].release(4)
+    assert steps.wait(10)
+    shown.clear()
+    steps.request(size=4)
+    assert shown.wait(10)
+    assert view._status.layout.visibility == "visible"
+    steps.gates[4].release(4)
+    assert steps.wait(10)
+    assert view._status.layout.visibility == "hidden"
+
+
+def test_progress_moves_the_bar():
+    explorer = Disc()
+    assert explorer.widget is not None
+    explorer._view.progress(3, 4)
+    assert explorer._view._bar.value == 0.75
+    explorer._view.progress(0, 0)
+    assert explorer._view._bar.value == 0
+
+
+def test_nothing_long_runs_before_run_is_pressed():
+    explorer = OnDemand(size=2)
+    assert explorer.result.share == -1
+    explorer.set(size=3)
+    assert explorer.result.share == -1
+    assert explorer.ended == []
+    explorer.gates[3].release(4)
+    click(explorer, "xai-run")
+    assert explorer.wait(10)
+    assert explorer.result.share >= 0
+    assert explorer.ended == [3]
+    explorer.gates[3].release(4)
+    assert explorer.run().share >= 0
+
+
+def test_a_run_goes_on_while_controls_move():
+    explorer = OnDemand(size=2)
+    explorer.result  # noqa: B018
+    job = explorer.request_run()
+    assert explorer.at_step[2].wait(10)
+    assert explorer.request(size=5) is job
+    explorer.inputs["shade"].value = 0.9
+    assert explorer.shown.shade == 0.9  # what only draws is answered meanwhile
+    explorer.gates[2].release(4)
+    assert explorer.wait(10)
+    assert (explorer.shown.size, explorer.state.size) == (2, 5)
+    assert explorer.result.share >= 0
+
+
+def test_evaluate_shows_nothing():
+    explorer = OnDemand(size=2)
+    explorer.gates[2].release(4)
+    assert explorer.evaluate().share >= 0
+    assert explorer._shown is None
+
+
+def test_one_torch_thread_on_the_worker_and_ours_untouched():
+    seen = []
+
+    class Threads(Disc):
+        def compute(self, state, progress):
+            seen.append((torch.get_num_threads(), threading.current_thread()))
+            return super().compute(state, progress)
+
+    Threads().set(size=4)
+    assert seen[0][0] == 1
+    assert seen[0][1] is not threading.main_thread()
+
+
+def test_an_upload_arrives_with_its_name():
+    taken = []
+    upload = controls.Upload(
+        name="up", label="Up", take=lambda name, content: taken.append((name, content)) or {"size": 6}
+    )
+
+    class Uploading(Disc):
+        def controls(self):
+            return (*super().controls(), upload)
+
+    explorer = Uploading()
+    file = {"name": "a.png", "type": "image/png", "size": 3, "content": memoryview(b"abc"), "last_modified": NOW}
+    explorer.inputs["up"].set_trait("value", (file,))
+    assert explorer.wait(10)
+    assert taken == [("a.png", b"abc")]
+    assert explorer.shown.size == 6
+
+
+def test_upload_errors_are_shown():
+    def refuse(name, content):
+        raise ValueError("a.txt is not a picture")
+
+    class Uploading(Disc):
+        def controls(self):
+            return (*super().controls(), controls.Upload(name="up", label="Up", take=refuse))
+
+    explorer = Uploading()
+    file = {"name": "a.txt", "type": "", "size": 3, "content": memoryview(b"abc"), "last_modified": NOW}
+    explorer.inputs["up"].set_trait("value", (file,))
+    assert "a.txt is not a picture" in explorer._view._error.value
+
+
+def test_the_worker_outlives_errors():
+    ran = []
+
+    def run(job):
+        ran.append(job.state)
+        if job.state == 1:
+            raise RuntimeError("oh")
+
+    worker = Worker(run)
+    first = worker.submit(Job(1))
+    assert first.done.wait(10)
+    assert isinstance(first.error, RuntimeError)
+    assert worker.submit(Job(2)).done.wait(10)
+    assert ran == [1, 2]
+
+
+def test_the_idle_worker_ends_and_starts_again(monkeypatch):
+    from xai_lessons.explorers import worker as module
+
+    monkeypatch.setattr(module, "IDLE", 0.0)
+    worker = Worker(lambda job: None)
+    assert worker.submit(Job(1)).done.wait(10)
+    thread = worker._thread
+    if thread is not None:
+        thread.join(10)
+    assert worker._thread is None
+    assert worker.submit(Job(2)).done.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("slider", "expected"),
+    [
+        (controls.Slider(name="a", label="", low=0, high=10), [0, 3, 7, 10]),
+        (controls.Slider(name="a", label="", low=-0.4, high=0.4, step=0.2), [-0.4, -0.2, 0.2, 0.4]),
+        (controls.Slider(name="a", label="", low=1, high=2), [1, 2]),
+        (controls.Slider(name="a", label="", values=(1, 10, 100)), [1, 10, 100]),
+    ],
+)
+def test_sliders_are_swept_from_end_to_end(slider, expected):
+    assert list(slider.positions(None)) == pytest.approx(expected)
+
+
+def test_plain_words():
+    assert base.plain_words(TypeError("a str came")) == "a str came"
+    assert "ZeroDivisionError" in base.plain_words(ZeroDivisionError("division by zero"))
+    assert "ValueError" in base.plain_words(ValueError())
+
+
+def test_css_classes_for_tests_and_styles():
+    explorer = Disc()
+    assert set(explorer.widget._dom_classes) == {"xai-explorer", "xai-disc"}
+    assert "xai-control-size" in explorer.inputs["size"]._dom_classes
