@@ -25,7 +25,7 @@ def lab(options: argparse.Namespace) -> int:
     if options.copy_only:
         return 0
     extra = options.jupyter[1:] if options.jupyter[:1] == ["--"] else options.jupyter
-    return lessons.serve(folder / lessons.FIRST, folder, port=options.port, browser=not options.no_browser, extra=extra)
+    return lessons.serve(lessons.FIRST, folder, port=options.port, browser=not options.no_browser, extra=extra)
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 PACKAGE = Path(__file__).resolve().parent
 FIRST = "01_classification.ipynb"
@@ -76,14 +77,14 @@ def copy_lessons(source: Path, target: Path) -> list[str]:
     return said
 
 
-def serve(notebook: Path, root: Path, port: int | None = None, browser: bool = True, extra: Sequence[str] = ()) -> int:
+def serve(notebook: str, root: Path, port: int | None = None, browser: bool = True, extra: Sequence[str] = ()) -> int:
     """Open a notebook in JupyterLab and stay until it is closed.
 
-    JupyterLab prints its address, so it can be opened by hand where no browser starts by itself. It asks nobody for
-    news or updates.
+    JupyterLab prints the notebook's address, so it can be opened by hand where no browser starts by itself. It asks
+    nobody for news or updates.
 
     Args:
-        notebook: what to open first.
+        notebook: what to open first, by its name below ``root``.
         root: the folder that JupyterLab shows.
         port: the port to listen on; None for the first free one from 8888.
         browser: whether to open a browser.
@@ -92,7 +93,8 @@ def serve(notebook: Path, root: Path, port: int | None = None, browser: bool = T
     Returns:
         JupyterLab's exit status.
     """
-    command = [sys.executable, "-m", "jupyterlab", str(notebook), f"--ServerApp.root_dir={root}"]
+    first = [f"--ServerApp.root_dir={root}", f"--LabApp.default_url=/lab/tree/{quote(notebook)}"]
+    command = [sys.executable, "-m", "jupyterlab", *first]
     if port is not None:
         command.append(f"--port={port}")
     if not browser:
