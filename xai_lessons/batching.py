@@ -7,10 +7,13 @@ the channels-last layout, in which convolutions on a CPU are nearly twice as fas
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -73,9 +76,9 @@ def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
             "divide by 255, or undo the normalisation (the network does it inside)"
         )
     device, dtype = device_of(model, batch)
-    if batch.is_inference():
-        batch = batch.clone()
-    return batch.to(device=device, dtype=dtype, memory_format=torch.channels_last), single
+    with torch.inference_mode(False), torch.no_grad():  # autograd takes no tensor made in inference mode
+        batch = batch.clone() if batch.is_inference() else batch
+        return batch.to(device=device, dtype=dtype, memory_format=torch.channels_last), single
 
 
 def class_index(classes: Sequence[str], target: int | str) -> int:
@@ -88,12 +91,16 @@ def class_index(classes: Sequence[str], target: int | str) -> int:
     if isinstance(target, str):
         if target in classes:
             return list(classes).index(target)
-        near = difflib.get_close_matches(target, classes, n=4, cutoff=0.4) or list(classes[:10])
+        if not classes:
+            raise ValueError(f"this network has no class names, got {target!r}: give a class number")
+        near = [name for name in classes if target.lower() in name.lower()][:4]
+        near = near or difflib.get_close_matches(target, classes, n=4, cutoff=0.4) or list(classes[:10])
         raise ValueError(f"there is no class {target!r}: did you mean {', '.join(map(repr, near))}?")
     if isinstance(target, bool) or not isinstance(target, int):
         raise TypeError(f"a target is a class number or name, got {target!r}")
     if target < 0 or (classes and target >= len(classes)):
-        raise ValueError(f"there is no class {target}: this network has classes 0 to {len(classes) - 1}")
+        has = f"this network has classes 0 to {len(classes) - 1}" if classes else "classes are counted from 0"
+        raise ValueError(f"there is no class {target}: {has}")
     return target
 
 
@@ -118,17 +125,24 @@ def check_targets(model: Any, targets: Targets, images: Tensor) -> Tensor | None
     if isinstance(targets, Tensor):
         if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
             raise TypeError(f"targets must be whole numbers, got a tensor of {targets.dtype}: use .long()")
-        targets = targets.reshape(-1).tolist() if targets.ndim else int(targets)
-    if hasattr(targets, "__index__") and not isinstance(targets, bool):
-        targets = int(targets)  # also numpy's integers
-    if isinstance(targets, int | str):
-        targets = [targets] * len(images)
-    numbers = [
-        class_index(classes, int(t) if hasattr(t, "__index__") and not isinstance(t, bool) else t) for t in targets
-    ]
+        targets = targets.reshape(-1) if targets.ndim else targets
+    whole: Any = targets.tolist() if isinstance(targets, Tensor | np.ndarray | np.generic) else targets
+    every = whole if isinstance(whole, Iterable) and not isinstance(whole, str) else [whole] * len(images)
+    numbers = [class_index(classes, t if isinstance(t, str | bool) else _whole("a target", t)) for t in every]
     if len(numbers) != len(images):
         raise ValueError(f"{len(numbers)} targets came with {len(images)} pictures: give one target, or one a picture")
-    return torch.tensor(numbers, dtype=torch.long, device=images.device)
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=torch.long, device=images.device)
+
+
+def _whole(what: str, value: Any) -> int:
+    """A whole number, also numpy's or a tensor's."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{what} must be a whole number{' or a name' * (what == 'a target')}, got {value!r}") from None
 
 
 def logits(model: Any, x: Tensor) -> Tensor:
@@ -145,13 +159,10 @@ def logits(model: Any, x: Tensor) -> Tensor:
         ValueError: if what comes back is not one row of scores a picture.
     """
     scores = model(x.contiguous(memory_format=torch.channels_last))
-    if not isinstance(scores, Tensor):
-        scores = torch.as_tensor(scores, device=x.device)
-    if scores.ndim != 2 or len(scores) != len(x):
-        raise ValueError(
-            f"the network must return scores (N, K), got {tuple(scores.shape)} for {len(x)} pictures: see models.wrap"
-        )
-    return scores
+    if isinstance(scores, np.ndarray):
+        scores = torch.from_numpy(scores).to(x.device)
+    scores = hooks.check_scores(scores, len(x))
+    return scores if scores.is_floating_point() else scores.to(x.dtype)
 
 
 def score(scores: Tensor, targets: Tensor | None = None, output: str = "logit") -> Tensor:
@@ -173,7 +184,7 @@ def score(scores: Tensor, targets: Tensor | None = None, output: str = "logit") 
     if output == "probability":
         scores = scores.softmax(dim=1)
     if targets is None:
-        return scores.amax(dim=1)
+        targets = scores.detach().argmax(dim=1)
     if int(targets.max()) >= scores.shape[1]:
         raise ValueError(f"there is no class {int(targets.max())}: this network has classes 0 to {scores.shape[1] - 1}")
     return scores.gather(1, targets[:, None])[:, 0]
@@ -183,27 +194,31 @@ def predicted(model: Any, images: Tensor, targets: Tensor | None, batch_size: in
     """The targets, or where there are none the predicted classes (N,)."""
     if targets is not None:
         return targets
-    with hooks.undisturbed(model), torch.no_grad():
-        size = batch_size or default_batch_size(images)
-        return torch.cat([logits(model, x).argmax(dim=1) for x in images.split(size)])
+    found: list[Tensor] = []
+
+    def run(start: int, stop: int) -> None:
+        found.append(logits(model, images[start:stop]).argmax(dim=1))
+
+    with torch.inference_mode(False), torch.no_grad(), hooks.undisturbed(model):
+        in_batches(run, len(images), _batch_size(batch_size, images))
+        return torch.cat(found)
 
 
 def generator(seed: int) -> torch.Generator:
     """A generator of random numbers on the CPU, so that the same seed gives the same numbers on every device."""
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed must be a whole number, got {seed!r}")
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(_whole("seed", seed))
 
 
 def input_gradient(model: Any, x: Tensor, targets: Tensor | None = None) -> Tensor:
     """How the class score changes with each pixel, dY^c/dx (N, 3, H, W): no gradient of a weight is computed."""
     x = x.detach().requires_grad_()
     Y = score(logits(model, x), targets)
-    if not Y.requires_grad:
+    gradient = torch.autograd.grad(Y.sum(), x, allow_unused=True)[0] if Y.requires_grad else None
+    if gradient is None:
         raise ValueError(
             "the scores have no gradient to the pictures: use a method that needs none, as occlusion.occlusion"
         )
-    return torch.autograd.grad(Y.sum(), x)[0]
+    return gradient
 
 
 def default_batch_size(images: Tensor) -> int:
@@ -219,7 +234,7 @@ def at_least(name: str, value: float, least: float, most: float = float("inf")) 
         ValueError: if it does not, with the range.
         TypeError: if it is not a number.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not least <= value <= most:
         upper = "" if most == float("inf") else f" and at most {most:g}"
@@ -254,10 +269,11 @@ def in_batches(run: Callable[[int, int], None], total: int, batch_size: int) -> 
         except torch.OutOfMemoryError:
             if stop - start == 1:
                 raise
-            torch.cuda.empty_cache()
             batch_size = (stop - start) // 2
+        else:
+            start = stop
             continue
-        start = stop
+        torch.cuda.empty_cache()  # only out here is the failed pass's memory given up: the exception held it
 
 
 def over_images(
@@ -289,7 +305,8 @@ def over_images(
     with torch.inference_mode(False), torch.enable_grad(), hooks.undisturbed(model), Meter(progress, len(x)) as meter:
 
         def run(start: int, stop: int) -> None:
-            results.append(of(x[start:stop], None if c is None else c[start:stop]))
+            out = of(x[start:stop], None if c is None else c[start:stop])
+            results.append(tuple(t.detach() for t in out) if isinstance(out, tuple) else out.detach())
             meter.add(stop - start)
 
         in_batches(run, len(x), _batch_size(batch_size, x))
@@ -351,15 +368,15 @@ def over_passes(
         if result is None:
             result = out.new_zeros((n, *out.shape[1:]) if reduce == "sum" else (n, passes, *out.shape[1:]))
         if reduce == "sum":
-            for j in range(first, last + 1):  # picture by picture: the sum does not depend on how batches fall
-                result[j] += out[i == j].sum(dim=0)
+            sums = torch.stack([out[i == j].sum(dim=0) for j in range(first, last + 1)])
+            result[first : last + 1] += sums  # all at once: nothing is counted twice if memory runs out before
         else:
             result[i, k] = out
         meter.add(stop - start, lambda: result)
 
     with ExitStack() as stack:
-        stack.enter_context(hooks.undisturbed(model))
         stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(hooks.undisturbed(model))
         stack.enter_context(torch.set_grad_enabled(gradients))
         stack.enter_context(fast_math(fast, images.device))
         meter = stack.enter_context(Meter(progress, total))
@@ -371,10 +388,9 @@ def over_passes(
 def _batch_size(batch_size: int | None, images: Tensor) -> int:
     if batch_size is None:
         return default_batch_size(images)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int):
-        raise TypeError(f"batch_size must be a whole number, got {batch_size!r}")
-    at_least("batch_size", batch_size, 1)
-    return batch_size
+    size = _whole("batch_size", batch_size)
+    at_least("batch_size", size, 1)
+    return size
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -12,32 +12,34 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 
 @dataclass
-class _Saved:
-    """What `undisturbed` puts back, and how many callers are still inside."""
+class _Held:
+    """A flag that is held for a while: of what, what it was, and how many callers want it held."""
 
-    training: list[tuple[nn.Module, bool]]
-    requires_grad: list[tuple[nn.Parameter, bool]]
-    rng: Tensor
+    owner: Any
+    was: bool
     callers: int = 0
 
 
 _lock = threading.Lock()
-_saved: WeakKeyDictionary[nn.Module, _Saved] = WeakKeyDictionary()
+_held: dict[tuple[str, int], _Held] = {}  # by the flag's name and its owner's id; the entry keeps the owner alive
+_randomness = threading.RLock()
+_sections = 0  # how often `private_random` was entered; odd stands for inside
 
 
 @contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
     """Use a network in eval mode with frozen weights, and restore every flag and the global random state afterwards.
 
-    Frozen weights mean that no gradient of a weight is ever computed. Callers in several threads share one saved
-    state: the last to leave restores it. Anything that is not an `nn.Module` is left alone.
+    Frozen weights mean that no gradient of a weight is ever computed. Callers in several threads, also of networks that
+    share modules, hold each flag together: the last to leave restores it. The random state is restored in the main
+    thread only: a worker that turned it back would make the main thread draw the same numbers twice. Anything that is
+    not an `nn.Module` is left alone.
 
     Args:
         model: a network, or any callable.
@@ -45,31 +47,56 @@ def undisturbed(model: Any) -> Iterator[None]:
     if not isinstance(model, nn.Module):
         yield
         return
+    flags: list[tuple[str, Any]] = [("training", m) for m in model.modules()]
+    flags += [("requires_grad", p) for p in model.parameters() if p.is_floating_point()]
+    section, state = _sections, torch.get_rng_state() if threading.current_thread() is threading.main_thread() else None
     with _lock:
-        saved = _saved.get(model)
-        if saved is None:
-            saved = _saved[model] = _Saved(
-                training=[(m, m.training) for m in model.modules()],
-                requires_grad=[(p, p.requires_grad) for p in model.parameters()],
-                rng=torch.get_rng_state(),
-            )
-            for module, _ in saved.training:
-                module.training = False
-            for parameter, _ in saved.requires_grad:
-                parameter.requires_grad_(False)
-        saved.callers += 1
+        for flag, owner in flags:
+            entry = _held.setdefault((flag, id(owner)), _Held(owner, getattr(owner, flag)))
+            entry.callers += 1
+            if getattr(owner, flag):
+                setattr(owner, flag, False)
     try:
         yield
     finally:
         with _lock:
-            saved.callers -= 1
-            if saved.callers == 0:
-                for module, flag in saved.training:
-                    module.training = flag
-                for parameter, needed in saved.requires_grad:
-                    parameter.requires_grad_(needed)
-                torch.set_rng_state(saved.rng)
-                _saved.pop(model, None)
+            for flag, owner in flags:
+                entry = _held[flag, id(owner)]
+                entry.callers -= 1
+                if entry.callers == 0:
+                    del _held[flag, id(owner)]
+                    if getattr(owner, flag) != entry.was:
+                        setattr(owner, flag, entry.was)
+        if state is not None and section % 2 == 0 and section == _sections:  # nobody seeded the state meanwhile
+            torch.set_rng_state(state)
+
+
+@contextmanager
+def private_random(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Let modules that draw from torch's global generator, as dropout does, draw numbers that follow from a seed.
+
+    One thread at a time; the global state is restored afterwards.
+
+    Args:
+        seed: decides the numbers.
+        device: whose generator to seed beside the CPU's, if it is a GPU.
+    """
+    global _sections
+    gpu = device if device is not None and device.type == "cuda" else None
+    with _randomness:
+        _sections += 1
+        before = torch.get_rng_state(), None if gpu is None else torch.cuda.get_rng_state(gpu)
+        torch.default_generator.manual_seed(seed)
+        if gpu is not None:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.set_rng_state(before[0])
+            if before[1] is not None:
+                torch.cuda.set_rng_state(before[1], gpu or "cuda")
+            _sections += 1
 
 
 @contextmanager
@@ -111,7 +138,7 @@ def find_layer(
     if isinstance(layer, nn.Module):
         for name, module in model.named_modules():
             if module is layer:
-                return name, module
+                return (name.removeprefix("network.") if hasattr(model, "layers") else name), module
         raise ValueError(f"the layer {type(layer).__name__} is not part of this network: pass one of its own modules")
     if layer is None:
         layer = _last_spatial(model, images)
@@ -166,6 +193,60 @@ def output_shapes(model: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
     return shapes
 
 
+_POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout, nn.Dropout2d)
+
+
+def name_layers(network: nn.Module, x: Tensor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The last layer of each resolution, and the flat ones after them.
+
+    Looked for among the parts that a reader would name: the children of the network, or of its `features`, `blocks` ...
+
+    Args:
+        network: from pictures to scores.
+        x: (1, 3, H, H), as the network takes it.
+
+    Returns:
+        The names of the layers that keep a map of the picture, and those of the flat ones after them.
+    """
+    shapes = output_shapes(network, x)
+    own = (getattr(network, "layers", None), getattr(network, "flat_layers", ()))
+    if isinstance(own[0], tuple) and own[0] and all(name in shapes for name in own[0]):
+        return own[0], tuple(own[1])
+    modules = dict(network.named_modules())
+    # maps of a square picture are square; a transformer's (N, h, w, K) are not
+    spatial = {
+        name: shape[-1]
+        for name, shape in shapes.items()
+        if len(shape) == 4 and shape[-1] == shape[-2] > 1 and not isinstance(modules[name], _POOLS)
+    }
+    last: dict[int, str] = {}
+    for root in ("features", ""):  # what comes after the features (as in SqueezeNet) is maps of classes
+        inside = getattr(network, root, None) if root else network
+        if len(last) < 2 and isinstance(inside, nn.Module):
+            candidates = sorted(_parts(root, inside, spatial), key=list(spatial).index)
+            last = {spatial[name]: name for name in candidates}  # later ones of the same resolution win
+    layers = tuple(last.values())
+    order = list(shapes)
+    after = order[order.index(layers[-1]) + 1 :] if layers else order
+    flat = [n for n in after if isinstance(modules[n], nn.Linear | nn.AdaptiveAvgPool2d)]
+    return layers, tuple(n for n in flat if len(shapes[n]) == 2 or shapes[n][-1] == 1)
+
+
+def _parts(name: str, module: nn.Module, spatial: dict[str, int]) -> list[str]:
+    """The spatial children; in the place of one that mixes resolutions, or keeps no map, its own children."""
+    parts = []
+    for short, child in module.named_children():
+        full = f"{name}.{short}" if name else short
+        inside = [f"{full}.{grandchild}" for grandchild, _ in child.named_children()]
+        if full not in spatial:
+            parts += _parts(full, child, spatial)
+        elif len({spatial[n] for n in inside if n in spatial}) > 1:
+            parts += [n for n in inside if n in spatial]
+        else:
+            parts.append(full)
+    return parts
+
+
 def _tensor(output: Any, name: str) -> Tensor:
     if not isinstance(output, Tensor):
         raise ValueError(f"layer {name!r} puts out a {type(output).__name__}, not one tensor: choose a layer inside it")
@@ -185,21 +266,29 @@ def activations(
 
     Returns:
         The activations by name, as the layer put them out (a later in-place ReLU does not reach them), and the logits.
+        Of a layer that is used several times, what it put out last.
+
+    Raises:
+        ValueError: if there is no such layer, or the picture does not pass through it.
     """
     kept: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable[[Any], Tensor]:
-        def hook(output: Any) -> Tensor:
-            kept[name] = _tensor(output, name)
-            return output.clone()
+    def keep(name: str) -> Callable[[Any], None]:
+        def hook(output: Any) -> None:
+            kept[name] = _tensor(output, name).clone()  # what comes after may change the output in place
 
         return hook
 
     with undisturbed(model), torch.set_grad_enabled(gradient), ExitStack() as stack:
+        names = []
         for layer in layers:
             name, module = find_layer(model, layer, x)
+            names.append(name)
             stack.enter_context(hooked(module, keep(name)))
         logits = model(x)
+    for name in names:
+        if name not in kept:
+            raise ValueError(f"the picture does not pass through layer {name!r}: choose another layer")
     return kept, logits
 
 
@@ -224,7 +313,8 @@ def activation_and_gradient(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What a layer puts out, and how the class score would change with it: A and dY^c/dA.
 
-    The graph begins at the layer, so nothing is computed backwards below it.
+    The graph begins at the layer, so nothing is computed backwards below it. Of a layer that is used several times, the
+    last use counts.
 
     Args:
         model: the network.
@@ -242,20 +332,38 @@ def activation_and_gradient(
     kept: list[Tensor] = []
 
     def cut(output: Any) -> Tensor:
-        kept.append(_tensor(output, name).detach().requires_grad_())
+        kept.append(_tensor(output, name).detach().clone().requires_grad_())
         return kept[-1].clone()  # what flows on is a copy: an in-place ReLU must not change A
 
-    with undisturbed(model), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), undisturbed(model):
         with hooked(module, cut):
-            logits = model(x)
-        if not kept or not logits.requires_grad:
-            raise ValueError(
-                f"the class scores do not depend on layer {name!r}: choose one that the picture passes through"
-            )
+            logits = check_scores(model(x.clone() if x.is_inference() else x), len(x))
         if targets is not None and int(targets.max()) >= logits.shape[1]:
             raise ValueError(
                 f"there is no class {int(targets.max())}: this network has classes 0 to {logits.shape[1] - 1}"
             )
-        score = logits.amax(dim=1) if targets is None else logits.gather(1, targets[:, None])[:, 0]
-        (gradient,) = torch.autograd.grad(score.sum(), kept[-1])
+        targets = logits.argmax(dim=1) if targets is None else targets.clone()
+        gradient = None
+        if kept and logits.requires_grad:
+            score = logits.gather(1, targets[:, None])
+            (gradient,) = torch.autograd.grad(score.sum(), kept[-1], allow_unused=True)
+    if gradient is None:
+        raise ValueError(
+            f"the class scores do not depend on layer {name!r}: choose one that the picture passes through"
+        )
     return kept[-1].detach(), gradient, logits.detach()
+
+
+def check_scores(scores: Any, pictures: int) -> Tensor:
+    """What a network returned, if it is one row of scores a picture.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(scores, Tensor):
+        raise ValueError(f"the network must return scores (N, K), got a {type(scores).__name__}: see models.wrap")
+    if scores.ndim != 2 or len(scores) != pictures:
+        raise ValueError(
+            f"the network must return scores (N, K), got {tuple(scores.shape)} for {pictures} pictures: see models.wrap"
+        )
+    return scores

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ NAMES = (
     "densenet121",
     "convnext_tiny",
 )
+TIMEOUT = 30.0  # seconds without a byte after which a server counts as gone
 
 
 def exists(name: str) -> bool:
@@ -52,10 +57,12 @@ def load(name: str, weights: str | os.PathLike[str] | None = None) -> models.Cla
     import torchvision
 
     entry = torchvision.models.get_model_weights(name).DEFAULT
-    module = torchvision.models.get_model(name, weights=None)
+    # what torchvision itself sets when it loads these two with their weights
+    own: dict[str, Any] = {"transform_input": True, "init_weights": False} if name in _INCEPTIONS else {}
+    module = torchvision.models.get_model(name, weights=None, **own)
     state = _read(Path(weights)) if weights is not None else download(entry)
     try:
-        module.load_state_dict(state)
+        module.load_state_dict({_OLD_KEY.sub(r"\1\2", key): value for key, value in state.items()})
     except RuntimeError as error:
         raise ValueError(
             f"these are not the weights of {name}: {str(error).strip().splitlines()[-1].strip()}"
@@ -64,7 +71,12 @@ def load(name: str, weights: str | os.PathLike[str] | None = None) -> models.Cla
     return models.wrap(module.eval(), entry.meta["categories"], preset.mean, preset.std, preset.crop_size[0], name=name)
 
 
+_INCEPTIONS = ("googlenet", "inception_v3")
+_OLD_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # in the stored weights of DenseNets
+
+
 def _read(path: Path) -> dict[str, Tensor]:
+    path = path.expanduser()
     if not path.is_file():
         raise ValueError(f"there is no weights file {path}: check the path")
     try:
@@ -90,17 +102,36 @@ def download(entry: Any, progress: bool = True) -> dict[str, Tensor]:
     Raises:
         ConnectionError: in one sentence, if it cannot be had.
     """
+    _drop_damaged(cached_file(entry))
     try:
-        return entry.get_state_dict(progress=progress, check_hash=True, map_location="cpu", weights_only=True)
+        with _patience(TIMEOUT):
+            return entry.get_state_dict(progress=progress, check_hash=True, map_location="cpu", weights_only=True)
     except Exception as error:
-        file = cached_file(entry)
-        if file.is_file():  # in the cache, but not readable: a later attempt must not trip over it again
-            file.unlink()
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConnectionError(
             f"the weights {entry} could not be downloaded ({reason}): "
             "connect and run xai-lessons prefetch, or go on with a built-in network"
         ) from error
+
+
+def _drop_damaged(file: Path) -> None:
+    """Delete a file of the cache whose content has not the hash in its name, so that it is fetched again."""
+    begins = torch.hub.HASH_REGEX.search(file.name)
+    if file.is_file() and begins:
+        with file.open("rb") as content:
+            if not hashlib.file_digest(content, "sha256").hexdigest().startswith(begins[1]):
+                file.unlink()
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """torch.hub waits forever for a silent server; new connections give up after this time."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def cached_file(entry: Any) -> Path:

@@ -61,8 +61,10 @@ class Classifier(nn.Module):
         self.classes, self.layers, self.flat_layers = tuple(classes), tuple(layers), tuple(flat_layers)
         self.input_size, self.name = input_size, name
         self.fixed_size, self.probabilities = fixed_size, probabilities
-        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
+        device, dtype = batching.device_of(network)
+        for key, values in (("mean", mean), ("std", std)):
+            constant = torch.tensor(tuple(values), device=device, dtype=dtype).reshape(1, 3, 1, 1)
+            self.register_buffer(key, constant, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of pictures (N, 3, H, W) in [0, 1]."""
@@ -119,29 +121,31 @@ class Classifier(nn.Module):
         """
         if fit not in ("crop", "squash"):
             raise ValueError(f"fit must be 'crop' or 'squash', got {fit!r}")
-        if not isinstance(picture, Tensor):
-            picture = torch.from_numpy(np.array(picture.convert("RGB") if hasattr(picture, "convert") else picture))
+        if hasattr(picture, "convert"):
+            picture = np.array(picture.convert("RGB"))
+        if isinstance(picture, np.ndarray):
+            picture = torch.from_numpy(picture)
             if picture.ndim == 3 and picture.shape[-1] == 3 and picture.dtype == torch.uint8:
                 picture = picture.permute(2, 0, 1).float() / 255
         image, single = batching.check_images(None, picture)
         if not single:
             raise ValueError(f"prepare takes one picture (3, H, W), got {tuple(picture.shape)}")
         size, (h, w) = self.input_size, image.shape[-2:]
-        to = (size, size)
-        if fit == "crop":
-            to = (max(size, round(size * h / min(h, w))), max(size, round(size * w / min(h, w))))
-        if to != (h, w):
+        if fit == "crop":  # cut first: scaling a very long picture first would take the memory of a very large one
+            side = min(h, w)
+            image = image[..., (h - side) // 2 :, (w - side) // 2 :][..., :side, :side]
+        if image.shape[-2:] != (size, size):
+            to = (size, size)
             image = F.interpolate(image.float(), size=to, mode="bilinear", antialias=True, align_corners=False)
-        top, left = (to[0] - size) // 2, (to[1] - size) // 2
-        return image[0, :, top : top + size, left : left + size].clamp(0, 1).float().contiguous()
+        return image[0].clamp(0, 1).float().contiguous()
 
 
 def _first_tensor(output: Any) -> Tensor:
     """The scores in what a network returns: itself, or the first tensor of a tuple or mapping."""
     if isinstance(output, Tensor):
         return output
-    values = output.values() if hasattr(output, "values") else output
-    for value in values if isinstance(values, Sequence) or hasattr(output, "values") else ():
+    values = tuple(output.values()) if hasattr(output, "values") else output
+    for value in values if isinstance(values, Sequence) else ():
         if isinstance(value, Tensor):
             return value
     raise ValueError(f"the network must return a tensor of scores (N, K), got {type(output).__name__}")
@@ -175,17 +179,21 @@ def wrap(
         TypeError: if it is not a module.
         ValueError: if it cannot work, saying why: it does not take RGB pictures of that size, returns one score or
             none, has another number of classes, no layer that keeps a map of the picture, or no such layer.
+
+    See also: `xai-lessons doctor --network file.py:name`, which says what is wrong with a network of yours.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(
             f"wrap takes an nn.Module, got {type(module).__name__}: the occlusion family takes a function as it is"
         )
-    if min(std) <= 0 or len(mean) != 3 or len(std) != 3:
+    if isinstance(module, Classifier):
+        raise TypeError(f"{module.name} is a Classifier already: use it as it is")
+    batching.at_least("input_size", input_size, 1)
+    if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
         raise ValueError(f"mean and std need three numbers, std above zero, got {tuple(mean)} and {tuple(std)}")
     name = name or type(module).__name__
-    device, dtype = batching.device_of(module)
-    trial = Classifier(module, (), mean, std, input_size, (), name=name).to(device=device, dtype=dtype)
-    pictures = torch.rand((2, 3, input_size, input_size), generator=batching.generator(0)).to(device, dtype)
+    trial = Classifier(module, (), mean, std, input_size, (), name=name)
+    pictures = torch.rand((2, 3, input_size, input_size), generator=batching.generator(0)).to(trial.mean)
     scores, raw = _try(trial, pictures)
     k = scores.shape[1]
     if classes is not None and len(classes) != k:
@@ -197,8 +205,8 @@ def wrap(
     probabilities = bool((scores >= 0).all() and torch.allclose(scores.sum(dim=1), scores.new_ones(2), atol=1e-3))
     if probabilities:
         warnings.warn(f"{name} returns probabilities: their logarithm is used as logits", stacklevel=2)
-    found, flat = _find_layers(trial, pictures[:1])
-    if layers is not None:
+    found, flat = hooks.name_layers(module, (pictures[:1] - trial.mean) / trial.std)
+    if layers:
         for layer in layers:
             hooks.find_layer(trial, layer)
     elif not found:
@@ -212,27 +220,34 @@ def wrap(
         mean,
         std,
         input_size,
-        tuple(layers) if layers is not None else found,
+        tuple(layers or found),
         flat,
         name,
-        fixed_size=not _takes(trial, input_size + 32),
+        fixed_size=not _takes(trial, input_size + 32, k),
         probabilities=probabilities,
     )
-    return wrapped.to(device=device, dtype=dtype).train(module.training)
+    wrapped.training = module.training  # not .train(), which would reach into the module
+    return wrapped
 
 
 def _try(trial: Classifier, pictures: Tensor) -> tuple[Tensor, Any]:
     """The scores of a trial and what the network returned, or one sentence that says why it cannot work."""
-    raw: list[Any] = []
     size = pictures.shape[-1]
     try:
-        with hooks.undisturbed(trial), torch.no_grad(), hooks.hooked(trial.network, raw.append):
-            scores = trial(pictures)
-    except ValueError:
-        raise
+        with hooks.undisturbed(trial), torch.no_grad():
+            raw = trial.network((pictures - trial.mean) / trial.std)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{trial.name} does not take RGB pictures (N, 3, {size}, {size}): {reason}") from error
+        first = next((m for m in trial.network.modules() if isinstance(m, nn.Conv2d)), None)
+        if first is not None and first.in_channels != 3 and "channels" in str(error):
+            raise ValueError(
+                f"{trial.name} takes pictures of {first.in_channels} channel(s), and RGB has 3: put a layer in front, "
+                "as nn.Sequential(torchvision.transforms.Grayscale(), network) does for one channel"
+            ) from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{trial.name} does not take RGB pictures (N, 3, {size}, {size}): {reason} (is input_size right?)"
+        ) from error
+    scores = _first_tensor(raw)
     if scores.ndim != 2 or len(scores) != len(pictures) or scores.shape[1] < 2:
         raise ValueError(
             f"{trial.name} returns {tuple(scores.shape)} for two pictures; a classifier returns (2, K) with K >= 2: "
@@ -242,54 +257,28 @@ def _try(trial: Classifier, pictures: Tensor) -> tuple[Tensor, Any]:
         raise ValueError(
             f"{trial.name} returns NaN or infinite scores for a random picture: check weights and normalisation"
         )
-    return scores, raw[0]
+    return scores, raw
 
 
-def _takes(trial: Classifier, size: int) -> bool:
+def _takes(trial: Classifier, size: int, k: int) -> bool:
     try:
         with hooks.undisturbed(trial), torch.no_grad():
-            trial(trial.mean.new_full((1, 3, size, size), 0.5))
+            return trial(trial.mean.new_full((1, 3, size, size), 0.5)).shape == (1, k)
     except Exception:
         return False
-    return True
-
-
-_POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout, nn.Dropout2d)
-
-
-def _find_layers(trial: Classifier, picture: Tensor) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The last layer of each resolution, and the flat ones after them.
-
-    Looked for among the parts that a reader would name: the children of `features`, or of the network, or everything.
-    """
-    network = trial.network
-    own = (getattr(network, "layers", None), getattr(network, "flat_layers", ()))
-    if isinstance(own[0], tuple) and all(isinstance(v, str) for v in own[0]):
-        return own[0], tuple(own[1])
-    shapes = {n.removeprefix("network."): s for n, s in hooks.output_shapes(trial, picture).items() if n != "network"}
-    modules = dict(network.named_modules())
-    spatial = [n for n, s in shapes.items() if len(s) == 4 and s[-1] > 1 and not isinstance(modules[n], _POOLS)]
-    inside = "features." if isinstance(getattr(network, "features", None), nn.Module) else ""
-    for candidates in ([n for n in spatial if n.startswith(inside) and "." not in n.removeprefix(inside)], spatial):
-        last = {shapes[n][-2:]: n for n in candidates}  # later ones of the same resolution win
-        if len(last) > 1:
-            break
-    layers = tuple(n for n in candidates if n in last.values())
-    order = list(shapes)
-    after = order[order.index(layers[-1]) + 1 :] if layers else order
-    flat = [n for n in after if isinstance(modules[n], nn.Linear | nn.AdaptiveAvgPool2d)]
-    return layers, tuple(n for n in flat if len(shapes[n]) == 2 or shapes[n][-1] == 1)
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
     """The device asked for, else that of the environment variable `XAI_LESSONS_DEVICE`, else CUDA if it is there.
 
     Raises:
-        ValueError: if CUDA is asked for and not there.
+        ValueError: if CUDA is asked for and not there, or there is no such device.
     """
-    wanted = torch.device(
-        device or os.environ.get("XAI_LESSONS_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    )
+    asked = device or os.environ.get("XAI_LESSONS_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        wanted = torch.device(asked)
+    except RuntimeError:
+        raise ValueError(f"there is no device {asked!r}: use 'cpu' or 'cuda'") from None
     if wanted.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "CUDA was asked for but this PyTorch finds no GPU: set XAI_LESSONS_DEVICE=cpu, or see xai-lessons doctor"
@@ -323,34 +312,39 @@ def load(
         ValueError: if there is no such network, or its weights are damaged or of another network.
         ConnectionError: if torchvision's weights cannot be downloaded.
     """
-    path = store.find(str(name))
-    if path is not None and weights is None:
-        model = _load_stored(path)
-    else:
-        from xai_lessons import imagenet
+    name, path = os.fspath(name), store.find(os.fspath(name))
+    where = choose_device(device)
+    with torch.inference_mode(False):  # weights made in inference mode would know no gradients
+        if path is not None:
+            if weights is not None:
+                raise ValueError(f"{name!r} comes with its weights: weights= is for torchvision's networks")
+            model = _load_stored(path)
+        else:
+            model = _load_imagenet(name, weights)
+        model = model.to(where).to(memory_format=torch.channels_last)
+        return model.eval().requires_grad_(False)
 
+
+def _load_imagenet(name: str, weights: str | os.PathLike[str] | None) -> Classifier:
+    if len(Path(name).parts) > 1 or name.startswith("."):
+        raise ValueError(f"there is no network at {name}: {Path(name).name}.json and .safetensors should lie there")
+    from xai_lessons import imagenet
+
+    if not imagenet.exists(name):
         known = [*store.built_in(), *imagenet.NAMES]
-        if not imagenet.exists(name):
-            near = difflib.get_close_matches(str(name), known, n=4, cutoff=0.3) or known
-            raise ValueError(f"there is no network {name!r}: did you mean {', '.join(map(repr, near))}?")
-        model = imagenet.load(name, weights)
-    model = model.to(choose_device(device)).to(memory_format=torch.channels_last)
-    return model.eval().requires_grad_(False)
+        near = difflib.get_close_matches(name, known, n=4, cutoff=0.3) or known
+        raise ValueError(f"there is no network {name!r}: did you mean {', '.join(map(repr, near))}?")
+    return imagenet.load(name, weights)
 
 
 def _load_stored(path: Path) -> Classifier:
     network, facts = store.read(path)
-    return Classifier(
-        network,
-        facts["classes"],
-        facts["mean"],
-        facts["std"],
-        facts["input_size"],
-        network.layers,  # type: ignore[arg-type]
-        network.flat_layers,  # type: ignore[arg-type]
-        facts["name"],
-        facts["fixed_size"],
-    )
+    layers: Any = (getattr(network, "layers", ()), getattr(network, "flat_layers", ()))
+    keys = ("classes", "mean", "std", "input_size")
+    if missing := [key for key in keys if key not in facts]:
+        raise ValueError(f"the card of {path.name!r} does not say {', '.join(missing)}: store it with models.save")
+    shape = [facts[key] for key in keys]
+    return Classifier(network, *shape, *layers, facts.get("name", path.name), facts.get("fixed_size", False))
 
 
 def save(model: Classifier, path: str | os.PathLike[str], card: dict[str, Any]) -> Path:

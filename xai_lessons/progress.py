@@ -17,6 +17,8 @@ class Meter:
     """Tells progress to a bar or a callback; an exception of the callback cancels."""
 
     def __init__(self, progress: Progress, total: int) -> None:
+        if not (progress is None or isinstance(progress, bool) or callable(progress)):
+            raise TypeError(f"progress must be True or a callback (done, total), got {progress!r}")
         self.total, self.done, self.callback, self.bar = total, 0, progress if callable(progress) else None, None
         if progress is True:
             from tqdm.auto import tqdm

@@ -9,11 +9,12 @@ import difflib
 import hashlib
 import json
 import os
-import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from xai_lessons import networks
 
@@ -35,13 +36,28 @@ def card(name: str) -> dict[str, Any]:
     if path is None:
         near = difflib.get_close_matches(name, built_in(), n=3, cutoff=0.3) or built_in()
         raise ValueError(f"there is no stored network {name!r}: there are {', '.join(map(repr, near))}")
-    return json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
+    return _card(path)
+
+
+def _card(path: Path) -> dict[str, Any]:
+    file = path.with_name(path.name + ".json")
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"the card {file.name} is damaged ({error}): fetch or train the network again") from error
+    missing = [
+        key for key in ("architecture", "arguments", "sha256") if not isinstance(facts, dict) or key not in facts
+    ]
+    if missing:
+        raise ValueError(f"the card {file.name} does not say {', '.join(missing)}: fetch or train the network again")
+    return facts
 
 
 def find(name: str) -> Path | None:
-    """Where the two files of a stored network lie, without their endings."""
-    for path in (WEIGHTS / name, Path(name).expanduser()):
-        if path.with_name(path.name + ".json").is_file():
+    """Where the two files of a stored network lie, without their endings; one of the endings may come with the name."""
+    plain = name.removesuffix(".safetensors").removesuffix(".json")
+    for path in (WEIGHTS / plain, Path(plain).expanduser()):
+        if path.name and path.with_name(path.name + ".json").is_file():
             return path
     return None
 
@@ -60,7 +76,7 @@ def read(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     from safetensors.torch import load
 
-    facts = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
+    facts = _card(path)
     file = path.with_name(path.name + ".safetensors")
     if not file.is_file():
         raise ValueError(f"the weights of {path.name!r} are missing: {file.name} should lie beside its card")
@@ -69,9 +85,18 @@ def read(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise ValueError(
             f"the weights file {file.name} is damaged (its hash is not the one on its card): fetch or train it again"
         )
-    network = networks.build(facts["architecture"], **facts["arguments"])
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load(content).items()})
+    try:
+        network = networks.build(facts["architecture"], **facts["arguments"])
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load(content).items()})
+    except (TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"the weights in {file.name} do not fit the network on its card: {reason}") from error
     return network, facts
+
+
+def _half(values: Tensor) -> Tensor:
+    """Half precision, where it can hold the values."""
+    return half if values.is_floating_point() and torch.isfinite(half := values.half()).all() else values
 
 
 def write(network: nn.Module, path: str | os.PathLike[str], card: dict[str, Any]) -> Path:
@@ -95,7 +120,7 @@ def write(network: nn.Module, path: str | os.PathLike[str], card: dict[str, Any]
     target = Path(path).expanduser()
     target.parent.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    content = save({k: v.half() if v.is_floating_point() else v for k, v in state.items()})
+    content = save({k: _half(v) for k, v in state.items()})
     facts = {"name": target.name, "summary": "a network of your own", **card}
     facts["sha256"] = hashlib.sha256(content).hexdigest()
     write_whole(target.with_name(target.name + ".safetensors"), content)
@@ -105,11 +130,9 @@ def write(network: nn.Module, path: str | os.PathLike[str], card: dict[str, Any]
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        temporary.write_bytes(content)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
