@@ -19,7 +19,9 @@ from xai_lessons.batching import Progress, Targets
 def _signs(model: Any, x: Tensor, c: Tensor, targeted: bool) -> Tensor:
     """The direction in which the loss grows (or, for a targeted attack, falls) fastest among all steps of size 1."""
     x = x.detach().requires_grad_()
-    loss = F.cross_entropy(batching.logits(model, x), c, reduction="sum")  # the sum: each picture has its own gradient
+    scores = batching.logits(model, x)
+    batching.score(scores.detach(), c)  # refuses a class that is not there
+    loss = F.cross_entropy(scores, c, reduction="sum")  # the sum: each picture has its own gradient
     (gradient,) = torch.autograd.grad(loss, x)
     return -gradient.sign() if targeted else gradient.sign()
 
