@@ -1,0 +1,453 @@
+"""The metrics by hand and by theorem, the controls, randomisation, and the table of them all."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nets import FlatNet, PoolingNet, pictures, seeded
+from xai_lessons import batching, evaluation, saliency
+from xai_lessons.evaluation import (
+    CONTROLS,
+    METRICS,
+    compare,
+    deletion,
+    energy_inside,
+    heat,
+    infidelity,
+    insertion,
+    max_sensitivity,
+    pointing_game,
+    randomise_layers,
+    rank_correlation,
+    table,
+    weight_layers,
+)
+
+RAMP = torch.arange(16.0).view(4, 4)
+
+
+def mean_red(x: Tensor) -> Tensor:
+    """A "network" whose two scores are the mean of red and its opposite."""
+    red = x[:, 0].mean(dim=(1, 2))
+    return torch.stack([red, -red], dim=1)
+
+
+def constant_map(value: float = 1.0) -> Any:
+    return lambda model, x, targets: torch.full_like(x[:, 0], value)
+
+
+# --- marks against the truth -----------------------------------------------------------------------------------------
+
+
+def test_heat_reads_a_heatmap_and_an_attribution() -> None:
+    assert heat(RAMP - 8).tolist() == [(RAMP - 8).clamp(min=0).tolist()]
+    attribution = torch.stack([RAMP, -2 * RAMP, RAMP])[None]
+    assert torch.equal(heat(attribution), 2 * RAMP[None])
+
+
+@pytest.mark.parametrize("peak", [(0, 0), (1, 2), (3, 3)])
+def test_pointing_game_hits_where_the_peak_is_inside(peak: tuple[int, int]) -> None:
+    M, mask = torch.zeros(4, 4), torch.zeros(4, 4, dtype=torch.bool)
+    M[peak] = 1.0
+    mask[1:3, 1:3] = True
+    assert pointing_game(M, mask).tolist() == [1.0 if peak == (1, 2) else 0.0]
+
+
+def test_pointing_game_tolerates_a_circle() -> None:
+    M, mask = torch.zeros(2, 9, 9), torch.zeros(2, 9, 9, dtype=torch.bool)
+    mask[:, 4, 4] = True
+    M[0, 4, 7] = 1.0  # 3 away
+    M[1, 7, 7] = 1.0  # sqrt(18) away
+    assert pointing_game(M, mask, tolerance=2).tolist() == [0, 0]
+    assert pointing_game(M, mask, tolerance=3).tolist() == [1, 0]
+    assert pointing_game(M, mask, tolerance=5).tolist() == [1, 1]
+
+
+def test_an_empty_map_points_as_well_as_a_guess() -> None:
+    mask = torch.zeros(4, 4, dtype=torch.bool)
+    mask[:, 0] = True
+    assert pointing_game(torch.zeros(4, 4), mask).tolist() == [0.25]
+    assert pointing_game(-RAMP, mask).tolist() == [0.25]  # nothing positive: it is empty
+
+
+def test_energy_inside_is_the_share_of_the_positive_part() -> None:
+    M = torch.tensor([[3.0, 1.0], [-100.0, 0.0]])
+    mask = torch.tensor([[True, False], [True, False]])
+    assert energy_inside(M, mask).tolist() == [0.75]
+    assert energy_inside(torch.zeros(2, 2), mask).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("metric", [pointing_game, energy_inside])
+def test_masks_come_as_tensors_lists_and_dictionaries(metric: Any) -> None:
+    M = torch.rand(2, 5, 5, generator=batching.generator(0))
+    masks = torch.rand(2, 5, 5, generator=batching.generator(1)) > 0.5
+    wanted = metric(M, masks)
+    assert torch.equal(metric(M, list(masks)), wanted)
+    assert torch.equal(metric(M, [m.numpy() for m in masks]), wanted)
+    assert torch.equal(metric(M, [{"object": m, "tag": ~m} for m in masks]), wanted)
+    assert torch.equal(metric(M, [{"object": m, "tag": ~m} for m in masks], name="tag"), metric(M, ~masks))
+    assert torch.equal(metric(M[0], {"object": masks[0]}), wanted[:1])
+    assert torch.equal(metric(M.double(), masks), metric(M.double(), masks.float()))
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (torch.full((4, 4), math.nan), "finite"),
+        (torch.zeros(4), r"shape \(N, H, W\)"),
+        (torch.zeros(1, 5, 4), r"masks must have the maps' shape \(1, 5, 4\)"),
+    ],
+)
+def test_marks_refuse_what_does_not_fit(maps: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pointing_game(maps, torch.ones(4, 4, dtype=torch.bool))
+    with pytest.raises(TypeError, match="must be a tensor"):
+        heat([[1.0]])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="tolerance"):
+        pointing_game(RAMP, RAMP > 3, tolerance=-1)
+
+
+# --- insertion and deletion ------------------------------------------------------------------------------------------
+
+
+def test_deletion_and_insertion_by_hand() -> None:
+    """Score: mean red; the map is red itself; 16 pixels in 4 steps to black."""
+    x = torch.zeros(3, 4, 4)
+    x[0] = RAMP / 16
+    left = [120, 66, 28, 6, 0]  # sums of 0..15, 0..11, 0..7, 0..3, nothing
+    curve, area = deletion(mean_red, x, RAMP, 0, steps=4, output="logit")
+    assert (curve * 256).tolist() == left
+    assert float(area) * 256 == pytest.approx((120 / 2 + 66 + 28 + 6) / 4)
+    curve, area = insertion(mean_red, x, RAMP, 0, steps=4, fill="black", output="logit")
+    assert (curve * 256).tolist() == [0, 54, 92, 114, 120]
+    assert float(area) * 256 == pytest.approx((54 + 92 + 114 + 60) / 4)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7, 16, 100])
+def test_curves_run_from_the_picture_to_nothing(steps: int) -> None:
+    x, M = pictures(2), torch.rand(2, 16, 16, dtype=torch.float64, generator=batching.generator(3))
+    model = seeded(PoolingNet)
+    out = deletion(model, x, M, [1, 2], steps=steps, fill="grey")
+    back = insertion(model, x, M, [1, 2], steps=steps, fill="grey")
+    assert out.curve.shape == (2, steps + 1)
+    full = batching.score(model(x), torch.tensor([1, 2]), "probability").detach()
+    grey = batching.score(model(torch.full_like(x, 0.5)), torch.tensor([1, 2]), "probability").detach()
+    for start, end in ((out.curve[:, 0], out.curve[:, -1]), (back.curve[:, -1], back.curve[:, 0])):
+        assert torch.allclose(start, full)
+        assert torch.allclose(end, grey)
+
+
+def test_a_single_picture_is_its_row_of_the_batch() -> None:
+    model, x, M = seeded(FlatNet), pictures(), pictures(seed=8)[:, 0]
+    curve, area = deletion(model, x, M, batch_size=3)
+    one = deletion(model, x[1], M[1])
+    assert torch.allclose(one.curve, curve[1])
+    assert torch.allclose(one.area, area[1])
+    assert one.area.ndim == 0
+
+
+def test_equal_pixels_go_in_random_order_and_with_a_seed() -> None:
+    """An empty map must not erase row by row: the left half goes as fast as the right."""
+    x = torch.zeros(3, 16, 16)
+    x[0, :8] = 1.0
+    curve = deletion(mean_red, x, torch.zeros(16, 16), 0, steps=4, output="logit").curve
+    assert 0.15 < float(curve[2]) < 0.35  # row by row it would be 0
+    again = deletion(mean_red, x, torch.zeros(16, 16), 0, steps=4, output="logit").curve
+    other = deletion(mean_red, x, torch.zeros(16, 16), 0, steps=4, output="logit", seed=1).curve
+    assert torch.equal(curve, again)
+    assert not torch.equal(curve, other)
+
+
+def test_a_better_map_deletes_sooner_and_inserts_sooner() -> None:
+    x = torch.zeros(3, 8, 8)
+    x[0, 2:4, 2:4] = 1.0
+    good, bad = x[0], 1 - x[0]
+    options: dict[str, Any] = {"steps": 16, "output": "logit", "fill": "black"}
+    assert deletion(mean_red, x, good, 0, **options).area < deletion(mean_red, x, bad, 0, **options).area
+    assert insertion(mean_red, x, good, 0, **options).area > insertion(mean_red, x, bad, 0, **options).area
+
+
+def test_curves_refuse_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="maps must fit the pictures"):
+        deletion(mean_red, pictures(2), torch.zeros(2, 8, 8))
+    with pytest.raises(ValueError, match="fill must be"):
+        insertion(mean_red, pictures(1), torch.zeros(1, 16, 16), fill="pink")
+    with pytest.raises(ValueError, match="steps must be at least 1"):
+        deletion(mean_red, pictures(1), torch.zeros(1, 16, 16), steps=0)
+
+
+# --- max-sensitivity and infidelity ----------------------------------------------------------------------------------
+
+
+def test_sensitivity_of_maps_that_do_not_move_is_zero() -> None:
+    for value in (1.0, 0.0):
+        assert max_sensitivity(constant_map(value), mean_red, pictures()).tolist() == [0, 0, 0]
+    assert max_sensitivity(saliency.gradient, seeded(PoolingNet), pictures(), radius=0.0).tolist() == [0, 0, 0]
+
+
+def test_sensitivity_of_the_identity_is_the_largest_relative_change() -> None:
+    """If the map is the picture, the answer is max ||delta|| / ||x||, which the radius bounds."""
+    x = pictures(2) * 0.5 + 0.25
+
+    def itself(model: Any, x: Tensor, targets: Any) -> Tensor:
+        return x
+
+    value = max_sensitivity(itself, mean_red, x, radius=0.1, samples=20)
+    norm = x.flatten(1).norm(dim=1)
+    most = 0.1 * math.sqrt(x[0].numel()) / norm
+    assert (value < most).all()
+    assert (value > 0.9 * most / math.sqrt(3)).all()  # an even deviate has the standard deviation radius / sqrt(3)
+    few = max_sensitivity(itself, mean_red, x, radius=0.1, samples=3)
+    assert (few <= value).all()  # the first three of the same deltas
+
+
+def test_sensitivity_explains_pictures_and_the_first_class() -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def spy(model: Any, x: Tensor, targets: Tensor) -> Tensor:
+        seen.append((x.clone(), targets))
+        return x[:, 0]
+
+    x = torch.zeros(1, 3, 8, 8)
+    x[:, :, :, :4] = 1.0
+    max_sensitivity(spy, mean_red, x, radius=0.3, samples=4)
+    for pictures_seen, targets in seen:
+        assert pictures_seen.min() >= 0
+        assert pictures_seen.max() <= 1
+        assert (targets == 0).all()
+
+
+def test_sensitivity_batch_is_singles() -> None:
+    model, x = seeded(PoolingNet), pictures()
+    whole = max_sensitivity(saliency.gradient, model, x, samples=5, batch_size=4)
+    for i in range(3):
+        assert torch.allclose(max_sensitivity(saliency.gradient, model, x[i], samples=5), whole[i])
+
+
+def test_infidelity_of_the_gradient_of_a_linear_network_is_zero() -> None:
+    net = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4)))
+    x = pictures(2, size=8)
+    phi = net[1].weight.detach()[[1, 3]].view(2, 3, 8, 8)
+    for kind in ("patch", "noise", pictures(5, size=8, seed=3)):
+        assert infidelity(net, x, phi, [1, 3], perturbation=kind).max() < 1e-20
+        assert infidelity(net, x, 2 * phi, [1, 3], perturbation=kind).min() > 1e-6
+        assert infidelity(net, x, 2 * phi, [1, 3], perturbation=kind, normalise=True).max() < 1e-20
+
+
+def test_infidelity_by_hand() -> None:
+    x = torch.full((3, 2, 2), 0.5)
+    I = torch.zeros(2, 3, 2, 2)
+    I[0, 0, 0, 0], I[1, 0] = 0.4, 0.2  # the mean of red falls by 0.1, and by 0.2
+    phi = torch.zeros(2, 2)
+    phi[0, 0] = 1.0  # foretells 0.4 and 0.2
+    assert float(infidelity(mean_red, x, phi, 0, perturbation=I)) == pytest.approx((0.3**2 + 0.0**2) / 2)
+    beta = (0.4 * 0.1 + 0.2 * 0.2) / (0.4**2 + 0.2**2)
+    best = ((0.4 * beta - 0.1) ** 2 + (0.2 * beta - 0.2) ** 2) / 2
+    assert float(infidelity(mean_red, x, phi, 0, perturbation=I, normalise=True)) == pytest.approx(best)
+    assert float(infidelity(mean_red, x, 0 * phi, 0, perturbation=I, normalise=True)) == pytest.approx(0.025)
+
+
+def test_infidelity_batch_is_singles_and_options_are_checked() -> None:
+    model, x = seeded(PoolingNet), pictures()
+    phi = saliency.gradient(model, x)
+    whole = infidelity(model, x, phi, samples=7, batch_size=5)
+    for i in range(3):
+        assert torch.allclose(infidelity(model, x[i], phi[i], samples=7), whole[i])
+    with pytest.raises(ValueError, match="perturbation must be 'patch', 'noise'"):
+        infidelity(model, x, phi, perturbation="squares")
+    with pytest.raises(ValueError, match="perturbation must be"):
+        infidelity(model, x, phi, perturbation=torch.zeros(4, 3, 8, 8))
+    with pytest.raises(ValueError, match="patch must be"):
+        infidelity(model, x, phi, patch=17)
+    with pytest.raises(ValueError, match="maps must fit"):
+        infidelity(model, x, phi[:2])
+
+
+# --- randomisation ---------------------------------------------------------------------------------------------------
+
+
+def test_forgetting_goes_from_the_top_one_layer_at_a_time() -> None:
+    model = seeded(PoolingNet)
+    names = weight_layers(model)
+    assert names == ["conv1", "conv2", "conv3", "head"]
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    for n in range(len(names) + 1):
+        forgotten = randomise_layers(model, n)
+        changed = [
+            name
+            for name in names
+            if not torch.equal(forgotten.state_dict()[f"{name}.weight"], before[f"{name}.weight"])
+        ]
+        assert changed == names[len(names) - n :]
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())  # the network itself knows all
+
+
+def test_forgetting_more_keeps_what_was_drawn() -> None:
+    model = seeded(PoolingNet)
+    one, all_ = randomise_layers(model, 1), randomise_layers(model)
+    assert torch.equal(one.head.weight, all_.head.weight)
+    assert torch.equal(randomise_layers(model, share=0.5).conv3.weight, all_.conv3.weight)
+    assert not torch.equal(randomise_layers(model, 1, seed=1).head.weight, one.head.weight)
+
+
+def test_a_batch_norm_forgets_with_its_convolution() -> None:
+    model = seeded(PoolingNet)
+    kept, gone = randomise_layers(model, 3).norm, randomise_layers(model, 4).norm
+    assert torch.equal(kept.running_var, model.norm.running_var)
+    assert gone.running_var.tolist() == [1.0] * 6
+    assert gone.bias.tolist() == [0.0] * 6
+    assert gone.weight.tolist() == [1.0] * 6
+
+
+def test_signals_live_through_forgotten_layers() -> None:
+    layers: list[nn.Module] = []
+    for i in range(12):
+        layers += [nn.Conv2d(3 if i == 0 else 24, 24, 3, padding=1), nn.ReLU()]
+    deep = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 5))
+    spread = randomise_layers(deep)(pictures(dtype=torch.float32)).detach().std()
+    assert 0.01 < float(spread) < 100
+
+
+def test_forgetting_refuses_what_is_not_there() -> None:
+    model = seeded(PoolingNet)
+    with pytest.raises(ValueError, match="n must be at least 0 and at most 4, got 5"):
+        randomise_layers(model, 5)
+    with pytest.raises(ValueError, match="not both"):
+        randomise_layers(model, 1, share=0.5)
+    with pytest.raises(ValueError, match="share must be"):
+        randomise_layers(model, share=1.5)
+    with pytest.raises(TypeError, match="nn.Module"):
+        randomise_layers(mean_red)  # type: ignore[arg-type]
+
+
+def test_rank_correlation_by_hand() -> None:
+    a = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    assert rank_correlation(a, a.exp()).tolist() == pytest.approx([1.0])
+    assert rank_correlation(a, -a).tolist() == pytest.approx([-1.0])
+    assert rank_correlation(a, torch.tensor([[2.0, 1.0, 4.0, 3.0]])).tolist() == pytest.approx([0.6])
+    assert rank_correlation(a, torch.zeros_like(a)).tolist() == [0.0]
+    with pytest.raises(ValueError, match="one shape"):
+        rank_correlation(a, a[:, :2])
+
+
+# --- controls and the table ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_controls_are_called_like_methods(name: str) -> None:
+    control, x = CONTROLS[name], pictures()
+    maps = control(mean_red, x, None)
+    assert maps.shape == (3, 16, 16)
+    assert maps.isfinite().all()
+    assert torch.equal(control(mean_red, x[1], 0), maps[1])
+    assert torch.equal(control(seeded(PoolingNet), x, [0, 1, 2]), maps)  # they know nothing of the network
+
+
+def test_controls_are_what_they_are_called() -> None:
+    x = pictures()
+    noise = CONTROLS["random"](mean_red, x)
+    assert not torch.equal(noise[0], noise[1])
+    assert 0.4 < float(noise.mean()) < 0.6
+    blob = CONTROLS["centre blob"](mean_red, x)
+    assert blob[0, 7:9, 7:9].min() == blob.max()
+    split = torch.zeros(3, 6, 6)
+    split[:, :, 3:] = 1.0
+    edges = CONTROLS["edges"](mean_red, split)
+    assert edges[:, [2, 3]].tolist() == [[4.0, 4.0]] * 6
+    assert edges[:, [0, 1, 4, 5]].abs().max() == 0
+    assert CONTROLS["empty"](mean_red, x).abs().max() == 0
+
+
+def scenes() -> tuple[Tensor, Tensor, list[dict[str, Tensor]]]:
+    masks = torch.zeros(3, 16, 16, dtype=torch.bool)
+    masks[:, 4:12, 4:12] = True
+    return pictures(), torch.tensor([0, 1, 2]), [{"object": m} for m in masks]
+
+
+def test_compare_gives_a_row_for_each_method_and_control() -> None:
+    calls: list[tuple[int, int]] = []
+    networks = {"pooling": seeded(PoolingNet), "flat": seeded(FlatNet)}
+    options: dict[str, Any] = {"samples": 2, "steps": 4}
+    rows = compare(["gradient", "grad_cam"], networks, scenes(), progress=lambda *c: calls.append(c), **options)
+    assert [(r["network"], r["method"]) for r in rows] == [
+        (n, m) for n in networks for m in ("gradient", "grad_cam", *CONTROLS)
+    ]
+    for row in rows:
+        assert row["control"] == (row["method"] in CONTROLS)
+        assert row["pictures"] == 3
+        assert row["note"] == ""
+        assert row["seconds"] >= 0
+        assert all(isinstance(row[m], float) and math.isfinite(row[m]) for m in METRICS)
+    by_name = {r["method"]: r for r in rows[:6]}
+    assert by_name["empty"]["pointing_game"] == 0.25
+    assert by_name["empty"]["max_sensitivity"] == 0
+    assert by_name["edges"]["randomisation"] == pytest.approx(1.0)
+    assert by_name["gradient"]["randomisation"] < 0.9
+    x, y, masks = scenes()
+    assert by_name["gradient"]["energy_inside"] == pytest.approx(
+        energy_inside(saliency.gradient(networks["pooling"], x, y), masks).mean().item()
+    )
+    done = [d for d, _ in calls]
+    assert done == sorted(done)
+    assert calls[-1] == (12 * (len(METRICS) + 1),) * 2
+
+
+def test_compare_takes_callables_and_a_few_metrics() -> None:
+    rows = compare({"flat": constant_map()}, {"red": mean_red}, scenes(), ["energy_inside", "randomisation"])
+    assert rows[0]["energy_inside"] == 0.25
+    assert math.isnan(rows[0]["randomisation"])  # a callable has no layers to forget
+    assert "deletion" not in rows[0]
+
+
+def test_compare_says_which_method_refused() -> None:
+    rows = compare(["cam", "gradient"], {"flat": seeded(FlatNet)}, scenes(), ["energy_inside"])
+    assert rows[0]["note"]
+    assert math.isnan(rows[0]["energy_inside"])
+    assert rows[1]["note"] == ""
+    assert "| - |" in table(rows).splitlines()[2]
+
+
+def test_compare_can_be_cancelled_within_a_metric() -> None:
+    model, calls = seeded(PoolingNet), []
+
+    def stop(done: int, total: int) -> None:
+        calls.append(done)
+        if len(calls) == 3:
+            raise batching.Cancelled
+
+    with pytest.raises(batching.Cancelled):
+        compare(["gradient"], {"net": model}, scenes(), ["insertion"], batch_size=1, progress=stop)
+    assert calls == [0, 0, 0]
+
+
+def test_compare_refuses_unknown_names() -> None:
+    model = {"net": seeded(PoolingNet)}
+    with pytest.raises(ValueError, match="there is no metric 'beauty': choose of pointing_game"):
+        compare(["gradient"], model, scenes(), ["beauty"])
+    with pytest.raises(ValueError, match="there is no method 'magic'"):
+        compare(["magic"], model, scenes())
+    with pytest.raises(ValueError, match="no scenes"):
+        compare(["gradient"], model, [])
+
+
+def test_the_table_shows_where_a_control_wins() -> None:
+    rows = [
+        {"network": "n", "method": "m", "control": False, "energy_inside": 0.5, "deletion": 0.004, "seconds": 0.002},
+        {"network": "n", "method": "edges", "control": True, "energy_inside": 0.6, "deletion": 0.3, "seconds": 0.0},
+    ]
+    lines = table(rows).splitlines()
+    assert lines[0] == "| network | method | energy inside ↑ | deletion ↓ | ms a picture |"
+    assert lines[2] == "| n | m | 0.500† | 0.004 | 2.0 |"
+    assert lines[3] == "| n | *edges* | 0.600 | 0.300 | 0.0 |"
+    assert "deletion" not in table(rows, ["energy_inside"])
+
+
+def test_everything_of_the_design_is_there() -> None:
+    names = "pointing_game energy_inside insertion deletion max_sensitivity infidelity randomise_layers compare"
+    for name in names.split():
+        assert callable(getattr(evaluation, name))
