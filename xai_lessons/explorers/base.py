@@ -256,7 +256,7 @@ class Explorer:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """The live widget, and what is seen where no widget runs: a PNG, and the sentence that describes it."""
         try:
-            still = {"text/plain": f"{self.title} {self.describe(self.result, self.shown)}"}
+            still: dict[str, Any] = {"text/plain": f"{self.title} {self.describe(self.result, self.shown)}"}
             still["image/png"] = plots.png(self.picture(), level=6, most=STORED_BYTES)
         except Exception as error:  # the widget says it too, where the student looks
             still = {"text/plain": plain_words(error)}

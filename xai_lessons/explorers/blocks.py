@@ -63,9 +63,11 @@ def network(name: str) -> models.Classifier:
 @lru_cache(maxsize=12)
 def _scene(picture: str, seed: int, size: int, factors: tuple[tuple[str, Any], ...], without: tuple[str, ...]) -> Any:
     """A drawn picture; the last few are kept, so that what is done to a picture need not draw it again."""
-    names = picture.split(" + ")
-    draw = menagerie.draw if len(names) == 1 else menagerie.draw_pair
-    scene = draw(*names, seed=seed, size=size, **dict(factors))
+    first, _, second = picture.partition(" + ")
+    if second:
+        scene = menagerie.draw_pair(first, second, seed, size, **dict(factors))
+    else:
+        scene = menagerie.draw(first, seed, size, **dict(factors))
     return scene.without(*without) if without else scene
 
 
@@ -82,6 +84,7 @@ class PictureExplorer(Explorer):
     """
 
     pairs: ClassVar[tuple[str, ...]] = ()
+    screen: ClassVar[int] = SCREEN
 
     def __init__(
         self,
@@ -159,14 +162,14 @@ class PictureExplorer(Explorer):
             return self.scene(state, model.input_size, without).image
         return model.prepare(self.photographs[state.picture][0])
 
-    def sharp(self, state: Any, without: Sequence[str] = (), size: int = SCREEN) -> Tensor:
-        """The same picture for the screen: drawn at that size, or the photograph cut as the network's was."""
+    def sharp(self, state: Any, without: Sequence[str] = ()) -> Tensor:
+        """The same picture for the screen: drawn at its size, or the photograph cut as the network's was."""
         if self.is_drawn(state):
-            return self.scene(state, size, without).image
+            return self.scene(state, self.screen, without).image
         photo = self.photographs[state.picture][0]
         side = min(photo.shape[1:])
         top, left = (photo.shape[1] - side) // 2, (photo.shape[2] - side) // 2
-        return enlarged(photo[:, top : top + side, left : left + side], size)
+        return enlarged(photo[:, top : top + side, left : left + side], self.screen)
 
     def label(self, state: Any) -> str | None:
         """The name of what is in the picture, where it is known."""
@@ -213,7 +216,7 @@ class PictureExplorer(Explorer):
 
     def code_names(self, state: Any) -> dict[str, Any]:
         """What the shown code takes as given."""
-        names = {"model": self._models[state.network]} if state.network in self._models else {}
+        names: dict[str, Any] = {"model": self._models[state.network]} if state.network in self._models else {}
         if state.picture in self.photographs and self.photographs[state.picture][1] == "picture":
             names["picture"] = self.photographs[state.picture][0]
         return names

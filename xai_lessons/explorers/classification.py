@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from xai_lessons import batching, menagerie, plots
 from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import SCREEN, NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
 from xai_lessons.explorers.controls import PANELS, Choice, Control, Slider, Toggle
 
 NOTHING = "nothing"
@@ -102,8 +102,8 @@ class PredictionExplorer(PictureExplorer):
     def controls(self) -> tuple[Control, ...]:
         """The picture, the network, and what is done to the picture."""
         done: dict[str, Any] = {"changes": ("image", "shown", "probabilities"), "group": "Do something to it"}
-        turn = {"low": -180, "high": 180, "step": 5}
-        shift = {"low": -0.4, "high": 0.4, "step": 0.02, "form": ".0%"}
+        turn: dict[str, Any] = {"low": -180, "high": 180, "step": 5}
+        shift: dict[str, Any] = {"low": -0.4, "high": 0.4, "step": 0.02, "form": ".0%"}
         return (
             *self.picture_controls("image", "shown", "probabilities"),
             *self.network_controls("probabilities"),
@@ -124,7 +124,7 @@ class PredictionExplorer(PictureExplorer):
         image = intervene(there, **_doings(state))
         probabilities, before = model.predict(torch.stack([image, plain])).cpu().numpy()
         touched = float((image - plain).abs().amax(0).gt(0.5 / 255).float().mean())
-        shown = enlarged(image, SCREEN).numpy()
+        shown = enlarged(image, self.screen).numpy()
         result = PredictionResult(image.numpy(), shown, probabilities, before, touched)
         yield result
         doings = {**_doings(state), "grain": image.shape[-1]}
@@ -134,7 +134,7 @@ class PredictionExplorer(PictureExplorer):
         """The picture, and the five likeliest classes."""
         classes, side = self.model(state).classes, result.image.shape[-1]
         if state.as_seen:
-            picture = plots.enlarge(result.image, SCREEN)
+            picture = plots.enlarge(result.image, self.screen)
             title = f"The {side} × {side} pixels that the network sees"
         else:
             picture, title = result.shown, "The picture"

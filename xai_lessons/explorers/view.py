@@ -237,7 +237,7 @@ class View:
         self._error.layout.display = ""
 
 
-class _Picture(widgets.Image):  # type: ignore[misc]
+class _Picture(widgets.Image):
     """An image with a tooltip, its text for those who listen; ipywidgets 8.1 fails on a tooltip without description."""
 
     description = traitlets.Unicode("").tag(sync=True)
@@ -262,7 +262,7 @@ class _Slot:
             self.image.width, self.image.tooltip = str(panel.width), panel.alt
 
 
-class _Boxes(widgets.VBox):  # type: ignore[misc]
+class _Boxes(widgets.VBox):
     """Several check boxes under one label, with the tuple of those that are ticked as `value`."""
 
     def __init__(self, label: str, tip: str) -> None:

@@ -1,0 +1,138 @@
+"""Explorers in JupyterLab in Chromium: what a hand does, and what the eye then sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.lab import console_errors, open_notebook, run_all, show_cell, wait_idle
+
+SETUP = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})
+from toys import Disc, Endless
+"""
+PREDICTION = """
+import torch
+from xai_lessons import menagerie, models
+from xai_lessons.explorers import PredictionExplorer
+torch.manual_seed(0)
+net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(4),
+                          torch.nn.Flatten(), torch.nn.Linear(128, 10))
+PredictionExplorer("cat", models.wrap(net, classes=menagerie.CLASSES, input_size=96), seed=3)
+"""
+
+
+@pytest.fixture
+def opened(lab, page):
+    """Open a notebook of these cells, and run it."""
+
+    def of(name: str, *cells: str):
+        open_notebook(page, lab.put(name, SETUP, *cells))
+        outputs = run_all(page)
+        show_cell(page, 1)
+        return outputs
+
+    return of
+
+
+def press(page, css: str, key: str, times: int = 1) -> None:
+    handle = page.locator(f"{css} .noUi-handle").first
+    handle.focus()
+    for _ in range(times):
+        handle.press(key)
+
+
+def source(page, css: str) -> str:
+    """The address of the picture; the widget makes a new one for each picture."""
+    return page.locator(f"{css} img").first.get_attribute("src")
+
+
+def wait_for_new_picture(page, css: str, old: str) -> None:
+    page.wait_for_function(
+        "([css, old]) => { const img = document.querySelector(css + ' img');"
+        " return img && img.src !== old && img.complete && img.naturalWidth > 0; }",
+        arg=[css, old],
+    )
+
+
+def test_a_slider_moves_the_picture_and_the_sentence(opened, page):
+    outputs = opened("disc.ipynb", "Disc(size=4)")
+    kept = outputs[1]["outputs"][0]["data"]
+    assert kept["text/plain"].startswith("A disc The disc covers")
+    assert kept["image/png"].startswith("iVBOR")
+    before = source(page, ".xai-disc")
+    press(page, ".xai-disc .xai-control-size", "ArrowRight", 2)
+    wait_for_new_picture(page, ".xai-disc", before)
+    expect(page.locator(".xai-disc .xai-headline")).to_have_text("The disc covers 0.26.")
+    assert page.locator(".xai-disc img").first.get_attribute("title") == "a disc"
+    assert console_errors(page) == []
+
+
+def test_dragging_ends_where_the_hand_ends(opened, page):
+    opened("drag.ipynb", "disc = Disc(size=1)\ndisc", "disc.state.size, disc.shown.size")
+    track = page.locator(".xai-disc .xai-control-size .noUi-base").bounding_box()
+    page.locator(".xai-disc .xai-control-size .noUi-handle").hover()
+    page.mouse.down()
+    for share in range(0, 81, 4):
+        page.mouse.move(track["x"] + track["width"] * share / 100, track["y"] + 3)
+    page.mouse.move(track["x"] + track["width"] * 0.75, track["y"] + 3, steps=8)
+    page.mouse.up()
+    expect(page.locator(".xai-disc .xai-control-size .widget-readout")).to_have_text("7")
+    expect(page.locator(".xai-disc .xai-headline")).to_have_text("The disc covers 0.37.")
+    assert console_errors(page) == []
+
+
+def test_an_error_is_shown_and_goes_again(opened, page):
+    opened("error.ipynb", "Disc(size=7)")
+    press(page, ".xai-disc .xai-control-size", "ArrowRight")
+    line = page.locator(".xai-disc .xai-error")
+    expect(line).to_have_text("size=8 came; expected any other size.")
+    press(page, ".xai-disc .xai-control-size", "ArrowRight")
+    expect(line).to_be_hidden()
+    assert console_errors(page) == []
+
+
+def test_show_code_reset_and_save(opened, page, lab):
+    opened("buttons.ipynb", "Disc(size=4)")
+    page.locator(".xai-disc .xai-show-code").click()
+    expect(page.locator(".xai-disc .xai-code")).to_contain_text("DiscState(size=4")
+    press(page, ".xai-disc .xai-control-size", "ArrowRight")
+    expect(page.locator(".xai-disc .xai-code")).to_contain_text("DiscState(size=5")
+    page.locator(".xai-disc .xai-reset").click()
+    expect(page.locator(".xai-disc .xai-code")).to_contain_text("DiscState(size=4")
+    page.locator(".xai-disc .xai-save").click()
+    expect(page.locator(".xai-disc .xai-note")).to_contain_text("Saved as disc-1.png")
+    assert (lab.folder / "disc-1.png").read_bytes().startswith(b"\x89PNG")
+    assert console_errors(page) == []
+
+
+def test_stop_is_heard_while_it_runs_and_another_slider_stays_live(opened, page):
+    opened("stop.ipynb", "from IPython.display import display\ndisplay(Endless(), Disc(size=4))")
+    page.locator(".xai-endless .xai-run").click()
+    stop = page.locator(".xai-endless .xai-stop")
+    expect(stop).to_be_visible()
+    press(page, ".xai-disc .xai-control-size", "ArrowRight", 2)
+    expect(page.locator(".xai-disc .xai-headline")).to_have_text("The disc covers 0.26.")
+    expect(stop).to_be_visible()
+    stop.click()
+    expect(page.locator(".xai-endless .xai-note")).to_have_text("Stopped.")
+    expect(stop).to_be_hidden()
+    wait_idle(page)
+    assert console_errors(page) == []
+
+
+def test_the_prediction_explorer_moves(opened, page):
+    opened("prediction.ipynb", PREDICTION)
+    for control, key in (("turn", "ArrowRight"), ("seed", "ArrowRight"), ("noise", "ArrowRight")):
+        before = source(page, ".xai-prediction")
+        press(page, f".xai-prediction .xai-control-{control}", key)
+        wait_for_new_picture(page, ".xai-prediction", before)
+    before = source(page, ".xai-prediction")
+    page.locator(".xai-prediction .xai-control-without select").select_option("whiskers")
+    wait_for_new_picture(page, ".xai-prediction", before)
+    expect(page.locator(".xai-prediction .xai-headline")).to_contain_text("The network says")
+    assert page.locator(".xai-prediction img").first.get_attribute("title").endswith("without its whiskers")
+    assert console_errors(page) == []

@@ -1,0 +1,291 @@
+"""PredictionExplorer and the blocks of picture and network that all explorers share."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from sweep import check_code, sweep
+from xai_lessons import menagerie, models, photos
+from xai_lessons.explorers import PredictionExplorer as Whole
+from xai_lessons.explorers import blocks
+from xai_lessons.explorers.classification import PredictionState, intervene
+
+
+class PredictionExplorer(Whole):
+    """On a smaller screen, to be quick."""
+
+    screen = 64
+
+
+def small_network(seed: int = 0, size: int = 48, classes: tuple[str, ...] = menagerie.CLASSES) -> models.Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
+        net = nn.Sequential(layers, nn.Linear(128, len(classes)))
+        nn.init.normal_(net[1].weight, std=1.0)
+    model = models.wrap(net, classes=classes, input_size=size)
+    model.name = f"small-{seed}"
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> models.Classifier:
+    return small_network()
+
+
+@pytest.fixture(scope="module")
+def other() -> models.Classifier:
+    return small_network(1)
+
+
+def test_every_control_changes_the_arrays_it_says(model, other):
+    explorer = PredictionExplorer("cat", networks=[model, other])
+    sweep(explorer, starts={"seed": {"background": "any"}})
+    assert explorer.state == explorer.initial
+
+
+def test_every_part_of_every_class_can_be_taken_away(model):
+    explorer = PredictionExplorer(networks=[model])
+    for name, parts in menagerie.PARTS.items():
+        explorer.set(picture=name)
+        options = [value for _, value in explorer.inputs["without"].options]
+        assert options == ["nothing", *parts]
+
+
+def test_taking_a_part_away_is_the_true_redrawing(model):
+    explorer = PredictionExplorer("car", model, seed=3)
+    result = explorer.set(without="wheels")
+    scene = menagerie.draw("car", 3, 48, background="meadow", tree=False, tag=False)
+    assert np.array_equal(result.image, scene.without("wheels").image.numpy())
+    assert result.touched > 0
+    assert "before" in explorer.describe(result, explorer.state)
+
+
+def test_a_part_that_is_not_to_be_seen_says_so(model):
+    explorer = PredictionExplorer("cat", model)
+    collarless = next(s for s in range(40) if not menagerie.draw("cat", s).factors["collar"])
+    result = explorer.set(seed=collarless, without="collar")
+    assert result.touched == 0
+    assert "no collar to take away" in explorer.describe(result, explorer.state)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"picture": "umbrella", "seed": 7, "background": "any", "tree": True, "tag": True},
+        {"turn": 35, "upside_down": True, "shift_right": 0.2, "shift_down": -0.1, "brighten": 0.2, "noise": 0.1},
+        {"without": "whiskers", "pose": "sit", "background": "snow"},
+    ],
+)
+def test_the_shown_code_gives_the_same_arrays(model, changes):
+    explorer = PredictionExplorer(networks=[model], **changes)
+    check_code(explorer, tolerance=1e-6)
+
+
+def test_the_code_of_a_photograph(tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)).save("mine.png")
+    explorer = PredictionExplorer("mine.png", model, turn=10)
+    assert "photos.load('mine.png')" in explorer.code(explorer.state)
+    check_code(explorer, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("picture", ["chelsea", torch.rand(3, 70, 50, generator=torch.Generator().manual_seed(0))])
+def test_the_code_of_a_sample_and_of_a_tensor(picture, model):
+    explorer = PredictionExplorer(picture, model)
+    check_code(explorer, tolerance=1e-6)
+    assert "," not in explorer.describe(explorer.result, explorer.state).split("%")[1]  # nobody knows what it is
+    assert explorer.inputs["seed"].layout.display == "none"
+
+
+def test_the_code_names_the_network_and_nothing_superfluous(monkeypatch):
+    monkeypatch.setattr(blocks, "network", lambda name: small_network(size=96))
+    explorer = PredictionExplorer("dog", seed=5, background="any")
+    assert explorer.code(explorer.state).splitlines()[:7] == [
+        "from xai_lessons import menagerie, models",
+        "",
+        "model = models.load('menagerie-resnet')",
+        "scene = menagerie.draw('dog', seed=5, tree=False, tag=False)",
+        "image = scene.image",
+        "probabilities = model.predict(image)",
+        "for p, i in zip(*probabilities.topk(5)):",
+    ]
+
+
+def test_a_scene_starts_the_explorer_where_it_is(model):
+    scene = menagerie.draw("dog", seed=4, size=48, background="sea", tag=True)
+    explorer = PredictionExplorer(scene, model)
+    assert (explorer.state.picture, explorer.state.seed, explorer.state.background) == ("dog", 4, "sea")
+    assert np.array_equal(explorer.result.image, scene.image.numpy())
+
+
+def test_uploads_are_kept_beside_the_notebook_and_shown(tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)
+    explorer = PredictionExplorer(networks=[model])
+    files = {}
+    for value in (50, 200):
+        stream = io.BytesIO()
+        Image.new("RGB", (50, 40), (value, 0, 0)).save(stream, "PNG")
+        files[value] = stream.getvalue()
+    (upload,) = (c for c in explorer.declared if c.name == "upload")
+    explorer.set(**upload.take("../cat photo.png", files[50]))
+    assert explorer.result.image[0].mean() == pytest.approx(50 / 255, abs=0.01)
+    check_code(explorer, tolerance=1e-6)
+    explorer.set(**upload.take("cat photo.png", files[200]))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cat photo-2.png", "cat photo.png"]
+    assert explorer.state.picture == "cat photo-2"
+    with pytest.raises(ValueError, match="not a picture"):
+        upload.take("notes.txt", b"hello")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_network_may_have_other_classes(model):
+    explorer = PredictionExplorer("cat", small_network(2, 32, ("yes", "no", "perhaps")))
+    assert explorer.result.probabilities.shape == (3,)
+    assert len(explorer.panels(explorer.result, explorer.state)) == 2
+    assert "cat" not in explorer.describe(explorer.result, explorer.state)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"picture": "unicorn"}, "unicorn"),
+        ({"picture": 7}, "a int came as picture"),
+        ({"network": nn.Linear(1, 1)}, "models.wrap"),
+        ({"pose": "walk", "picture": "car"}, "pose='walk' came; expected one of any"),
+        ({"seed": -1}, "seed=-1"),
+        ({"without": "wheels"}, "expected one of nothing"),
+    ],
+)
+def test_bad_arguments_get_one_sentence(arguments, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        PredictionExplorer(**arguments)
+
+
+def test_the_picture_is_redrawn_for_the_screen_after_the_quick_answer(model):
+    explorer = PredictionExplorer("bird", model)
+    first, last = explorer.compute(explorer.state, lambda done, total: None)
+    assert np.array_equal(first.probabilities, last.probabilities)
+    assert first.shown.shape == last.shown.shape == (3, 64, 64)
+    sharp = menagerie.draw("bird", 0, 64, background="meadow", tree=False, tag=False).image.numpy()
+    assert np.array_equal(last.shown, sharp)
+    assert not np.array_equal(first.shown, last.shown)
+
+
+def test_the_toggle_shows_the_very_pixels(model):
+    explorer = PredictionExplorer("bird", model)
+    explorer.set(as_seen=True)
+    (panel, _) = explorer.panels(explorer.result, explorer.state)
+    assert panel.sharp
+    assert "48 × 48" in panel.title
+
+
+def test_panels_say_what_they_show(model):
+    explorer = PredictionExplorer("fish", model, tree=True, turn=90, without="fins")
+    picture, chart = explorer.panels(explorer.result, explorer.state)
+    for word in ("fish", "meadow", "leafy tree", "turn 90", "without its fins"):
+        assert word in picture.alt
+    top = menagerie.CLASSES[int(explorer.result.probabilities.argmax())]
+    assert top in chart.alt
+    assert "Black line" in chart.caption
+
+
+def test_pairs_are_drawn_and_coded(model):
+    class Pairs(PredictionExplorer):
+        pairs = ("cat + dog",)
+
+    explorer = Pairs("cat + dog", model, seed=2)
+    assert explorer.inputs["pose"].layout.display == "none"
+    assert "menagerie.draw_pair('cat', 'dog'" in explorer.code(explorer.state)
+    check_code(explorer, tolerance=1e-6)
+
+
+def test_networks_by_name_are_loaded_once(monkeypatch, model):
+    loaded = []
+    monkeypatch.setattr(blocks.models, "load", lambda name: (loaded.append(name), model)[1])
+    blocks.network.cache_clear()
+    try:
+        for _ in range(2):
+            assert PredictionExplorer(network="some-name").result.probabilities.shape == (10,)
+    finally:
+        blocks.network.cache_clear()
+    assert loaded == ["some-name"]
+
+
+def test_equal_states_are_equal():
+    assert PredictionState(turn=5) == PredictionState(turn=5)
+    assert hash(PredictionState()) == hash(PredictionState())
+
+
+IMAGE = menagerie.draw("cat", 1).image
+
+
+def test_nothing_done_leaves_the_picture():
+    assert torch.equal(intervene(IMAGE), IMAGE)
+
+
+def test_a_half_turn_is_two_flips():
+    assert torch.allclose(intervene(IMAGE, turn=180), IMAGE.flip(1, 2), atol=1e-4)
+
+
+def test_a_quarter_turn_is_clockwise():
+    assert torch.allclose(intervene(IMAGE, turn=90), IMAGE.rot90(-1, (1, 2)), atol=1e-4)
+
+
+def test_shifts_go_right_and_down():
+    moved = intervene(IMAGE, shift=(0.25, 0.125))
+    assert torch.allclose(moved[:, 12:, 24:], IMAGE[:, :-12, :-24], atol=1e-4)
+
+
+def test_turn_and_shift_turn_first():
+    both = intervene(IMAGE, turn=90, shift=(0.25, 0.0))
+    assert torch.allclose(both[:, :, 24:], intervene(IMAGE, turn=90)[:, :, :-24], atol=1e-3)
+
+
+def test_upside_down_brighter_and_clipped():
+    assert torch.equal(intervene(IMAGE, upside_down=True), IMAGE.flip(1))
+    assert torch.allclose(intervene(IMAGE, brighten=0.2), (IMAGE + 0.2).clamp(0, 1))
+    assert intervene(IMAGE, brighten=1.0).max() == 1
+
+
+def test_noise_is_always_the_same_has_its_size_and_leaves_the_global_state():
+    grey = torch.full((3, 96, 96), 0.5)
+    state = torch.get_rng_state()
+    noisy = intervene(grey, noise=0.1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(noisy, intervene(grey, noise=0.1))
+    assert (noisy - grey).std() == pytest.approx(0.1, rel=0.02)
+
+
+def test_the_noise_on_the_screen_is_the_noise_that_the_network_sees():
+    small, large = (intervene(torch.full((3, s, s), 0.5), noise=0.1, grain=24) for s in (24, 96))
+    assert torch.equal(large, small.repeat_interleave(4, 1).repeat_interleave(4, 2))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("triceratops.jpg", "triceratops"),
+        ("umbrella.jpg", "umbrella"),
+        ("cheetah.jpg", "cheetah"),
+        ("labrador_retriever.jpg", "Labrador retriever"),
+    ],
+)
+def test_photographs_through_an_imagenet_network(test_data, squeezenet, file, name):
+    explorer = PredictionExplorer(test_data / "photos" / file, squeezenet)
+    assert f"says {name}" in explorer.describe(explorer.result, explorer.state)
+
+
+@pytest.fixture(scope="module")
+def squeezenet(test_data):
+    return models.load("squeezenet1_0", weights=test_data / "squeezenet1_0.safetensors")
+
+
+def test_samples_are_those_of_scikit_image():
+    assert PredictionExplorer("coffee", small_network()).photographs["coffee"][0].shape == photos.sample("coffee").shape
