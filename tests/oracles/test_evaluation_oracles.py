@@ -110,10 +110,9 @@ def test_max_sensitivity_is_captums() -> None:
     def moved(x: Tensor) -> Tensor:
         return (x + deltas(samples, radius).repeat(3, 1, 1, 1)).clamp(0, 1)
 
-    def explain(x: Any, target: Tensor) -> Any:  # captum gives a tuple the first time and wants one back
-        return (
-            (saliency.gradient(model, x[0], target),) if isinstance(x, tuple) else saliency.gradient(model, x, target)
-        )
+    def explain(x: Any, target: Tensor) -> Any:  # captum gives a tuple the first time, and wants one back
+        phi = saliency.gradient(model, x[0] if isinstance(x, tuple) else x, target).contiguous()
+        return (phi,) if isinstance(x, tuple) else phi
 
     theirs = captum.metrics.sensitivity_max(explain, x, moved, n_perturb_samples=samples, target=C)
     assert record_deviation("evaluation.max_sensitivity", "captum", relative(ours, theirs)) < TOLERANCE
