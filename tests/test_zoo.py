@@ -1,0 +1,106 @@
+"""Every method on torchvision's networks, with random weights: it works, or it refuses and names what does."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from torch import nn
+from torchvision import models as zoo
+
+from methods import METHODS, Method
+from nets import pictures
+from xai_lessons import cam, models, saliency
+
+POOLING = {"resnet18", "resnet50", "densenet121", "mobilenet_v2"}
+RELUS = POOLING | {"vgg16", "vgg19", "squeezenet1_1"}
+ALL = sorted(RELUS | {"mobilenet_v3_small", "convnext_tiny"})
+SMALL = {
+    "occlusion.occlusion": {"patch": 32, "stride": 32},
+    "surrogates.lime": {"samples": 4},
+    "surrogates.kernel_shap": {"samples": 4},
+    "occlusion.rise": {"samples": 3},
+    "saliency.smooth_grad": {"samples": 2},
+    "paths.integrated_gradients": {"steps": 2},
+    "paths.gradient_shap": {"samples": 2},
+    "fgsm.smallest_epsilon": {"steps": 2},
+}
+
+
+def built(name: str) -> nn.Module:
+    """A network of torchvision's with random weights, the same each time; VGG with a head of 32 units, not 4096."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if not name.startswith("vgg"):
+            return getattr(zoo, name)(weights=None, num_classes=10).eval()
+        with torch.device("meta"):
+            net = getattr(zoo, name)(weights=None, init_weights=False)
+        net.features = zoo.vgg.make_layers(zoo.vgg.cfgs[{"vgg16": "D", "vgg19": "E"}[name]])
+        head = [nn.Linear(512 * 49, 32), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(32, 10)]
+        net.classifier = nn.Sequential(*head)
+        return net.eval()
+
+
+@functools.cache
+def network(name: str) -> models.Classifier:
+    return models.wrap(built(name), input_size=64)
+
+
+def narrow(net: nn.Module) -> dict[str, object]:
+    """Score-CAM asks once for each channel: a layer with few of them, early in the network."""
+    first = next(m for m in net.modules() if isinstance(m, nn.Conv2d))
+    return {"layer": first, "batch_size": 32}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_works_or_is_refused(method: Method, name: str) -> None:
+    net, x = network(name), pictures(1, size=64, dtype=torch.float32)
+    options = narrow(net) if method.name == "cam.score_cam" else SMALL.get(method.name, {})
+    applies = {"pooling": name in POOLING, "relu": name in RELUS}.get(method.network, True)
+    if not applies:
+        with pytest.raises(ValueError, match=r"cam\.|saliency\.|paths\.|occlusion\.") as refusal:
+            method(net, x, 3, **options)
+        assert "\n" not in str(refusal.value)
+        return
+    result = method(net, x, 3, **options)
+    if method.returns != "other":
+        assert result.shape == ((1, 64, 64) if method.returns == "heatmap" else (1, 3, 64, 64))
+        assert torch.isfinite(result).all()
+    if method.returns == "attribution" and method.name != "saliency.guided_grad_cam":
+        assert result.abs().max() > 0, "something must come back"
+
+
+@pytest.mark.parametrize("name", sorted(POOLING))
+def test_the_cam_theorem_on_the_zoo(name: str) -> None:
+    """Before resizing, on logits, Grad-CAM at the last maps is ReLU(CAM) / Z: in float64."""
+    net = models.wrap(built(name).double(), input_size=64)
+    x = pictures(2, size=64)
+    M = cam.cam(net, x, [3, 4], size=None)
+    Y = net(x).detach()[[0, 1], [3, 4]]
+    head = [m for m in net.modules() if isinstance(m, nn.Linear)][-1]
+    torch.testing.assert_close(M.mean(dim=(1, 2)) + head.bias.detach()[[3, 4]], Y)
+    if name != "densenet121":  # its last ReLU is no module, so no layer puts out the maps that the head sees
+        L = cam.grad_cam(net, x, [3, 4], size=None)
+        torch.testing.assert_close(L, M.relu() / M[0].numel(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+def test_guided_backprop_reaches_every_relu_of_the_zoo(name: str) -> None:
+    """Functional and reused ReLUs counted by a second implementation: F.relu itself replaced."""
+    net, x = network(name), pictures(1, size=64, dtype=torch.float32)
+    x = x.clone().requires_grad_()
+    plain = nn.functional.relu
+
+    def guided(a: torch.Tensor, inplace: bool = False) -> torch.Tensor:
+        y = plain(a)
+        if y.requires_grad:
+            y.register_hook(lambda g: g.clamp(min=0))
+        return y
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.functional, "relu", guided)
+        (expected,) = torch.autograd.grad(net(x)[:, 3].sum(), x)
+    torch.testing.assert_close(saliency.guided_backprop(net, x, 3), expected, rtol=1e-3, atol=1e-6)
