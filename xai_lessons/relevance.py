@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from xai_lessons import batching
+from xai_lessons._walk import Slope, Walk, ratio
 from xai_lessons.batching import Progress, Targets
 from xai_lessons.paths import baseline_pictures
 
@@ -144,7 +144,8 @@ def deep_lift(
         return (x - x_ref) * m[: len(x)]
 
     once: dict[str, Any] = {"beside": [reference], "reduce": "sum", "gradients": True}
-    result = batching.over_passes(of, 1, model, pictures, c, **once, batch_size=batch_size, progress=progress)
+    size = batch_size or batching.default_batch_size(pictures) // 2  # each picture brings its reference
+    result = batching.over_passes(of, 1, model, pictures, c, **once, batch_size=size, progress=progress)
     return result[0] if single else result
 
 
@@ -153,34 +154,23 @@ def _check_network(method: str, model: Any) -> None:
         raise TypeError(f"{method} looks into the network's layers and takes an nn.Module, got {type(model).__name__}")
 
 
-_CONSTANT = {"mul", "multiply", "div", "divide", "true_divide", "truediv", "rmul", "imul", "itruediv"}
-_SHIFT = {"add", "sub", "subtract", "radd", "rsub", "iadd", "isub"}
-_SAME = {"clone", "contiguous", "to", "float", "double"}
-_LINEAR = _SHIFT | _SAME | {
-    *("neg", "sum", "mean", "avg_pool2d", "adaptive_avg_pool2d", "flatten", "unflatten", "reshape", "view", "permute"),
-    *("transpose", "squeeze", "unsqueeze", "expand", "cat", "concat", "concatenate", "stack", "chunk", "split"),
-    *("narrow", "getitem", "pad", "identity", "channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "iter"),
-}  # fmt: skip
-_DROPOUT = {"dropout", "dropout2d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout"}
-_ELEMENTWISE = {"relu", "relu6", "hardtanh", "leaky_relu"}
-_READS = {"item", "tolist", "numpy", "bool", "float", "int", "index", "array", "equal", "allclose", "is_nonzero"}
-
-
-class _Carry(torch.autograd.Function):
-    """Puts out a value; walking back, what arrives goes times a ratio to what stood there instead."""
+class _Epsilon(torch.autograd.Function):
+    """Puts out z; walking back, only z / (z + epsilon sign z) of what arrives goes on."""
 
     @staticmethod
-    def forward(ctx: Any, instead: Tensor, value: Tensor, ratio: Tensor) -> Tensor:
-        ctx.save_for_backward(ratio)
-        return value.clone()
+    def forward(ctx: Any, z: Tensor, epsilon: float) -> Tensor:
+        ctx.save_for_backward(z)
+        ctx.epsilon = epsilon
+        return z.clone()
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
-        return g * ctx.saved_tensors[0], None, None
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        (z,) = ctx.saved_tensors
+        return g * ratio(z, z, ctx.epsilon), None
 
 
 class _Share(torch.autograd.Function):
-    """Puts out z; walking back, shares z out among the inputs a as the terms of ``denominator(a)`` do."""
+    """Puts out z; walking back, shares it out among the inputs a as the terms of ``denominator(a)`` do."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, z: Tensor, denominator: Callable[..., Tensor], epsilon: float) -> Tensor:
@@ -193,122 +183,12 @@ class _Share(torch.autograd.Function):
         a, z = ctx.saved_tensors
         with torch.enable_grad():
             a = a.detach().requires_grad_()
-            D = ctx.denominator(a, z)
-        (share,) = torch.autograd.grad(D, a, g * _ratio(z, D.detach(), ctx.epsilon))
+            D = ctx.denominator(a, z, g)
+        (share,) = torch.autograd.grad(D, a, g * ratio(z, D.detach(), ctx.epsilon))
         return share, None, None, None
 
 
-def _ratio(z: Tensor, D: Tensor, epsilon: float) -> Tensor:
-    """z / (D + epsilon sign D), and 0 where there is nothing to divide by."""
-    D = D + epsilon * torch.where(D >= 0, 1.0, -1.0).to(D)
-    return torch.where(D != 0, z / torch.where(D != 0, D, 1), 0)
-
-
-class _Walk(TorchFunctionMode):
-    """Inside it, every operation that meets the picture is answered by its rule, or refused."""
-
-    method = ""
-
-    def __init__(self, x: Tensor) -> None:
-        super().__init__()
-        self.picture = x.detach().requires_grad_()
-        self.start = self.picture.clone(memory_format=torch.channels_last)  # of which the scores are a function
-        self.left: list[Tensor] = []  # the picture before and within its normalisation
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        met = _of_the_picture([*args, *kwargs.values()])
-        if not met:
-            return func(*args, **kwargs)
-        name = getattr(func, "__name__", "").strip("_")
-        if any(a is old for a in met for old in self.left):
-            raise ValueError(
-                f"{self.method} cannot follow a network that uses the picture both before and after scaling it"
-            )
-        result = self.answer(name, func, met, args, kwargs)
-        if met[0] is self.start and len(met) == 1 and name in _SHIFT | _CONSTANT | _SAME and isinstance(result, Tensor):
-            self.left += [self.start] if result is not self.start else []
-            self.start = result
-        return result
-
-    def answer(self, name: str, func: Any, met: list[Tensor], args: Any, kwargs: Any) -> Any:
-        """What an operation gives, with its rule for the way back."""
-        if name in _ELEMENTWISE:
-            return self.elementwise(name, func, args, kwargs)
-        rule = getattr(self, name, None) if name in ("conv2d", "linear", "batch_norm", "max_pool2d") else None
-        if rule is not None and args and args[0] is met[0] and len(met) == 1:
-            return rule(func, *args, **kwargs)
-        constant = name in _CONSTANT and len(met) == 1 and ("div" not in name or args[0] is met[0])
-        asleep = name in _DROPOUT and not kwargs.get("training", args[2] if len(args) > 2 else True)
-        if name in _LINEAR or constant or asleep:
-            return func(*args, **kwargs)
-        if name not in _READS and name != "detach":
-            result = func(*args, **kwargs)
-            if not _tensors([result]):  # a shape, a flag: nothing of the picture flows on
-                return result
-        raise ValueError(
-            f"{self.method} has no rule for {_PLAIN.get(name, repr(name))}, which this network does to the picture: "
-            "use saliency.integrated_gradients, which asks nothing of the layers"
-        )
-
-    def elementwise(self, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
-        """f with the slope of the line from the reference to z in place of its derivative."""
-        z = args[0] if args else kwargs["input"]
-
-        def f(z: Tensor) -> Tensor:
-            return func(z.detach().clone(), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"})
-
-        y = f(z)
-        out = _Carry.apply(z, y, self.slope(f, z.detach(), y))
-        inplace = func.__name__.endswith("_") or kwargs.get("inplace") is True or args[-1] is True
-        return z.copy_(out) if inplace else out
-
-    def slope(self, f: Callable[[Tensor], Tensor], z: Tensor, y: Tensor) -> Tensor:
-        """The slope of an elementwise f, f(0) = 0, between the reference and z."""
-        raise NotImplementedError
-
-    def conv2d(self, func: Any, a: Tensor, W: Tensor, b: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
-        """Linear: the gradient is the rule."""
-        return func(a, W, b, *args, **kwargs)
-
-    def linear(self, func: Any, a: Tensor, W: Tensor, b: Tensor | None = None) -> Tensor:
-        """Linear too."""
-        return func(a, W, b)
-
-    def max_pool2d(self, func: Any, z: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """All to the winner."""
-        return func(z, *args, **kwargs)
-
-    def batch_norm(self, func: Any, x: Tensor, mean: Tensor, var: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """With stored statistics it is linear."""
-        if (args[2] if len(args) > 2 else kwargs.get("training", False)) or mean is None:
-            raise ValueError(f"{self.method} has no rule for a batch norm that uses the batch's own statistics")
-        return func(x, mean, var, *args, **kwargs)
-
-
-_PLAIN = {
-    "mul": "a product of two things that both depend on the picture (as in squeeze-and-excitation)",
-    "layer_norm": "LayerNorm",
-    "hardswish": "Hardswish",
-}
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, list | tuple) and not isinstance(value, torch.Size):
-            found += _tensors(value)
-    return found
-
-
-def _of_the_picture(values: Any) -> list[Tensor]:
-    """The tensors that depend on the picture: weights are frozen, so only those ask for gradients."""
-    return [t for t in _tensors(values) if t.requires_grad]
-
-
-class _Relevance(_Walk):
+class _Relevance(Walk):
     """LRP: the way back carries R_j / a_j, which a ReLU passes on as z / z, and a linear layer by its rule."""
 
     method = "lrp"
@@ -317,8 +197,11 @@ class _Relevance(_Walk):
         super().__init__(x)
         self.rule, self.epsilon, self.gamma = rule, epsilon, gamma
 
-    def slope(self, f: Callable[[Tensor], Tensor], z: Tensor, y: Tensor) -> Tensor:
-        return _ratio(y, z, 0)
+    def elementwise(self, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
+        return func(*args, **kwargs) if name == "relu" else super().elementwise(name, func, args, kwargs)
+
+    def slope(self, z: Tensor, y: Tensor) -> Tensor:
+        return ratio(y, z)
 
     def linear(self, func: Any, a: Tensor, W: Tensor, b: Tensor | None = None) -> Tensor:
         return self.layer(func, a, W, b, func(a, W, b), "epsilon")
@@ -344,40 +227,41 @@ class _Relevance(_Walk):
         """A layer z = op(a, W, b), which remembers itself for the batch norm that may follow."""
         out: Any
         if rule == "epsilon":
-            out = _Carry.apply(z, z, _ratio(z.detach(), z.detach(), self.epsilon)) if self.epsilon else z.clone()
+            out = _Epsilon.apply(z, self.epsilon) if self.epsilon else z.clone()
         else:
             out = _Share.apply(a, z, self.denominator(op, W, b, rule), self.epsilon)
         out._layer = (op, a, W, b, z, rule, out._version)
         return out
 
-    def denominator(self, op: Any, W: Tensor, b: Tensor | None, rule: str) -> Callable[[Tensor, Tensor], Tensor]:
-        """Of zplus: P = sum_i z_ik^+ + b_k^+; of gamma: z + gamma P where z > 0, z + gamma N where z < 0."""
-        W_plus, W_minus = W.clamp(min=0), W.clamp(max=0)
-        b_plus, b_minus = (None, None) if b is None else (b.clamp(min=0), b.clamp(max=0))
+    def denominator(self, op: Any, W: Tensor, b: Tensor | None, rule: str) -> Callable[..., Tensor]:
+        """What z is divided by, P, z + gamma P or (where z < 0) z + gamma N, as a function of the inputs a."""
+        gamma, W_plus, W_minus = self.gamma, W.clamp(min=0), W.clamp(max=0)
+        b = W.new_zeros(len(W)) if b is None else b
 
-        def parts(a: Tensor, W_same: Tensor, W_other: Tensor, b: Tensor | None) -> Tensor:
-            part = op(a.clamp(min=0), W_same, b)
-            return part + op(a.clamp(max=0), W_other, None) if bool((a < 0).any()) else part
+        def parts(a: Tensor, W_up: Tensor, W_down: Tensor, b: Tensor) -> Tensor:
+            part = op(a.clamp(min=0), W_up, b)
+            return part + op(a.clamp(max=0), W_down, None) if bool((a < 0).any()) else part
 
-        def of(a: Tensor, z: Tensor) -> Tensor:
-            P = parts(a, W_plus, W_minus, b_plus)
+        def of(a: Tensor, z: Tensor, g: Tensor) -> Tensor:
             if rule == "zplus":
-                return P
-            N = parts(a, W_minus, W_plus, b_minus)
-            return op(a, W, b) + self.gamma * torch.where(z > 0, P, N)
+                return parts(a, W_plus, W_minus, b.clamp(min=0))
+            up, down = W + gamma * W_plus, W + gamma * W_minus
+            D = parts(a, up, down, b + gamma * b.clamp(min=0))
+            below = (z < 0) & (g != 0)  # behind a ReLU there is none
+            return torch.where(below, parts(a, down, up, b + gamma * b.clamp(max=0)), D) if bool(below.any()) else D
 
         return of
 
 
-class _Differences(_Walk):
+class _Differences(Walk):
     """DeepLIFT: the first half of the batch holds the pictures, the second their references."""
 
     method = "deep_lift"
 
-    def slope(self, f: Callable[[Tensor], Tensor], z: Tensor, y: Tensor) -> Tensor:
+    def slope(self, z: Tensor, y: Tensor) -> Tensor:
         half = len(z) // 2
         dz, dy = z[:half] - z[half:], y[:half] - y[half:]
-        m = torch.where(dz != 0, dy / torch.where(dz != 0, dz, 1), (y[:half] == z[:half]).to(z))
+        m = torch.where(dz == 0, (y[:half] == z[:half]).to(z), dy / dz)
         return torch.cat([m, torch.zeros_like(m)])
 
     def max_pool2d(self, func: Any, z: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -388,5 +272,5 @@ class _Differences(_Walk):
         p = torch.where(dy >= 0, place[:half], place[half:])
         there = z.flatten(2).gather(2, torch.cat([p, p]).flatten(2)).view_as(y)
         dz = (there[:half] - there[half:]).detach()
-        m = torch.where(dz != 0, dy / torch.where(dz != 0, dz, 1), 1)
-        return _Carry.apply(there, y, torch.cat([m, torch.zeros_like(m)]))
+        m = torch.where(dz == 0, 1, dy / dz)
+        return Slope.apply(there, lambda: (y, torch.cat([m, torch.zeros_like(m)])))
