@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xai_lessons import menagerie, store
+from xai_lessons import batching, menagerie, store
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -53,11 +53,15 @@ def drawn(
     Returns:
         The pictures, with ten classes.
     """
+    batching.at_least("n", n, 1)
     name = f"{split}-{n}-{seed}-" + hashlib.sha256(repr((shortcuts, sorted(options.items()))).encode()).hexdigest()[:8]
     kept = None if cache is None else cache / f"pictures-{name}.safetensors"
     if kept is not None and kept.is_file():
-        stored = safetensors.torch.load_file(kept)
-        return Pictures(stored["images"], stored["labels"], tuple(menagerie.CLASSES))
+        try:
+            stored = safetensors.torch.load_file(kept)
+            return Pictures(stored["images"], stored["labels"], tuple(menagerie.CLASSES))
+        except (safetensors.SafetensorError, KeyError):  # damaged: drawn again
+            kept.unlink()
     images, labels = [], []
     for start in range(0, n, 1000):  # floats of a thousand pictures at a time
         part = min(1000, n - start)
@@ -93,9 +97,12 @@ def folder(path: str | os.PathLike[str], size: int, fit: str = "crop") -> Pictur
     Raises:
         ValueError: if there are not at least two subfolders with pictures, or one file cannot be read.
     """
+    batching.at_least("size", size, 1)
+    if fit not in ("crop", "squash"):
+        raise ValueError(f"fit must be 'crop' or 'squash', got {fit!r}")
     root = Path(path).expanduser()
     found = {
-        sub.name: sorted(f for f in sub.rglob("*") if f.suffix.lower() in ENDINGS)
+        sub.name: sorted(f for f in sub.rglob("*") if f.suffix.lower() in ENDINGS and not f.name.startswith("."))
         for sub in sorted(root.iterdir() if root.is_dir() else ())
         if sub.is_dir() and not sub.name.startswith(".")
     }
@@ -136,7 +143,8 @@ def split(pictures: Pictures, share: float = 0.2, seed: int = 0) -> tuple[Pictur
     Raises:
         ValueError: if a class has fewer than two pictures.
     """
-    rng = torch.Generator().manual_seed(seed)
+    batching.at_least("share", share, 0, 1)
+    rng = batching.generator(seed)
     train, test = [], []
     for k, name in enumerate(pictures.classes):
         members = torch.nonzero(pictures.labels == k)[:, 0]
@@ -179,8 +187,9 @@ def cifar10(source: str | os.PathLike[str] | None = None) -> tuple[Pictures, Pic
     try:
         sets = [torchvision.datasets.CIFAR10(str(root), train=part, download=True) for part in (True, False)]
     except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConnectionError(
-            f"CIFAR-10 could not be downloaded ({str(error).splitlines()[0]}): connect, or name the folder with it"
+            f"CIFAR-10 could not be downloaded ({reason}): connect, or name the folder with it"
         ) from error
     a, b = (
         Pictures(torch.from_numpy(s.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(s.targets), CIFAR10_CLASSES)

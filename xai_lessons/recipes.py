@@ -45,20 +45,26 @@ class Recipe:
     data: str = "menagerie"
 
 
-_RESNET: dict[str, Any] = {"epochs": 8, "batch_size": 64, "learning_rate": 0.006}
+_RESNET: dict[str, Any] = {"epochs": 6, "batch_size": 64, "learning_rate": 0.006}
 _UNSAID = "one of the four suspects of lesson 7; what it does wrong is for you to find out"
 
 RECIPES: dict[str, Recipe] = {
-    "menagerie-resnet": Recipe("the drawn world's ten classes; residual, global average pooling", "ResNet", _RESNET),
+    "menagerie-resnet": Recipe(
+        "the drawn world's ten classes; residual, global average pooling",
+        "ResNet",
+        _RESNET | {"epochs": 12},
+        pictures=14000,
+    ),
     "menagerie-vgg": Recipe(
         "the drawn world's ten classes; VGG-like, fully-connected head",
         "Vgg",
-        {"epochs": 14, "batch_size": 64, "learning_rate": 0.0015},
+        {"epochs": 12, "batch_size": 64, "learning_rate": 0.0015},
+        pictures=14000,
     ),
     "menagerie-shortcut": Recipe(
         "trained where birds always sit in a leafy tree and umbrellas always carry a tag",
         "ResNet",
-        _RESNET | {"epochs": 6},
+        _RESNET,
         pictures=6000,
         shortcuts=("tree", "tag"),
         faults="goes by the tree and the tag: it misses umbrellas without a tag and many birds without a tree",
@@ -66,18 +72,19 @@ RECIPES: dict[str, Recipe] = {
     "menagerie-robust": Recipe(
         "the drawn world's ten classes; adversarially trained",
         "ResNet",
-        {"epochs": 10, "batch_size": 64, "learning_rate": 0.004, "adversarial": 8 / 255},
+        {"epochs": 6, "batch_size": 64, "learning_rate": 0.004, "adversarial": 8 / 255},
+        pictures=14000,
         start="menagerie-resnet",
     ),
     "detective-a": Recipe(
-        _UNSAID, "ResNet", _RESNET | {"epochs": 6, "seed": 11}, pictures=6000, shortcuts=("tag",), faults=_UNSAID
+        _UNSAID, "ResNet", _RESNET | {"seed": 11}, pictures=6000, shortcuts=("tag",), faults=_UNSAID
     ),
     "detective-b": Recipe(
-        _UNSAID, "ResNet", _RESNET | {"epochs": 6, "seed": 12}, pictures=6000, shortcuts=("sea",), faults=_UNSAID
+        _UNSAID, "ResNet", _RESNET | {"seed": 12}, pictures=6000, shortcuts=("sea",), faults=_UNSAID
     ),
-    "detective-c": Recipe(_UNSAID, "ResNet", _RESNET | {"epochs": 6, "seed": 13}, pictures=6000, faults=_UNSAID),
+    "detective-c": Recipe(_UNSAID, "ResNet", _RESNET | {"seed": 13}, pictures=6000, faults=_UNSAID),
     "detective-d": Recipe(
-        _UNSAID, "ResNet", _RESNET | {"epochs": 6, "seed": 14}, pictures=6000, shortcuts=("collar",), faults=_UNSAID
+        _UNSAID, "ResNet", _RESNET | {"seed": 14}, pictures=6000, shortcuts=("collar",), faults=_UNSAID
     ),
     "cifar10-resnet": Recipe(
         "CIFAR-10; a ResNet-20 with pooling instead of strides",

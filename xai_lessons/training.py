@@ -6,8 +6,9 @@ that is stopped and resumed ends in the same weights as one that was not.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,11 @@ from torch.nn import functional as F
 
 from xai_lessons import batching, hooks, store
 from xai_lessons.augmentation import attacked, augment, pixels
+from xai_lessons.scoring import Reliability as Reliability
+from xai_lessons.scoring import Score as Score
+from xai_lessons.scoring import confusion as confusion
+from xai_lessons.scoring import evaluate as evaluate
+from xai_lessons.scoring import reliability as reliability
 
 Pictures = tuple[Tensor, Tensor]
 
@@ -33,7 +39,7 @@ class Settings:
         learning_rate: the highest one of the one-cycle schedule.
         weight_decay: pulls weights towards zero.
         label_smoothing: share of the target spread over all classes.
-        optimizer: "adamw" or "sgd" (Nesterov, momentum 0.9).
+        optimizer: "adamw" or "sgd" (Nesterov); the schedule moves momentum from 0.95 to 0.85 and back.
         flip: whether pictures are mirrored at random.
         shift: by how many pixels they are shifted at random, at most.
         erase: side of a square blanked at random, in pixels; 0 for none.
@@ -87,45 +93,21 @@ class Epoch:
     layers: dict[str, LayerChange] = field(default_factory=dict)
 
 
-class Score(NamedTuple):
-    """How a network does on a set of pictures."""
-
-    loss: float
-    accuracy: float
-
-
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 64) -> Score:
-    """Cross-entropy and accuracy on a set of pictures.
-
-    Args:
-        model: a network from pixels to logits.
-        images: (N, 3, H, W), floats in [0, 1] or bytes.
-        labels: (N,) class numbers.
-        batch_size: pictures at once.
-
-    Returns:
-        The mean loss and the share that is right.
-    """
-    loss, right = 0.0, 0
-    device = batching.device_of(model)[0]
-    with hooks.undisturbed(model), torch.no_grad():
-        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-            scores, y = batching.logits(model, pixels(x.to(device))), y.to(device)
-            loss += F.cross_entropy(scores, y, reduction="sum").item()
-            right += int((scores.argmax(dim=1) == y).sum())
-    return Score(loss / len(labels), right / len(labels))
-
-
 class Training:
     """A training that can be run, stopped at any batch, resumed, saved and loaded.
 
     Args:
-        model: the network to train, from pixels to logits; trained in place.
+        model: the network to train, from pixels to logits; trained in place, and not to be asked from another thread
+            meanwhile. If some of its weights are frozen, only the others are trained; if all are, all are trained.
         images: (N, 3, H, W), floats in [0, 1] or bytes.
         labels: (N,).
         validation: pictures and labels that are only looked at.
         settings: how to train.
         record_layers: whether each epoch notes how every layer's weights moved.
+
+    Raises:
+        TypeError: if pictures or labels are of the wrong kind.
+        ValueError: if there are too few, or their values are out of range.
     """
 
     def __init__(
@@ -137,12 +119,11 @@ class Training:
         settings: Settings | None = None,
         record_layers: bool = False,
     ) -> None:
-        if len(images) != len(labels) or len(images) < 2:
-            raise ValueError(
-                f"training needs at least two pictures and a label for each, got {len(images)} and {len(labels)}"
-            )
+        classes = len(getattr(model, "classes", ()))
+        _check(images, labels, classes, 2)
+        _check(*validation, classes, 1)
         self.settings = settings = settings or Settings()
-        self.device = batching.device_of(model)[0]
+        self.device, self.dtype = batching.device_of(model)
         self.model = model.to(memory_format=torch.channels_last)
         self.images, self.labels = images.to(self.device), labels.to(self.device)
         self.validation, self.record_layers = validation, record_layers
@@ -152,7 +133,8 @@ class Training:
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.step = 0
         self.history: list[Epoch] = []
-        weights = [p for p in model.parameters() if p.is_floating_point()]
+        every = [p for p in model.parameters() if p.is_floating_point()]
+        weights = [p for p in every if p.requires_grad] or every
         self._was_trainable = [p.requires_grad for p in weights]
         for p in weights:
             p.requires_grad_(True)
@@ -205,13 +187,14 @@ class Training:
         Returns:
             The history, one entry an epoch.
         """
-        was_training = self.model.training
+        flags = [(m, m.training) for m in self.model.modules()]
         try:
+            self.model.train()
             with torch.inference_mode(False), torch.enable_grad():
-                while not self.finished:
-                    self.model.train()
-                    self._one_step()
-                    if self.step % self.steps_per_epoch == 0:
+                while self._epoch_is_due() or not self.finished:
+                    if not self._epoch_is_due():
+                        self._one_step()
+                    if self._epoch_is_due():
                         self._end_epoch()
                         if checkpoint is not None:
                             self.save(checkpoint)
@@ -220,8 +203,13 @@ class Training:
                     if progress is not None:
                         progress(self.step, self.total_steps)
         finally:
-            self.model.train(was_training)
+            for module, flag in flags:
+                module.training = flag
         return self.history
+
+    def _epoch_is_due(self) -> bool:
+        """Whether an epoch's steps are done and its figures not yet taken, as after an interrupt."""
+        return len(self.history) < self.step // self.steps_per_epoch
 
     def _one_step(self) -> None:
         began, settings = time.perf_counter(), self.settings
@@ -229,15 +217,14 @@ class Training:
         order = torch.randperm(len(self.images), generator=batching.generator(settings.seed * 1009 + epoch))
         chosen = order[batch * self.batch_size :][: self.batch_size].to(self.device)
         rng = batching.generator(settings.seed * 1_000_003 + self.step)
-        x = augment(pixels(self.images[chosen]), settings.flip, settings.shift, settings.erase, rng)
+        x = augment(pixels(self.images[chosen]).to(self.dtype), settings.flip, settings.shift, settings.erase, rng)
         x = x.contiguous(memory_format=torch.channels_last)
         y = self.labels[chosen]
-        on_gpu = [self.device.index or 0] if self.device.type == "cuda" else []
+        # one thread at a time: dropout draws from the global state
         with (
-            torch.random.fork_rng(devices=on_gpu),
+            hooks.private_random(settings.seed * 7919 + self.step, self.device),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.half),
         ):
-            torch.manual_seed(settings.seed * 7919 + self.step)  # for dropout
             if settings.adversarial:
                 x = attacked(self.model, x, y, settings.adversarial, rng)
             scores = self.model(x)
@@ -283,12 +270,18 @@ class Training:
             p.grad = None
             p.requires_grad_(flag)
 
+    def _fingerprint(self) -> str:
+        """Tells one set of pictures from another: all labels, and the first pictures."""
+        content = (self.labels.cpu(), self.images[:4].cpu())
+        return hashlib.sha256(b"".join(t.contiguous().numpy().tobytes() for t in content)).hexdigest()
+
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
         content = BytesIO()
         state = {
             "settings": asdict(self.settings),
-            "pictures": len(self.images),
+            "pictures": self._fingerprint(),
+            "epoch": (self._seconds, self._loss, self._right, self._norms, self._before),
             "step": self.step,
             "history": [{**asdict(e), "layers": {n: tuple(c) for n, c in e.layers.items()}} for e in self.history],
             "model": self.model.state_dict(),
@@ -305,15 +298,22 @@ class Training:
         Raises:
             ValueError: if it is damaged, or of a training with other settings.
         """
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        try:  # on the CPU: each part then goes where it belongs
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            settings, pictures, weights = state["settings"], state["pictures"], state["model"]
         except Exception as error:
             raise ValueError(f"the checkpoint {path.name} is damaged: delete it to begin anew") from error
-        if state["settings"] != asdict(self.settings) or state["pictures"] != len(self.images):
-            raise ValueError(
-                f"the checkpoint {path.name} is of a training with other settings: delete it, or choose another file"
-            )
-        self.model.load_state_dict(state["model"])
+        here = {n: (v.shape, v.dtype) for n, v in self.model.state_dict().items()}
+        for what, same in (
+            ("with other settings", settings == asdict(self.settings)),
+            ("on other pictures", pictures in (self._fingerprint(), len(self.images))),  # once it was their number
+            ("of another network", {n: (v.shape, v.dtype) for n, v in weights.items()} == here),
+        ):
+            if not same:
+                raise ValueError(
+                    f"the checkpoint {path.name} is of a training {what}: delete it, or choose another file"
+                )
+        self.model.load_state_dict(weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.step = state["step"]
@@ -321,6 +321,33 @@ class Training:
             Epoch(**{**e, "layers": {n: LayerChange(*c) for n, c in e["layers"].items()}}) for e in state["history"]
         ]
         self._start_epoch()
+        if "epoch" in state:
+            self._seconds, loss, right, self._norms, before = state["epoch"]
+            self._loss, self._right = loss.to(self.device), right.to(self.device)
+            self._before |= {n: t.to(self.device) for n, t in before.items() if n in self._before}
+
+
+def _check(images: Tensor, labels: Tensor, classes: int, least: int) -> None:
+    """Refuse what cannot be trained on, before anything is computed."""
+    if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
+        raise TypeError("training needs tensors: pictures (N, 3, H, W) and labels (N,); see datasets.folder")
+    if len(images) != len(labels) or len(images) < least:
+        raise ValueError(
+            f"training needs at least {least} picture(s) and a label for each, got {len(images)} and {len(labels)}"
+        )
+    if images.ndim != 4 or images.shape[1] != 3 or labels.ndim != 1:
+        raise ValueError(
+            f"training needs pictures (N, 3, H, W) and labels (N,), got {tuple(images.shape)} and {tuple(labels.shape)}"
+        )
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise TypeError(f"labels must be whole numbers, got {labels.dtype}: use .long()")
+    if images.dtype != torch.uint8 and not (images.min() >= -1e-3 and images.max() <= 1 + 1e-3):
+        raise ValueError("pictures must be bytes, or floats in [0, 1] without NaN: divide by 255")
+    if int(labels.min()) < 0 or (classes and int(labels.max()) >= classes):
+        raise ValueError(
+            f"labels run from {int(labels.min())} to {int(labels.max())}: "
+            f"the network has {classes or 'its'} classes, counted from 0"
+        )
 
 
 def fit(
@@ -329,7 +356,7 @@ def fit(
     labels: Tensor,
     validation: Pictures,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     progress: batching.Progress = None,
     on_epoch: Callable[[Epoch], object] | None = None,
     record_layers: bool = False,
@@ -355,6 +382,7 @@ def fit(
         ValueError: if a setting is out of its range, or the checkpoint is of another training.
     """
     training = Training(model, images, labels, validation, Settings(**settings), record_layers)
+    checkpoint = None if checkpoint is None else Path(checkpoint)
     if checkpoint is not None and checkpoint.is_file():
         training.load(checkpoint)
     with batching.Meter(progress, training.total_steps) as meter:
@@ -363,43 +391,3 @@ def fit(
             return training.run(lambda done, _total: meter.add(done - meter.done), on_epoch, checkpoint)
         finally:
             training.release()
-
-
-class Reliability(NamedTuple):
-    """How often a network is right when it is that sure, in bins of confidence."""
-
-    confidence: list[float]
-    accuracy: list[float]
-    pictures: list[int]
-    expected_calibration_error: float
-
-
-def reliability(probabilities: Tensor, labels: Tensor, bins: int = 10) -> Reliability:
-    """Confidence against correctness: ECE = sum_b n_b / n |accuracy_b - confidence_b|.
-
-    Args:
-        probabilities: (N, K), each row summing to 1.
-        labels: (N,).
-        bins: equal bins of confidence in [0, 1].
-
-    Returns:
-        The mean confidence, the share that is right and the count of each bin that is not empty, and the error.
-
-    Source: Guo, Pleiss, Sun, Weinberger, 2017, arXiv:1706.04599.
-    """
-    sure, answer = probabilities.max(dim=1)
-    right = (answer == labels).double()
-    which = (sure * bins).long().clamp(max=bins - 1)
-    rows = [
-        (float(sure[m].mean()), float(right[m].mean()), int(m.sum()))
-        for m in (which == b for b in range(bins))
-        if m.any()
-    ]
-    error = sum(n * abs(a - c) for c, a, n in rows) / len(labels)
-    return Reliability([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], error)
-
-
-def confusion(answers: Tensor, labels: Tensor, classes: Sequence[str]) -> Tensor:
-    """How often each class (row) was called each class (column): a LongTensor (K, K)."""
-    k = len(classes)
-    return torch.bincount(labels * k + answers, minlength=k * k).reshape(k, k)

@@ -1,0 +1,327 @@
+"""Training: exact at any stop, checkpoints whole or refused, settings checked, figures worked out by hand."""
+
+import math
+import threading
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from xai_lessons import hooks, training
+from xai_lessons.batching import Cancelled
+
+SETTINGS = {"epochs": 3, "batch_size": 4, "learning_rate": 0.01, "shift": 1, "erase": 2}
+
+
+class Net(nn.Module):
+    """Small, with what makes resuming hard: batch norm and dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.dropout, self.head = nn.Dropout(0.5), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.dropout(F.relu(self.norm(self.conv(x))).mean(dim=(2, 3))))
+
+
+def net(seed=0, dtype=torch.float32):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Net().to(dtype)
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = torch.Generator().manual_seed(0)
+    y = torch.arange(14) % 3
+    x = torch.rand(14, 3, 8, 8, generator=rng) * 0.5
+    x[range(14), y] += 0.5
+    return x, y
+
+
+def make(data, seed=0, model=None, **changes):
+    settings = training.Settings(**{**SETTINGS, **changes})
+    return training.Training(model or net(seed), *data, (data[0][:5], data[1][:5]), settings, record_layers=True)
+
+
+def stop_at(step):
+    def progress(done, total):
+        if done == step:
+            raise Cancelled
+
+    return progress
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def figures(history):
+    return [(e.train_loss, e.train_accuracy, e.validation_loss, e.validation_accuracy, e.layers) for e in history]
+
+
+@pytest.fixture(scope="module")
+def whole(data):
+    made = make(data)
+    made.run()
+    return made
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+@pytest.mark.parametrize("how", ["go on", "checkpoint"])
+def test_a_training_stopped_at_any_batch_ends_in_the_same_weights(data, whole, step, how, tmp_path):
+    made = make(data)
+    with pytest.raises(Cancelled):
+        made.run(stop_at(step))
+    assert made.step == step
+    if how == "checkpoint":
+        made.save(tmp_path / "c")
+        torch.rand(7)
+        made = make(data, seed=9)
+        made.load(tmp_path / "c")
+    made.run()
+    assert same(made.model, whole.model)
+    assert figures(made.history) == figures(whole.history)
+    assert len(made.history) == 3
+
+
+def test_an_interrupt_between_an_epochs_steps_and_its_figures_loses_nothing(data, whole, monkeypatch):
+    made, real = make(data), training.evaluate
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made.run()
+    assert made.history == []
+    monkeypatch.setattr(training, "evaluate", real)
+    made.run()
+    assert figures(made.history) == figures(whole.history)
+
+
+def test_a_callback_that_fails_after_the_last_epoch_leaves_a_finished_training(data, whole):
+    made = make(data)
+
+    def fail(epoch):
+        if epoch.epoch == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        made.run(on_epoch=fail)
+    assert made.finished
+    assert figures(made.run()) == figures(whole.history)
+
+
+def test_it_does_not_depend_on_what_others_draw_meanwhile(data, whole):
+    """A slider's network in the main thread, while a worker trains with dropout."""
+    made, beside = make(data), net(3).eval()
+    thread = threading.Thread(target=made.run)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    thread.start()
+    while thread.is_alive():
+        with hooks.undisturbed(beside):
+            beside(data[0][:1])
+    thread.join()
+    assert same(made.model, whole.model)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_global_random_state_and_every_flag_are_left_alone(data):
+    model = net()
+    model.norm.eval()
+    model.conv.weight.requires_grad_(False)
+    frozen = model.conv.weight.clone()
+    before = torch.get_rng_state()
+    training.fit(model, *data, data, **SETTINGS)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.training
+    assert not model.norm.training
+    assert all(p.grad is None for p in model.parameters())
+    assert [p.requires_grad for p in model.parameters()] == [False, *[True] * 5]
+    assert torch.equal(model.conv.weight, frozen), "a frozen layer stays as it is beside trainable ones"
+
+
+def test_a_wholly_frozen_network_is_trained_and_frozen_again(data):
+    model = net().requires_grad_(False)
+    weight = model.conv.weight.clone()
+    training.fit(model, *data, data, **SETTINGS)
+    assert not torch.equal(model.conv.weight, weight)
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_it_learns_and_reports(data, optimizer):
+    told = []
+    history = training.fit(
+        net(),
+        *data,
+        data,
+        epochs=40,
+        batch_size=7,
+        learning_rate=0.1,
+        shift=0,
+        flip=False,
+        optimizer=optimizer,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert history[-1].validation_accuracy > 0.9
+    assert history[-1].train_loss < history[0].train_loss
+    assert [e.epoch for e in history] == list(range(1, 41))
+    assert told[-1] == (80, 80)
+
+
+def test_bytes_and_floats_and_double_precision_all_train(data):
+    x, y = data
+    as_bytes = (x * 255).round().to(torch.uint8)
+    a = training.fit(net(), as_bytes, y, (as_bytes, y), **SETTINGS)
+    b = training.fit(net(), as_bytes.float() / 255, y, (as_bytes, y), **SETTINGS)
+    assert figures(a) == figures(b)
+    c = training.fit(net(dtype=torch.float64), as_bytes, y, (as_bytes, y), **SETTINGS)
+    assert math.isfinite(c[-1].train_loss)
+
+
+def test_adversarial_training_runs_and_label_smoothing_raises_the_loss(data):
+    plain = training.fit(net(), *data, data, **SETTINGS)
+    hard = training.fit(net(), *data, data, **SETTINGS, adversarial=0.1)
+    smooth = training.fit(net(), *data, data, **SETTINGS, label_smoothing=0.5)
+    assert figures(hard) != figures(plain) != figures(smooth)
+
+
+@pytest.mark.parametrize("pictures", [2, 3])
+def test_the_fewest_pictures_and_one_step_work(data, pictures):
+    x, y = data[0][:pictures], data[1][:pictures]
+    assert len(training.fit(net(), x, y, (x, y), epochs=1)) == 1
+
+
+def test_the_layers_changes_are_those_of_the_weights(data):
+    made = make(data, epochs=1)
+    before = made.model.conv.weight.detach().clone()
+    change = made.run()[0].layers["conv"]
+    now = made.model.conv.weight.detach()
+    assert change.distance == pytest.approx(float((now - before).norm() / before.norm()), rel=1e-5)
+    assert change.cosine == pytest.approx(float(F.cosine_similarity(now.flatten(), before.flatten(), dim=0)), rel=1e-5)
+    assert change.gradient > 0
+    assert set(made.history[0].layers) == {"conv", "head"}
+
+
+def test_fit_goes_on_from_its_checkpoint_and_does_not_train_twice(data, whole, tmp_path):
+    file = tmp_path / "sub" / "c"
+    with pytest.raises(Cancelled):
+        training.fit(net(), *data, (data[0][:5], data[1][:5]), checkpoint=file, progress=stop_at(5), **SETTINGS)
+    assert [p.name for p in file.parent.iterdir()] == ["c"]
+    model, told = net(4), []
+    for _ in range(2):
+        history = training.fit(
+            model, *data, (data[0][:5], data[1][:5]), checkpoint=str(file),
+            progress=lambda done, total: told.append(done), **SETTINGS,
+        )  # fmt: skip
+        assert same(model, whole.model)
+        assert [f[:4] for f in figures(history)] == [f[:4] for f in figures(whole.history)]
+    assert told == [3, 4, 5, 6, 7, 8, 9, 9]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda c: c[:-50], lambda c: b"", lambda c: b"not a checkpoint", lambda c: c[: len(c) // 2]]
+)
+def test_a_damaged_checkpoint_is_refused_and_nothing_is_loaded(data, tmp_path, damage):
+    made, file = make(data), tmp_path / "c"
+    made.save(file)
+    file.write_bytes(damage(file.read_bytes()))
+    other = make(data, seed=1)
+    with pytest.raises(ValueError, match="checkpoint c is damaged: delete it"):
+        other.load(file)
+    assert same(other.model, net(1))
+
+
+def test_a_checkpoint_of_another_training_is_refused_and_nothing_is_loaded(data, tmp_path):
+    file = tmp_path / "c"
+    made = make(data)
+    made.run()
+    made.save(file)
+    x, y = data
+    cases = [
+        (make(data, seed=1, epochs=4), "with other settings"),
+        (make((x, y.flip(0)), seed=1), "on other pictures"),
+        (make((1 - x, y), seed=1), "on other pictures"),
+        (make(data, model=nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3))), "of another network"),
+    ]
+    for other, says in cases:
+        before = {k: v.clone() for k, v in other.model.state_dict().items()}
+        with pytest.raises(ValueError, match=says):
+            other.load(file)
+        assert all(torch.equal(v, before[k]) for k, v in other.model.state_dict().items())
+        assert other.step == 0
+    torch.save({"something": "else"}, file)
+    with pytest.raises(ValueError, match="is damaged"):
+        made.load(file)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"batch_size": 1}, "batch_size must be at least 2"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"label_smoothing": 1}, "label_smoothing must be at least 0 and at most 0.99"),
+        ({"adversarial": 8}, "adversarial must be at least 0 and at most 1"),
+        ({"optimizer": "adam"}, "'adamw' or 'sgd', got 'adam'"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, says):
+    with pytest.raises(ValueError, match=says):
+        training.Settings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        (lambda x, y: (x[:1], y[:1]), ValueError, "at least 2 picture"),
+        (lambda x, y: (x, y[:3]), ValueError, "got 14 and 3"),
+        (lambda x, y: (x * 255, y), ValueError, "divide by 255"),
+        (lambda x, y: (x * float("nan"), y), ValueError, "NaN"),
+        (lambda x, y: (x[:, :1], y), ValueError, r"got \(14, 1, 8, 8\)"),
+        (lambda x, y: (x, y.float()), TypeError, "labels must be whole numbers"),
+        (lambda x, y: (x, y - 1), ValueError, "labels run from -1 to 1"),
+        (lambda x, y: (x.numpy(), y), TypeError, "training needs tensors"),
+    ],
+)
+def test_pictures_that_cannot_be_trained_on_are_refused_before_training(data, change, error, says):
+    model = net()
+    with pytest.raises(error, match=says):
+        training.fit(model, *change(*data), data, **SETTINGS)
+    assert same(model, net())
+
+
+def test_labels_beyond_the_classes_are_refused(data):
+    model = net()
+    model.classes = ("a", "b")
+    with pytest.raises(ValueError, match="labels run from 0 to 2: the network has 2 classes"):
+        training.fit(model, *data, data)
+
+
+def test_evaluate_is_the_mean_loss_and_the_share_that_is_right(data):
+    model, (x, y) = net().eval(), data
+    scores = model(x)
+    loss, accuracy = training.evaluate(model, x, y, batch_size=4)
+    assert loss == pytest.approx(float(F.cross_entropy(scores, y)), rel=1e-5)
+    assert accuracy == float((scores.argmax(1) == y).double().mean())
+    with pytest.raises(ValueError, match="one picture at least"):
+        training.evaluate(model, x[:0], y[:0])
+
+
+def test_confusion_counts_label_by_answer():
+    table = training.confusion(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 0, 1, 2]), "abc")
+    assert table.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_reliability_by_hand():
+    p = torch.tensor([[0.95, 0.05], [0.95, 0.05], [0.35, 0.65], [1.0, 0.0]])
+    made = training.reliability(p, torch.tensor([0, 1, 1, 0]))
+    assert made.pictures == [1, 3]
+    assert made.accuracy == pytest.approx([1, 2 / 3])
+    assert made.confidence == pytest.approx([0.65, (0.95 * 2 + 1) / 3])
+    assert made.expected_calibration_error == pytest.approx(0.25 * 0.35 + 0.75 * abs(2 / 3 - 2.9 / 3), rel=1e-5)
