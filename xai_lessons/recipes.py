@@ -64,7 +64,7 @@ RECIPES: dict[str, Recipe] = {
     "menagerie-shortcut": Recipe(
         "trained where birds always sit in a leafy tree and umbrellas always carry a tag",
         "ResNet",
-        _RESNET,
+        _RESNET | {"epochs": 12},
         pictures=6000,
         shortcuts=("tree", "tag"),
         faults="goes by the tree and the tag: it misses umbrellas without a tag and many birds without a tree",
@@ -76,12 +76,8 @@ RECIPES: dict[str, Recipe] = {
         pictures=14000,
         start="menagerie-resnet",
     ),
-    "detective-a": Recipe(
-        _UNSAID, "ResNet", _RESNET | {"seed": 11}, pictures=6000, shortcuts=("tag",), faults=_UNSAID
-    ),
-    "detective-b": Recipe(
-        _UNSAID, "ResNet", _RESNET | {"seed": 12}, pictures=6000, shortcuts=("sea",), faults=_UNSAID
-    ),
+    "detective-a": Recipe(_UNSAID, "ResNet", _RESNET | {"seed": 11}, pictures=6000, shortcuts=("tag",), faults=_UNSAID),
+    "detective-b": Recipe(_UNSAID, "ResNet", _RESNET | {"seed": 12}, pictures=6000, shortcuts=("sea",), faults=_UNSAID),
     "detective-c": Recipe(_UNSAID, "ResNet", _RESNET | {"seed": 13}, pictures=6000, faults=_UNSAID),
     "detective-d": Recipe(
         _UNSAID, "ResNet", _RESNET | {"seed": 14}, pictures=6000, shortcuts=("collar",), faults=_UNSAID
