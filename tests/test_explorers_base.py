@@ -442,7 +442,13 @@ def test_one_torch_thread_on_the_worker_and_ours_untouched():
             seen.append((torch.get_num_threads(), threading.current_thread()))
             return super().compute(state, progress)
 
-    Threads().set(size=4)
+    ours = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        Threads().set(size=4)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(ours)
     assert seen[0][0] == 1
     assert seen[0][1] is not threading.main_thread()
 

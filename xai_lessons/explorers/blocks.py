@@ -26,6 +26,7 @@ SCREEN = 384
 LAST_SEED = 199
 BUILT_IN = ("menagerie-resnet", "menagerie-vgg", "menagerie-shortcut", "menagerie-robust")
 ANY = "any"
+OWN = "A picture file of your own; it is kept beside the notebook"
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,10 @@ class PictureExplorer(Explorer):
             Slider(name="seed", label="Which one", high=LAST_SEED, help="The seed of the drawing", **drawn),
             Choice(name="background", label="Background", choices=(ANY, *menagerie.BACKGROUNDS), **drawn),
             Choice(name="pose", label="Pose", choices=self._poses, **{**drawn, "when": self._is_single}),
-            Toggle(name="tree", label="In a leafy tree", **drawn),
-            Toggle(name="tag", label="A printed tag in the corner", **drawn),
-            Button(name="another", label="Another picture", act=_another, **drawn),
-            Upload(name="upload", label="Your own picture", group="Picture", take=self._take),
+            Toggle(name="tree", label="In a leafy tree", help="A tree around the thing", **drawn),
+            Toggle(name="tag", label="A printed tag", help="In the upper right corner", **drawn),
+            Button(name="another", label="Another picture", act=_another, help="The next seed", **drawn),
+            Upload(name="upload", label="Your own", group="Picture", take=self._take, help=OWN),
         )
 
     def network_controls(self, *changes: str) -> tuple[Control, ...]:

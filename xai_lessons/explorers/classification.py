@@ -114,7 +114,7 @@ class PredictionExplorer(PictureExplorer):
             Slider(name="brighten", label="Brighten", low=-0.6, high=0.6, step=0.05, **done),
             Slider(name="noise", label="Noise", low=0.0, high=0.5, step=0.02, **done, help="Its standard deviation"),
             Toggle(name="upside_down", label="Upside down", **done),
-            Toggle(name="as_seen", label="Show the pixels that the network sees", changes=(PANELS,), group="Network"),
+            Toggle(name="as_seen", label="Show what the network sees", changes=(PANELS,), group="Network"),
         )
 
     def compute(self, state: PredictionState, progress: Callable[[int, int], object]) -> Iterator[PredictionResult]:

@@ -112,7 +112,14 @@ class View:
         for control in self.explorer.declared:
             widget = self.inputs[control.name] = self._make(control)
             widget.add_class(f"xai-control-{control.name}")
-            groups.setdefault(control.group, []).append(widget)
+            members = groups.setdefault(control.group, [])
+            if isinstance(control, Toggle | Button | Upload):  # short ones share a row
+                widget.layout.width, widget.layout.flex = "auto", "1 1 130px"
+                if not members or not isinstance(members[-1], _Row):
+                    members.append(_Row(layout=widgets.Layout(flex_flow="row wrap")))
+                members[-1].children += (widget,)
+            else:
+                members.append(widget)
         boxes = []
         for name, members in groups.items():
             if name.startswith("+"):
@@ -241,6 +248,10 @@ class _Picture(widgets.Image):
     """An image with a tooltip, its text for those who listen; ipywidgets 8.1 fails on a tooltip without description."""
 
     description = traitlets.Unicode("").tag(sync=True)
+
+
+class _Row(widgets.Box):
+    """Short controls side by side."""
 
 
 class _Slot:
