@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from nets import PoolingNet, pictures, seeded
 from torch import Tensor
 
+from nets import PoolingNet, pictures, seeded
 from xai_lessons import occlusion
 from xai_lessons.occlusion import FILLS, erase_top, filling, hide, keep_top, random_masks, rise, windows
 

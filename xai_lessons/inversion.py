@@ -51,7 +51,7 @@ def invert(
     steps: int = 200,
     optimiser: str = "adam",
     learning_rate: float | None = None,
-    tv: float = 1.0,
+    tv: float = 2.0,
     jitter: int = 0,
     seed: int = 0,
     batch_size: int | None = None,
@@ -69,8 +69,8 @@ def invert(
         mean: one picture for the mean of all codes, instead of one for each.
         steps: of the descent.
         optimiser: "adam", "sgd" (with momentum) or "lbfgs".
-        learning_rate: at the start; it falls to 0 along a cosine. 0.05 for Adam, 0.02 for SGD (times the number of
-            values of the picture, as the loss is a mean), 1 for L-BFGS if not given.
+        learning_rate: at the start; it falls to 0 along a cosine. 0.02 for Adam, 0.0005 for SGD, 1 for
+            L-BFGS (where it does not fall) if not given.
         tv: weight of the total variation; 0 shows why it is needed.
         jitter: each step but the last quarter shifts the picture by up to so many pixels.
         seed: of the noise and the shifts.
@@ -118,7 +118,7 @@ def maximise(
     steps: int = 128,
     optimiser: str = "adam",
     learning_rate: float | None = None,
-    tv: float = 1.0,
+    tv: float = 2.0,
     jitter: int = 4,
     seed: int = 0,
     batch_size: int | None = None,
@@ -194,9 +194,10 @@ def _code_at(model: nn.Module, layer: str | nn.Module | None, x: Tensor) -> Call
 
     def code(x: Tensor) -> Tensor:
         kept, _ = hooks.activations(model, [module], _fast_layout(x), gradient=torch.is_grad_enabled())
-        if name not in kept:
+        if not kept:
             raise ValueError(f"layer {name!r} is never used: choose one that the picture passes through")
-        return kept[name].flatten(1)
+        (A,) = kept.values()
+        return A.flatten(1)
 
     return code
 
@@ -261,10 +262,12 @@ def _fast_layout(x: Tensor) -> Tensor:
 
 
 def _noise(shape: Sequence[int], seed: int) -> Tensor:
-    return 0.5 + 0.1 * torch.randn(tuple(shape), generator=batching.generator(seed), dtype=torch.float64)
+    """Soft grey noise: what is rough in the start is seen by deep layers only, and stays."""
+    noise = 0.1 * torch.randn((1, *shape), generator=batching.generator(seed), dtype=torch.float64)
+    return 0.5 + F.avg_pool2d(noise, 5, stride=1, padding=2)[0]
 
 
-_OPTIMISERS = {"adam": 0.05, "sgd": 0.02, "lbfgs": 1.0}  # and their usual learning rates
+_OPTIMISERS = {"adam": 0.02, "sgd": 0.0005, "lbfgs": 1.0}  # and their usual learning rates
 
 
 def _optimiser(name: str, x: Tensor) -> torch.optim.Optimizer:
@@ -272,7 +275,8 @@ def _optimiser(name: str, x: Tensor) -> torch.optim.Optimizer:
         return torch.optim.Adam([x])
     if name == "sgd":
         return torch.optim.SGD([x], momentum=0.9)
-    return torch.optim.LBFGS([x], max_iter=1, history_size=20, line_search_fn="strong_wolfe", tolerance_change=0)
+    options: dict[str, Any] = {"line_search_fn": "strong_wolfe", "tolerance_grad": 0, "tolerance_change": 0}
+    return torch.optim.LBFGS([x], max_iter=1, max_eval=25, history_size=20, **options)
 
 
 def _descend(
@@ -294,27 +298,35 @@ def _descend(
     batching.at_least("learning_rate", rate, 0)
     batching.at_least("steps", steps, 1)
     batching.at_least("jitter", jitter, 0, min(start.shape[-2:]) // 2)
-    rate *= start[0].numel() if optimiser == "sgd" else 1  # the loss is a mean over the picture, and so is its gradient
     shifts = torch.randint(-jitter, jitter + 1, (steps, 2), generator=batching.generator(seed)).tolist()
+    bounded = optimiser == "lbfgs"  # its line search cannot be clipped: it moves u, and the picture is sigmoid(u)
+    values_a_picture = start[0].numel()
     images, losses = start.clone(), start.new_zeros(len(start), steps)
 
     def run(first: int, last: int) -> None:
         which = slice(first, last)
-        x = start[which].clone(memory_format=torch.contiguous_format).requires_grad_()  # L-BFGS needs plain strides
-        descent = _optimiser(optimiser, x)
+        u = start[which].clone(memory_format=torch.contiguous_format)  # L-BFGS needs plain strides
+        u = (u.logit() if bounded else u).requires_grad_()
+        descent = _optimiser(optimiser, u)
         meter.done = first * steps
         for t in range(steps):
+            seen: list[Tensor] = []  # L-BFGS asks several times a step: first for the picture as it stands
             shift = shifts[t] if t < 0.75 * steps else (0, 0)
 
-            def closure(shift: Sequence[int] = shift, t: int = t) -> Tensor:
-                values = loss(x.roll(tuple(shift), (2, 3)), which)
-                (x.grad,) = torch.autograd.grad(values.sum(), x)
-                losses[which, t] = values.detach()
-                return values.detach().sum()
+            def closure(shift: Sequence[int] = shift, seen: list[Tensor] = seen) -> Tensor:
+                x = (u.sigmoid() if bounded else u).roll(tuple(shift), (2, 3))
+                values = loss(x, which)
+                whole = (
+                    values.sum() * values_a_picture
+                )  # a mean over the picture has tiny slopes
+                (u.grad,) = torch.autograd.grad(whole, u)
+                seen.append(values.detach())
+                return whole.detach()
 
-            descent.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * t / steps)) / 2
+            descent.param_groups[0]["lr"] = rate if bounded else rate * (1 + math.cos(math.pi * t / steps)) / 2
             descent.step(closure)  # type: ignore[arg-type]
-            images[which] = x.detach().clamp_(0, 1)
+            losses[which, t] = seen[0]
+            images[which] = u.detach().sigmoid() if bounded else u.detach().clamp_(0, 1)
             meter.add(last - first, lambda: images)
 
     with _working(model), batching.Meter(progress, len(start) * steps) as meter:

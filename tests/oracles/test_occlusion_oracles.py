@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import Occlusion
-from nets import FlatNet, PoolingNet, pictures, seeded
-from oracles.table import record_deviation, relative
 from skimage.transform import resize
 from torch import Tensor, nn
 
+from nets import FlatNet, PoolingNet, pictures, seeded
+from oracles.table import record_deviation, relative
 from xai_lessons import occlusion
 
 NETS = [PoolingNet, FlatNet]

@@ -1,0 +1,156 @@
+"""Attacks: the epsilon ball, values worked out by hand on a linear network, targeted attacks, the smallest epsilon."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nets import FlatNet, PoolingNet, pictures, seeded
+from xai_lessons.fgsm import fgsm, pgd, robust_accuracy, smallest_epsilon
+
+EPSILON = 8 / 255
+NETS = [PoolingNet, FlatNet]
+
+
+class Linear(nn.Module):
+    """Logits (a, 0) with a = sum of (red - green) / 16 + bias: the answer flips where a crosses 0."""
+
+    def __init__(self, bias: float = 0.0) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.tensor(bias, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = (x[:, 0] - x[:, 1]).mean(dim=(1, 2)) + self.bias
+        return torch.stack([a, torch.zeros_like(a)], dim=1)
+
+
+def grey(value: float = 0.5) -> Tensor:
+    return torch.full((1, 3, 4, 4), value, dtype=torch.float64)
+
+
+def test_fgsm_by_hand() -> None:
+    attacked = fgsm(Linear(0.2), grey(), 0, epsilon=0.1)
+    assert torch.allclose(attacked[:, 0], torch.tensor(0.4).double()), "less red"
+    assert torch.allclose(attacked[:, 1], torch.tensor(0.6).double()), "more green"
+    assert torch.equal(attacked[:, 2], grey()[:, 2]), "blue does not count, and the sign of 0 is 0"
+    led = fgsm(Linear(0.2), grey(), 1, epsilon=0.1, targeted=True)
+    assert torch.equal(led, attacked), "away from one of two classes is towards the other"
+
+
+def test_it_is_clipped_to_a_picture() -> None:
+    attacked = fgsm(Linear(), grey(0.02), 0, epsilon=0.1)
+    assert attacked[:, 0].max() == 0
+    assert torch.allclose(attacked[:, 1], torch.tensor(0.12).double())
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("epsilon", [0.0, 1 / 255, 0.1, 1.0])
+def test_attacks_stay_inside_the_ball_and_in_the_picture(net: type[nn.Module], epsilon: float) -> None:
+    model, x = seeded(net), pictures()
+    for attacked in (
+        fgsm(model, x, epsilon=epsilon),
+        fgsm(model, x, 2, epsilon=epsilon, targeted=True),
+        pgd(model, x, epsilon=epsilon, steps=4),
+        pgd(model, x, epsilon=epsilon, alpha=1.0, steps=3, random_start=True),
+    ):
+        assert (attacked - x).abs().max() <= epsilon + 1e-12
+        assert attacked.min() >= 0
+        assert attacked.max() <= 1
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_attacks_raise_the_loss_and_targeted_ones_lower_it(net: type[nn.Module]) -> None:
+    model, x = seeded(net), pictures()
+    c = torch.tensor([0, 1, 2])
+
+    def loss(x: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(model(x), c, reduction="none")
+
+    with torch.no_grad():
+        assert (loss(fgsm(model, x, c, epsilon=1 / 255)) > loss(x)).all()
+        assert (loss(fgsm(model, x, c, epsilon=1 / 255, targeted=True)) < loss(x)).all()
+        assert (loss(pgd(model, x, c, epsilon=0.1, steps=20)) >= loss(fgsm(model, x, c, epsilon=0.1)) - 1e-9).all()
+        assert (loss(pgd(model, x, c, epsilon=0.1, steps=20, targeted=True)) < loss(x)).all()
+
+
+def test_one_full_step_of_pgd_is_fgsm() -> None:
+    model, x = seeded(PoolingNet), pictures()
+    assert torch.equal(pgd(model, x, 1, epsilon=0.05, alpha=0.05, steps=1), fgsm(model, x, 1, epsilon=0.05))
+
+
+def test_a_random_start_follows_its_seed() -> None:
+    model, x = seeded(PoolingNet), pictures()
+    first, again, other = (
+        pgd(model, x, 1, epsilon=0.1, alpha=0.001, steps=1, random_start=True, seed=seed) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(first[1], pgd(model, x[1], 1, epsilon=0.1, alpha=0.001, steps=1, random_start=True))
+
+
+@pytest.mark.parametrize(("bias", "epsilon"), [(0.1, 0.05), (0.0501, 0.02505), (-0.1, 0.0), (0.9, float("inf"))])
+def test_the_smallest_epsilon_by_hand(bias: float, epsilon: float) -> None:
+    found = smallest_epsilon(Linear(bias), grey(), 0)
+    assert found.shape == (1,)
+    assert found[0] == pytest.approx(epsilon, abs=0.25 / 16 / 256 + 1e-9)
+    assert isinstance(smallest_epsilon(Linear(bias), grey()[0], 0), float)
+
+
+def test_the_smallest_epsilon_of_a_targeted_attack() -> None:
+    assert smallest_epsilon(Linear(0.1), grey(), 1, targeted=True)[0] == pytest.approx(0.05, abs=1e-4)
+    assert smallest_epsilon(Linear(0.1), grey(), 0, targeted=True)[0] == 0
+
+
+def test_the_smallest_epsilon_flips_and_a_little_less_does_not() -> None:
+    model, x = seeded(PoolingNet, seed=5), pictures(4)
+    c = model(x).argmax(dim=1)
+    epsilons = smallest_epsilon(model, x, largest=1.0, steps=64)
+    assert torch.equal(epsilons, smallest_epsilon(model, x, c, largest=1.0, steps=64))
+    assert epsilons.isfinite().any()
+    for picture, label, epsilon in zip(x, c, epsilons.tolist(), strict=True):
+        if epsilon < float("inf"):
+            assert model(fgsm(model, picture, label, epsilon=epsilon)[None]).argmax() != label
+            assert model(fgsm(model, picture, label, epsilon=epsilon - 1e-4)[None]).argmax() == label
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_robust_accuracy_by_hand(attack: str) -> None:
+    x = grey().expand(4, -1, -1, -1).clone()
+    x[:, 0] += torch.tensor([0.05, 0.15, 0.25, -0.1], dtype=torch.float64)[:, None, None]
+    accuracy = robust_accuracy(Linear(), x, 0, [0, 0.05, 0.1, 0.2], attack)
+    assert accuracy.tolist() == [0.75, 0.5, 0.25, 0.0]
+
+
+def test_random_signs_do_next_to_nothing() -> None:
+    x = grey().expand(3, -1, -1, -1).clone()
+    x = torch.nn.functional.interpolate(x, 64)
+    x[:, 0] += torch.tensor([0.05, 0.15, 0.25], dtype=torch.float64)[:, None, None]
+    assert robust_accuracy(Linear(), x, 0, [0.2, 0.3], "noise").tolist() == [1.0, 1.0]
+    assert robust_accuracy(Linear(), x, 0, [0.2, 0.3], "fgsm").tolist() == [0.0, 0.0]
+
+
+def test_robust_accuracy_is_that_of_the_attacked_pictures() -> None:
+    model, x = seeded(FlatNet, seed=6), pictures(6)
+    labels = model(x).argmax(dim=1)
+    for attack in (fgsm, pgd):
+        attacked = [attack(model, x, labels, epsilon=epsilon) for epsilon in (0.1, 0.3)]
+        expected = torch.stack([(model(x).argmax(dim=1) == labels).double().mean() for x in attacked])
+        assert torch.equal(robust_accuracy(model, x, labels, [0.1, 0.3], attack.__name__), expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m, x: fgsm(m, x, epsilon=-0.1), "epsilon must be at least 0"),
+        (lambda m, x: fgsm(m, x, epsilon=8), "epsilon must be at least 0 and at most 1"),
+        (lambda m, x: fgsm(m, x, targeted=True), "a targeted attack needs targets"),
+        (lambda m, x: pgd(m, x, steps=0), "steps must be at least 1"),
+        (lambda m, x: pgd(m, x, alpha=-1.0), "alpha must be at least 0"),
+        (lambda m, x: smallest_epsilon(m, x, largest=3.0), "epsilon must be"),
+        (lambda m, x: robust_accuracy(m, x, None), "labels are missing"),
+        (lambda m, x: robust_accuracy(m, x, 0, attack="bim"), "attack must be"),
+        (lambda m, x: robust_accuracy(m, x, 0, [2.0]), "epsilon must be"),
+    ],
+)
+def test_bad_options_are_refused(call, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        call(Linear(), pictures())
