@@ -215,7 +215,10 @@ def difference(given: Any, expected: Any, tolerance: float = 1e-4) -> str:
         turned = " It may only be transposed." if a.shape == b.shape[::-1] and a.ndim > 1 else ""
         return f"expected the shape {b.shape}, got {a.shape}.{turned}"
     if not np.isfinite(a).all() and np.isfinite(b).all():
-        return "your result holds NaN or infinite values: is something divided by zero, or a logarithm taken of it?"
+        return (
+            "your result holds NaN or infinite values: is something divided by zero, a logarithm "
+            "taken of it, or exp of a large number?"
+        )
     off = ~np.isclose(a, b, rtol=0, atol=_allowed(b, tolerance))
     if a.ndim == 0:
         return f"expected {_number(b)}, got {_number(a)}.{_pattern(a, b, tolerance)}"

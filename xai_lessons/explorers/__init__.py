@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "LayerExplorer": "layers",
     "PredictionExplorer": "classification",
+    "TrainingExplorer": "training",
 }
 
 

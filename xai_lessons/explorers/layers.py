@@ -10,7 +10,7 @@ import numpy as np
 
 from xai_lessons import anatomy, plots
 from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import SCREEN, NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
 from xai_lessons.explorers.controls import PANELS, Button, Choice, Control, Slider, Toggle
 
 SHOWN = 24
@@ -87,7 +87,7 @@ class LayerExplorer(PictureExplorer):
             Slider(
                 name="channel", label="Channel", high=self._last, changes=("map",), help="Number of the map", **place
             ),
-            Button(name="strongest", label="Strongest channel", act=self._strongest, **place),
+            Button(name="strongest", label="Strongest channel", act=self._strongest, changes=("map",), **place),
             Toggle(name="shared", label="One scale of colours for all maps", changes=(PANELS,), **place),
             *self.network_controls("activation", "map"),
             *self.picture_controls("image", "activation"),
@@ -107,7 +107,7 @@ class LayerExplorer(PictureExplorer):
         same = len(a) == len(b) and facts.kind not in ("convolution", "fully-connected layer")
         result = LayerResult(
             image.numpy(),
-            enlarged(image, SCREEN).numpy(),
+            enlarged(image, self.screen).numpy(),
             b.numpy(),
             map_.numpy(),
             a[state.channel].numpy() if same else None,
@@ -120,7 +120,7 @@ class LayerExplorer(PictureExplorer):
 
     def panels(self, result: LayerResult, state: LayerState) -> list[Panel]:
         """The picture with what the layer sees of it, the map, what came in or the filter, and all maps."""
-        side = SCREEN / result.image.shape[-1]
+        side = result.shown.shape[-1] / result.image.shape[-1]
         framed = plots.box(result.shown, [side * v for v in result.box], colour="#FFD24A", width=4)
         size = "the whole picture" if result.box[2] - result.box[0] == result.image.shape[-1] else _size(result.box)
         panels = [
@@ -177,7 +177,7 @@ class LayerExplorer(PictureExplorer):
 
     def _map(self, title: str, values: np.ndarray, scale: tuple[float, float]) -> Panel:
         signed = scale[0] < 0
-        picture = plots.enlarge(plots.heatmap(values, "signed" if signed else "viridis", scale), SCREEN)
+        picture = plots.enlarge(plots.heatmap(values, "signed" if signed else "viridis", scale), 500)
         high, wide = values.shape
         shades = "red above zero, blue below" if signed else "the lighter, the larger"
         caption = f"{wide} × {high} numbers, {values.min():.2f} to {values.max():.2f}; {shades}."

@@ -113,7 +113,7 @@ class TrainingExplorer(Explorer):
     def __init__(self, data: tuple[datasets.Pictures, datasets.Pictures] | None = None, **initial: Any) -> None:
         self.data = data
         self._drawn: dict[str, datasets.Pictures] = {}
-        self._begun: dict[str, training.Training] = {}  # trainings of this session, finished or stopped
+        self._begun: dict[TrainingState, training.Training] = {}  # trainings of this session, finished or stopped
         self.runs: dict[str, list[training.Epoch]] = {}
         if data is None:
             shipped = (replace(TrainingState(), **_of_run(histories.RUNS[name])) for name in SHIPPED)
@@ -128,14 +128,14 @@ class TrainingExplorer(Explorer):
         return (
             Choice(name="network", label="Network", choices=tuple(NETWORKS), **what),
             Slider(name="pictures", label="Pictures", values=counts, form=",d", **what),
-            Slider(name="epochs", label="Epochs", low=1, high=40, **what, help="Passes over all pictures"),
+            Slider(name="epochs", label="Epochs", low=1, high=30, **what, help="Passes over all pictures"),
             Slider(name="batch_size", label="Batch size", values=(32, 64, 128, 256), form="d", **what),
             Slider(
                 name="learning_rate", label="Learning rate", values=(1e-4, 3e-4, 0.001, 0.003, 0.006, 0.02, 0.1), **what
             ),
             Slider(name="weight_decay", label="Weight decay", values=(0.0, 5e-4, 0.01, 0.1, 1.0), **what),
             Toggle(name="augmentation", label="Mirror and shift the pictures", **what),
-            Button(name="again", label="Begin this one anew", act=self._forget, group="Training"),
+            Button(name="again", label="Begin this one anew", act=self._forget, **what),
             Many(name="curves", label="Curves", choices=CURVES, changes=(PANELS,), group="Shown"),
             Toggle(name="earlier", label="The trainings before, for comparison", changes=(PANELS,), group="Shown"),
         )

@@ -1,0 +1,83 @@
+"""Lesson 1's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+
+import pytest
+import torch
+
+from xai_lessons import checks
+
+LESSON = checks.lesson1
+EXERCISES = [LESSON.softmax_top_k, LESSON.output_shape, LESSON.overfitting_starts]
+MISTAKES = [(check, mistake) for check in EXERCISES for mistake in check.mistakes]
+
+
+def softmax_by_hand(logits, k):
+    e = torch.exp(logits - logits.max())
+    p = e / e.sum()
+    order = p.argsort(descending=True)[:k]
+    return p[order], order
+
+
+def softmax_by_torch(logits, k):
+    return logits.softmax(dim=0).topk(k)
+
+
+def shape_by_hand(shape, filters, kernel, stride, padding):
+    c, h, w = shape
+    return filters, (h + 2 * padding - kernel) // stride + 1, (w + 2 * padding - kernel) // stride + 1
+
+
+def shape_by_torch(shape, filters, kernel, stride, padding):
+    return tuple(torch.nn.Conv2d(shape[0], filters, kernel, stride, padding)(torch.zeros(1, *shape)).shape[1:])
+
+
+def epoch_by_hand(train_loss, validation_loss):
+    best = 0
+    for epoch in range(len(validation_loss)):
+        if validation_loss[epoch] < validation_loss[best]:
+            best = epoch
+    return best + 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("check", "solution"),
+    [
+        (LESSON.softmax_top_k, softmax_by_hand),
+        (LESSON.softmax_top_k, softmax_by_torch),
+        (LESSON.output_shape, shape_by_hand),
+        (LESSON.output_shape, shape_by_torch),
+        (LESSON.overfitting_starts, epoch_by_hand),
+    ],
+)
+def test_solutions_are_accepted(check, solution, seed):
+    assert check.judge(solution, seed).right
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("check", "mistake"), MISTAKES, ids=[f"{c.__name__}-{m.name}" for c, m in MISTAKES])
+def test_each_typical_mistake_gets_its_own_hint(check, mistake, seed):
+    verdict = check.judge(mistake.function, seed)
+    assert (verdict.kind, verdict.mistake, verdict.message) == ("mistake", mistake.name, mistake.hint)
+
+
+@pytest.mark.parametrize("check", EXERCISES)
+def test_there_are_enough_typical_mistakes(check):
+    assert len(check.mistakes) >= 5
+    assert len({mistake.hint for mistake in check.mistakes}) == len(check.mistakes)
+
+
+def written_wrongly_on_purpose(logits, k):
+    p = torch.exp(logits) / torch.exp(logits).sum()
+    values, indices = torch.sort(p, descending=True)
+    return values[:k], indices[:k]
+
+
+def test_a_student_who_writes_the_mistake_another_way_gets_the_same_hint():
+    assert "exp of a large number" in LESSON.softmax_top_k.judge(written_wrongly_on_purpose, 3).message
+    assert LESSON.overfitting_starts.judge(lambda t, v: sorted(range(len(v)), key=v.__getitem__)[0]).kind == "mistake"
+
+
+def test_another_wrong_answer_is_described():
+    verdict = LESSON.output_shape.judge(lambda *_: (1, 2, 3), 0)
+    assert verdict.kind == "wrong"
+    assert "For the shape" in verdict.message

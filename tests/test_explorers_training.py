@@ -1,0 +1,213 @@
+"""TrainingExplorer: every control, Stop and going on, comparison, the shown code, the shipped histories."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from sweep import check_code, sweep
+from xai_lessons import datasets, histories, training
+from xai_lessons.batching import Cancelled
+from xai_lessons.explorers import TrainingExplorer
+from xai_lessons.explorers.training import CURVES, FIELDS, TrainingState
+
+
+def noise(n: int, seed: int) -> datasets.Pictures:
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (n, 3, 16, 16), generator=rng, dtype=torch.uint8)
+    return datasets.Pictures(images, torch.arange(n) % 4, ("a", "b", "c", "d"))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return noise(160, 0), noise(8, 1)
+
+
+@pytest.fixture
+def explorer(data):
+    return TrainingExplorer(data, pictures=100, epochs=2, batch_size=128)
+
+
+def test_every_control_changes_the_arrays_it_says(explorer):
+    explorer.set(learning_rate=0.003)
+    explorer.run()
+    explorer.set(learning_rate=0.006)
+    # "again" begins the same training anew and ends in the same curves: tested below
+    starts = {"pictures": {"batch_size": 32}}
+    sweep(explorer, starts=starts, skip=("again",))
+    explorer.run()
+
+
+def test_each_curve_can_be_hidden(explorer):
+    result = explorer.run()
+    charts = {}
+    for curve in CURVES:
+        explorer.set(curves=(curve,))
+        charts[curve] = [panel.alt for panel in explorer.panels(result, explorer.state)]
+    assert len({str(alts) for alts in charts.values()}) == 4
+    assert explorer.runs, "drawing another curve forgets no training"
+
+
+def test_it_begins_with_nothing_done_and_says_so(explorer):
+    result = explorer.result
+    assert len(result.train_loss) == 0
+    assert "not trained yet. Press Run" in explorer.describe(result, explorer.state)
+
+
+@pytest.mark.parametrize("network", ["residual", "residual, no shortcuts", "VGG-like"])
+def test_the_shown_code_gives_the_same_curves(explorer, network):
+    explorer.set(network=network)
+    check_code(explorer, tolerance=1e-6)
+
+
+def test_it_is_the_training_that_fit_does(explorer, data):
+    result = explorer.run()
+    train, validation = data
+    model = histories.fresh("ResNet", size=16, classes=train.classes)
+    settings = {"epochs": 2, "batch_size": 32, "flip": True, "shift": 4, "weight_decay": 5e-4, "learning_rate": 0.006}
+    expected = training.fit(model, train.images[:100], train.labels[:100], validation[:2], **settings)
+    assert np.allclose(result.train_loss, [epoch.train_loss for epoch in expected], atol=1e-6)
+
+
+def test_stopped_and_resumed_it_ends_as_if_it_never_stopped(data):
+    whole = TrainingExplorer(data, pictures=160, epochs=3, batch_size=32).run()
+    explorer = TrainingExplorer(data, pictures=160, epochs=3, batch_size=32)
+    stopped = 0
+
+    def stop_at_seven(done: int, total: int) -> None:
+        nonlocal stopped
+        if done == 7 and not stopped:
+            stopped = done
+            raise Cancelled
+
+    steps = explorer.compute(explorer.state, stop_at_seven)
+    with pytest.raises(Cancelled):
+        list(steps)
+    rest = explorer.at_rest(explorer.state)
+    assert (rest.step, rest.steps, len(rest.train_loss)) == (7, 15, 1)
+    assert "batch 7 of 15" in explorer.describe(rest, explorer.state)
+    result = explorer.run()
+    for field in FIELDS:
+        assert np.allclose(getattr(result, field), getattr(whole, field), atol=1e-6), field
+
+
+def test_stop_is_answered_at_once_and_another_explorer_is_not_held_up(data):
+    entered, go = threading.Event(), threading.Event()
+
+    class Slow(TrainingExplorer):
+        def _train(self, begun, progress):
+            entered.set()
+            assert go.wait(30)
+            super()._train(begun, progress)
+
+    explorer = Slow(data, pictures=160, epochs=30, batch_size=32)
+    job = explorer.request_run()
+    assert entered.wait(30)
+    other = TrainingExplorer(data, pictures=100, epochs=1)
+    assert len(other.run().train_loss) == 1, "another explorer works meanwhile"
+    explorer.stop()
+    assert job.stop.is_set()
+    assert not job.done.is_set(), "stop does not wait for the batch"
+    go.set()
+    assert job.done.wait(30)
+    assert isinstance(job.error, Cancelled)
+    assert explorer.at_rest(explorer.state).step == 1, "it ended at the next batch"
+
+
+def test_trainings_before_are_compared(explorer):
+    first = explorer.run()
+    explorer.set(learning_rate=0.02)
+    second = explorer.run()
+    (name,) = second.earlier
+    assert np.array_equal(second.earlier[name]["train_loss"], first.train_loss)
+    assert not np.array_equal(first.train_loss, second.train_loss)
+    accuracy = explorer.panels(second, explorer.state)[0]
+    assert accuracy.caption == f"1: {name}"
+    assert "training of 1" in accuracy.alt
+
+
+def test_begun_anew_it_ends_the_same(explorer):
+    first = explorer.run()
+    explorer.press("again").done.wait(30)
+    assert len(explorer.result.train_loss) == 0
+    second = explorer.run()
+    assert np.array_equal(first.train_loss, second.train_loss)
+
+
+def test_without_data_the_shipped_trainings_are_shown():
+    explorer = TrainingExplorer()
+    result = explorer.result
+    assert len(explorer.runs) == 2
+    assert all(name.endswith("(shipped)") for name in result.earlier)
+    assert "TrainingExplorer" not in explorer.code(explorer.state)
+    assert "datasets.drawn(2000)" in explorer.code(explorer.state)
+
+
+def test_pictures_are_drawn_once_and_drawing_is_told_and_can_be_stopped(monkeypatch, data):
+    drawn = []
+
+    def draw(n, *, split, progress, **options):
+        drawn.append((split, n))
+        progress(n, n)
+        return noise(n, len(split))
+
+    monkeypatch.setattr(datasets, "drawn", draw)
+    monkeypatch.setattr("xai_lessons.explorers.training.VALIDATION", 16)
+    explorer = TrainingExplorer(pictures=250, epochs=1)
+    explorer.run()
+    explorer.set(pictures=100)
+    explorer.run()
+    assert drawn == [("train", 250), ("validation", 16)]
+
+    def stop(done: int, total: int) -> None:
+        raise Cancelled
+
+    explorer.set(pictures=500)
+    with pytest.raises(Cancelled):
+        list(explorer.compute(explorer.state, stop))
+    assert explorer.at_rest(explorer.state).step == 0
+
+
+def test_names_of_trainings_say_what_differs():
+    assert TrainingState().name == "residual, 2,000 pictures, 8 epochs"
+    assert TrainingState(learning_rate=0.02, augmentation=False).name.endswith("rate 0.02, not augmented")
+
+
+@pytest.mark.parametrize("name", sorted(histories.RUNS))
+def test_shipped_histories_fit_their_recipes(name):
+    history = histories.load(name)
+    run = histories.RUNS[name]
+    assert [epoch.epoch for epoch in history] == list(range(1, run.settings["epochs"] + 1))
+    layers = [
+        n for n, p in histories.fresh(run.architecture, run.size, **run.arguments).named_parameters() if p.ndim > 1
+    ]
+    expected = [n.removesuffix(".weight").removeprefix("network.") for n in layers]
+    assert all(list(epoch.layers) == expected for epoch in history)
+
+
+def test_a_history_that_is_not_there():
+    with pytest.raises(ValueError, match="there are overfitting"):
+        histories.load("nothing")
+
+
+def test_a_history_is_made_by_its_command(tmp_path, monkeypatch, capsys):
+    from xai_lessons.histories.__main__ import main
+
+    small = histories.Run(
+        "small", settings={"epochs": 1, "batch_size": 8}, pictures=16, validation=8, size=16, constant=True
+    )
+    monkeypatch.setattr(histories, "FOLDER", tmp_path)
+    monkeypatch.setattr(histories, "RUNS", {"small": small})
+    assert main(["small"]) == 0
+    (epoch,) = histories.load("small")
+    assert 0 <= epoch.train_accuracy <= 1
+    assert epoch.layers["stem.0"].gradient > 0
+    assert main(["nonsense"]) == 1
+    assert "there are small" in capsys.readouterr().out
+
+
+def test_fresh_weights_follow_from_the_seed():
+    a, b, c = (histories.fresh("ResNet", size=16, seed=s).network.head.weight for s in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
