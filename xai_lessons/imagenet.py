@@ -139,6 +139,12 @@ def cached_file(entry: Any) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
 
 
+def at_hand() -> tuple[str, ...]:
+    """Those of `NAMES` whose weights are in torch's cache: they load without a download."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    return tuple(name for name in NAMES if any(folder.glob(f"{name}-*.pth")))
+
+
 def prefetch(names: Sequence[str] = NAMES) -> dict[str, Path]:
     """Download the weights of several networks, for example before class.
 
