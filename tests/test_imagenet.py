@@ -1,6 +1,7 @@
-"""Downloads by torchvision's own means, from a server on this machine that is good, cuts off, lies, sleeps or refuses."""
+"""Downloads by torchvision's own means, from a server on this machine that is good, cuts off, lies, sleeps, refuses."""
 
 import hashlib
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -122,13 +123,8 @@ def test_a_failed_download_is_one_sentence_leaves_nothing_and_the_next_try_works
 
 
 def test_offline_is_one_sentence_and_the_machines_time_limit_stays(entry, server, tmp_path):
-    import socket
-
-    port = server.server_port
-    fake = type(entry.value)(
-        entry.url.replace(str(port), "9"),
-        *entry.value[1:] if isinstance(entry.value, tuple) else (entry.transforms, entry.meta),
-    )
+    closed = entry.url.replace(str(server.server_port), "9")
+    fake = type(entry.value)(closed, entry.transforms, entry.meta)
     entry._value_ = fake
     before = socket.getdefaulttimeout()
     with pytest.raises(ConnectionError, match="refused.*go on with a built-in network"):

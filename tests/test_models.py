@@ -78,7 +78,7 @@ def test_classes_are_counted_or_named(model):
     assert model.classes == tuple(f"class {i}" for i in range(5))
     named = wrap(seeded(PoolingNet), classes=list("abcde"))
     assert named.class_index("c") == named.class_index(2) == 2
-    with pytest.raises(ValueError, match="no class 'class 9': did you mean 'class \d'"):
+    with pytest.raises(ValueError, match=r"no class 'class 9': did you mean 'class \d'"):
         model.class_index("class 9")
 
 
@@ -202,6 +202,7 @@ def test_layers_may_be_chosen_and_must_exist():
         (lambda: After(lambda y: y * float("nan")), {}, "NaN or infinite"),
         (lambda: After(lambda y: "cat"), {}, "must return a tensor of scores .*, got str"),
         (lambda: After(lambda y: 1 / 0), {}, "does not take RGB pictures.*division by zero"),
+        (lambda: sequential(nn.LazyConv2d(8, 3)), {}, "lazy layers without weights: run it once"),
         (lambda: seeded(PoolingNet), {"std": (0, 1, 1)}, "std above zero"),
         (lambda: seeded(PoolingNet), {"std": ()}, "three numbers"),
         (lambda: seeded(PoolingNet), {"mean": (0.5,)}, "three numbers"),

@@ -32,6 +32,8 @@ def doctor(options: argparse.Namespace) -> int:
     """Print in one screen what is there, and what to do about what is not."""
     from xai_lessons.doctor import examine
 
+    if options.network is not None:
+        return network_doctor(options)
     print(f"xai-lessons {__version__}")
     findings = []
     for finding in examine():
@@ -40,6 +42,20 @@ def doctor(options: argparse.Namespace) -> int:
     ill = [finding.subject for finding in findings if finding.advice and finding.fatal]
     print(f"The lessons cannot run yet: see {', '.join(ill)}." if ill else "The lessons can run.")
     return 1 if ill else 0
+
+
+def network_doctor(options: argparse.Namespace) -> int:
+    """Say what a network of the user's is like, and which methods can explain it."""
+    from xai_lessons.network_doctor import diagnose, load_network
+
+    findings, model = diagnose(load_network(options.network), options.input_size)
+    for finding in findings:
+        print(finding)
+    if model is None:
+        print("models.wrap refuses it as it is.")
+        return 1
+    print(f"models.wrap(network, input_size={model.input_size}) takes it; give mean, std and classes of its training.")
+    return 0
 
 
 def prefetch(options: argparse.Namespace) -> int:
@@ -91,7 +107,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--port", type=int, help="the port of JupyterLab (default: the first free one from 8888)")
     one.add_argument("jupyter", nargs=argparse.REMAINDER, help="after --: further options for jupyter lab")
 
-    command(doctor, "what is installed here, and what to do about what is not")
+    one = command(doctor, "what is installed here, or what a network of yours is like, and what to do about it")
+    one.add_argument("--network", metavar="FILE.PY:NAME", help="examine this network (the file is run)")
+    one.add_argument("--input-size", type=int, metavar="PIXELS", help="height and width of the network's pictures")
 
     one = command(prefetch, "download ImageNet networks before class")
     one.add_argument("names", nargs="*", metavar="NAME", help="such as resnet18 (default: all that the lessons use)")

@@ -188,6 +188,8 @@ def wrap(
         )
     if isinstance(module, Classifier):
         raise TypeError(f"{module.name} is a Classifier already: use it as it is")
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters()):
+        raise ValueError(f"{type(module).__name__} has lazy layers without weights: run it once on a picture first")
     batching.at_least("input_size", input_size, 1)
     if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
         raise ValueError(f"mean and std need three numbers, std above zero, got {tuple(mean)} and {tuple(std)}")
@@ -343,8 +345,9 @@ def _load_stored(path: Path) -> Classifier:
     keys = ("classes", "mean", "std", "input_size")
     if missing := [key for key in keys if key not in facts]:
         raise ValueError(f"the card of {path.name!r} does not say {', '.join(missing)}: store it with models.save")
-    shape = [facts[key] for key in keys]
-    return Classifier(network, *shape, *layers, facts.get("name", path.name), facts.get("fixed_size", False))
+    classes, mean, std, size = (facts[key] for key in keys)
+    name, fixed = facts.get("name", path.name), facts.get("fixed_size", False)
+    return Classifier(network, classes, mean, std, size, layers[0], layers[1], name, fixed)
 
 
 def save(model: Classifier, path: str | os.PathLike[str], card: dict[str, Any]) -> Path:

@@ -145,7 +145,10 @@ class Training:
             else torch.optim.SGD(weights, lr=rate, momentum=0.9, weight_decay=decay, nesterov=True)
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, rate, total_steps=self.total_steps, pct_start=0.25
+            self.optimizer,
+            rate,
+            total_steps=max(5, self.total_steps),
+            pct_start=0.25,  # of four, torch divides by 0
         )
         self._start_epoch()
 

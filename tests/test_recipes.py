@@ -1,0 +1,118 @@
+"""The recipes of the built-in networks, on tiny ones: trained, measured, stored, resumed after a kill."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from xai_lessons import cli, models, recipes, training
+
+# what a subprocess runs: the command line with a recipe made tiny
+TINY = """
+import sys
+from dataclasses import replace
+from xai_lessons import cli, recipes
+recipes.TEST_PICTURES, recipes.VALIDATION_PICTURES = 8, 8
+small = replace(recipes.RECIPES["menagerie-resnet"], pictures=16, settings={"epochs": 3, "batch_size": 8},
+                arguments={"stem": (6, 4), "widths": (4, 4), "blocks": (1,), "pools": (True,)})
+recipes.RECIPES["menagerie-resnet"] = small
+if "--killed" in sys.argv:
+    sys.argv.remove("--killed")
+    import os, signal
+    def killed(epoch):
+        print("epoch", epoch.epoch, flush=True)
+        if epoch.epoch == 2:
+            os.kill(os.getpid(), signal.SIGKILL) if hasattr(signal, "SIGKILL") else os._exit(9)
+    recipes._say = killed
+sys.exit(cli.main(["train", "menagerie-resnet", *sys.argv[1:]]))
+"""
+ARGUMENTS = {"stem": (6, 4), "widths": (4, 4), "blocks": (1,), "pools": (True,)}
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr(recipes, "TEST_PICTURES", 8)
+    monkeypatch.setattr(recipes, "VALIDATION_PICTURES", 8)
+    small = replace(
+        recipes.RECIPES["menagerie-resnet"],
+        pictures=16,
+        settings={"epochs": 2, "batch_size": 8},
+        arguments=ARGUMENTS,
+    )
+    monkeypatch.setitem(recipes.RECIPES, "menagerie-resnet", small)
+    return "menagerie-resnet"
+
+
+def test_a_recipe_makes_a_network_with_its_card(tiny, tmp_path):
+    told = []
+    model = recipes.train(tiny, tmp_path, device="cpu", progress=lambda done, total: told.append((done, total)))
+    card = json.loads((tmp_path / f"{tiny}.json").read_text())
+    for key in ("summary", "data", "recipe", "test", "faults", "history", "made_with", "sha256", "classes"):
+        assert card[key], key
+    assert len(card["history"]) == 2
+    assert card["recipe"]["epochs"] == 2
+    assert told[-1] == (4, 4)
+    assert not (tmp_path / f"{tiny}.checkpoint").exists()
+    again = models.load(str(tmp_path / tiny), device="cpu")
+    x = torch.rand(2, 3, 96, 96)
+    assert torch.equal(again(x), model(x)), "what is returned is what is stored"
+    (share,) = card["test"].values()
+    assert share == pytest.approx(recipes.measure(tiny, again)[0].value, abs=1e-4)
+
+
+def test_the_same_recipe_twice_gives_the_same_weights_and_changes_are_noted(tiny, tmp_path):
+    a = recipes.train(tiny, tmp_path / "a", device="cpu", progress=None)
+    b = recipes.train(tiny, tmp_path / "b", device="cpu", progress=None)
+    c = recipes.train(tiny, tmp_path / "c", device="cpu", progress=None, epochs=1)
+    weights = [list(m.state_dict().values()) for m in (a, b, c)]
+    assert all(torch.equal(x, y) for x, y in zip(weights[0], weights[1], strict=True))
+    assert not all(torch.equal(x, y) for x, y in zip(weights[0], weights[2], strict=True))
+    assert json.loads((tmp_path / "c" / f"{tiny}.json").read_text())["recipe"]["epochs"] == 1
+
+
+def run(folder, *arguments):
+    command = [sys.executable, "-c", TINY, "--out", str(folder), "--device", "cpu", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_the_command_killed_in_the_middle_goes_on_and_ends_in_the_same_weights(tiny, tmp_path):
+    killed = run(tmp_path / "a", "--killed")
+    assert killed.returncode not in (0, 1, 2), killed.stderr
+    assert "epoch 2" in killed.stdout
+    assert (tmp_path / "a" / "menagerie-resnet.checkpoint").exists()
+    assert not (tmp_path / "a" / "menagerie-resnet.json").exists()
+    resumed = run(tmp_path / "a")
+    assert resumed.returncode == 1, resumed.stderr  # eight pictures do not reach the bar
+    assert "epoch   3" in resumed.stdout
+    assert "epoch   1" not in resumed.stdout
+    assert "8 test pictures" in resumed.stdout
+    assert "MISSED" in resumed.stdout
+    recipes.train(tiny, tmp_path / "b", device="cpu", progress=None, epochs=3)  # the same, not interrupted
+    a, b = ((tmp_path / k / "menagerie-resnet.safetensors").read_bytes() for k in "ab")
+    assert a == b
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_can_be_built_and_its_settings_hold(name):
+    made = recipes.recipe(name)
+    training.Settings(**made.settings)
+    assert recipes.networks.build(made.architecture, **made.arguments).layers
+    assert made.start is None or made.start in recipes.RECIPES
+    assert made.data in ("menagerie", "cifar10")
+
+
+def test_a_measure_knows_its_bar():
+    assert recipes.Measure("a", 0.99, 0.98).holds
+    assert not recipes.Measure("a", 0.97, 0.98).holds
+    assert recipes.Measure("a", 0.05, 0.10, below=True).holds
+    assert "MISSED" in str(recipes.Measure("a", 0.2, 0.10, below=True))
+    assert "<= 10.0%" in str(recipes.Measure("a", 0.2, 0.10, below=True))
+
+
+def test_an_unknown_name_is_one_sentence(capsys):
+    assert cli.main(["train", "menagerie-transformer"]) == 2
+    assert "no recipe for 'menagerie-transformer': there are menagerie-resnet" in capsys.readouterr().err
