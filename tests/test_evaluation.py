@@ -85,6 +85,7 @@ def test_masks_come_as_tensors_lists_and_dictionaries(metric: Any) -> None:
     assert torch.equal(metric(M, [{"object": m, "tag": ~m} for m in masks]), wanted)
     assert torch.equal(metric(M, [{"object": m, "tag": ~m} for m in masks], name="tag"), metric(M, ~masks))
     assert torch.equal(metric(M[0], {"object": masks[0]}), wanted[:1])
+    assert torch.equal(metric(M, {"object": masks}), wanted)
     assert torch.equal(metric(M.double(), masks), metric(M.double(), masks.float()))
 
 

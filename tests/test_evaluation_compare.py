@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons import batching, evaluation, saliency
+from xai_lessons import batching, evaluation, menagerie, saliency
 from xai_lessons.evaluation import (
     CONTROLS,
     METRICS,
@@ -168,6 +168,16 @@ def test_compare_takes_callables_and_a_few_metrics() -> None:
     assert rows[0]["energy_inside"] == 0.25
     assert math.isnan(rows[0]["randomisation"])  # a callable has no layers to forget
     assert "deletion" not in rows[0]
+
+
+def test_compare_takes_samples_and_scenes_of_the_drawn_world() -> None:
+    sample = menagerie.sample(2, workers=1)
+    scenes = [menagerie.draw("cat", 1), menagerie.draw("car", 2)]
+    for given in (sample, scenes):
+        rows = compare({}, {"red": mean_red}, given, ["pointing_game", "energy_inside"])
+        truth = given[2]["object"] if given is sample else torch.stack([s.masks["object"] for s in scenes])
+        assert rows[-1]["method"] == "empty"
+        assert rows[-1]["pointing_game"] == pytest.approx(truth.float().mean().item())
 
 
 def test_compare_says_which_method_refused() -> None:

@@ -47,11 +47,12 @@ def heat(maps: Tensor) -> Tensor:
     return (maps[None] if maps.ndim == 2 else maps).clamp(min=0)
 
 
-def _inside(masks: Masks, like: Tensor, name: str) -> Tensor:
+def _inside(masks: Any, like: Tensor, name: str) -> Tensor:
     """The masks as (N, H, W) of the maps' own kind, 1 inside and 0 outside."""
-    if not isinstance(masks, Tensor):
-        each = [masks] if isinstance(masks, Mapping) else masks
-        masks = torch.stack([m[name] if isinstance(m, Mapping) else torch.as_tensor(m) for m in each])
+    if isinstance(masks, Mapping):
+        masks = masks[name]
+    elif not isinstance(masks, Tensor):
+        masks = torch.stack([torch.as_tensor(m[name] if isinstance(m, Mapping) else m) for m in masks])
     masks = (masks[None] if masks.ndim == 2 else masks).to(like.device)
     if masks.shape != like.shape:
         raise ValueError(
@@ -67,9 +68,10 @@ def pointing_game(maps: Tensor, masks: Masks, *, tolerance: int = 0, name: str =
 
     Args:
         maps: (N, H, W), (H, W) or (N, 3, H, W), see `heat`.
-        masks: bool (N, H, W) or (H, W), or a list of masks, or of the dictionaries that `menagerie.sample` returns.
+        masks: bool (N, H, W) or (H, W), a list of masks, or masks by name: what `menagerie.sample` returns, a scene's
+            `masks`, or a list of those.
         tolerance: in pixels.
-        name: which mask of a dictionary.
+        name: which mask, where they have names.
 
     Returns:
         (N,): 1 for a hit, 0 for a miss.
@@ -103,7 +105,7 @@ def energy_inside(maps: Tensor, masks: Masks, *, name: str = "object") -> Tensor
     Args:
         maps: (N, H, W), (H, W) or (N, 3, H, W), see `heat`.
         masks: as for `pointing_game`.
-        name: which mask of a dictionary.
+        name: which mask, where they have names.
 
     Returns:
         (N,) in [0, 1]; 0 for an empty map.
