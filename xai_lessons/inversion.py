@@ -96,14 +96,14 @@ def invert(
         code = _code_at(model, layer, x)
         with torch.no_grad():
             goal = torch.cat([code(part) for part in x.split(batching.default_batch_size(x))])
-    goal = goal.mean(dim=0, keepdim=True) if mean else goal
+        goal = goal.mean(dim=0, keepdim=True) if mean else goal
+        start = _noise(x.shape[1:], seed).to(x).expand(len(goal), -1, -1, -1)
     scale = goal.square().sum(dim=1).clamp(min=1e-12)
 
     def loss(x: Tensor, i: slice) -> Tensor:
         distance = (code(x) - goal[i]).square().sum(dim=1) / scale[i]
         return distance + tv * total_variation(x)
 
-    start = _noise(x.shape[1:], seed).to(x).expand(len(goal), -1, -1, -1)
     found = _descend(model, loss, start, steps, optimiser, learning_rate, jitter, seed, batch_size, progress)
     return Inversion(found.images[0], found.losses[0]) if single or mean else found
 
@@ -160,14 +160,14 @@ def maximise(
         raise ValueError(f"where must be 'everywhere' or 'centre', got {where!r}")
     device, dtype = batching.device_of(model)
     side: Any = size or getattr(model, "input_size", 96)
-    start = _noise((3, side, side), seed).to(device, dtype)[None]
     several = not isinstance(what, int | str)
     wanted = [what] if isinstance(what, int | str) else list(what)
     with _working(model):
+        start = _noise((3, side, side), seed).to(device, dtype)[None]
         a, count = _activation_of(model, layer, where, start)
         classes = getattr(model, "classes", ()) if layer is None else ()
         numbers = [_channel(classes, one, count, layer) for one in wanted]
-    index = torch.tensor(numbers, device=device)
+        index = torch.tensor(numbers, device=device)
 
     def loss(x: Tensor, i: slice) -> Tensor:
         return tv * total_variation(x) - a(x).gather(1, index[i, None])[:, 0]
@@ -229,7 +229,8 @@ class _LastRelu(TorchFunctionMode):
         """Called for each function of torch."""
         if func not in self.kinds:
             return func(*args, **(kwargs or {}))
-        self.before = args[0].clone()  # one in place overwrites it
+        again = self.after is not None and args[0] is self.after  # a ReLU of a ReLU: what the first was given counts
+        self.before = self.before if again else args[0].clone()  # one in place overwrites it
         self.after = func(*args, **(kwargs or {}))
         return self.after
 
@@ -316,10 +317,8 @@ def _descend(
             def closure(shift: Sequence[int] = shift, seen: list[Tensor] = seen) -> Tensor:
                 x = (u.sigmoid() if bounded else u).roll(tuple(shift), (2, 3))
                 values = loss(x, which)
-                whole = (
-                    values.sum() * values_a_picture
-                )  # a mean over the picture has tiny slopes
-                (u.grad,) = torch.autograd.grad(whole, u)
+                whole = values.sum() * values_a_picture  # a mean over the picture has tiny slopes
+                u.grad = torch.autograd.grad(whole, u)[0].contiguous()
                 seen.append(values.detach())
                 return whole.detach()
 

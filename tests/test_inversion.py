@@ -1,0 +1,208 @@
+"""Inversion: a code is met where it can be, pictures stay pictures, and what is maximised grows, before its ReLU."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nets import FlatNet, PoolingNet, pictures, seeded
+from xai_lessons import batching
+from xai_lessons.inversion import Inversion, invert, maximise, total_variation
+
+
+class Same(nn.Module):
+    """Two layers that put out the picture itself, and what is above 0.6 of it; logits are the mean colours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same = nn.Identity()
+        self.relu = nn.ReLU(inplace=True)
+        self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.same(x * self.scale)
+        return self.relu(x - 2).mean(dim=(2, 3)) + x.mean(dim=(2, 3))
+
+
+def test_total_variation_by_hand() -> None:
+    x = torch.zeros(3, 3, 3, dtype=torch.float64)
+    assert total_variation(x) < 1e-8
+    x[0, 1, 1] = 1
+    # of twelve places the one above, the one left of it and itself see a step: 1, 1 and 1 + 1
+    assert total_variation(x, beta=2) == pytest.approx(4 / 12)
+    assert total_variation(x, beta=1) == pytest.approx((2 + 2**0.5) / 12, abs=1e-5)
+    assert total_variation(x[None].expand(2, -1, -1, -1)).shape == (2,)
+
+
+def test_total_variation_has_a_slope_everywhere() -> None:
+    x = torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(total_variation(x).sum(), x)
+    assert torch.equal(slope, torch.zeros_like(slope))
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd", "lbfgs"])
+def test_the_picture_itself_comes_back(optimiser: str) -> None:
+    x = pictures(2, 8) * 0.8 + 0.1
+    rate = 0.1 if optimiser == "sgd" else None
+    found = invert(Same(), x, layer="same", tv=0.0, optimiser=optimiser, learning_rate=rate)
+    assert (found.images - x).abs().max() < 0.01
+    assert (found.losses[:, -1] < 1e-3).all()
+    assert (found.losses[:, 0] > 0.05).all()
+
+
+@pytest.mark.parametrize("net", [PoolingNet, FlatNet])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd", "lbfgs"])
+def test_every_layer_can_be_inverted(net: type[nn.Module], optimiser: str) -> None:
+    model, x = seeded(net), pictures(2)
+    rate = 0.01 if optimiser == "sgd" else None
+    for layer in ("conv1", "conv2", "head" if net is PoolingNet else "fc1"):
+        found = invert(model, x, layer=layer, steps=30, tv=0.01, optimiser=optimiser, learning_rate=rate)
+        assert isinstance(found, Inversion)
+        assert found.images.shape == x.shape
+        assert found.losses.shape == (2, 30)
+        assert found.images.min() >= 0
+        assert found.images.max() <= 1
+        assert (found.losses[:, -1] < 0.8 * found.losses[:, 0]).all(), layer
+
+
+def test_a_batch_is_its_pictures_one_by_one() -> None:
+    model, x = seeded(PoolingNet), pictures(3)
+    for optimiser in ("adam", "sgd", "lbfgs"):
+        options = {"layer": "conv2", "steps": 12, "jitter": 2, "optimiser": optimiser}
+        both = invert(model, x, **options)
+        one = invert(model, x[1], **options)
+        assert one.images.shape == (3, 16, 16)
+        assert one.losses.shape == (12,)
+        assert torch.allclose(both.images[1], one.images, atol=1e-9)
+        assert torch.allclose(both.losses[1], one.losses, atol=1e-9)
+        small = invert(model, x, batch_size=2, **options)
+        assert torch.allclose(both.images, small.images, atol=1e-9)
+
+
+def test_the_mean_code_of_several() -> None:
+    x = pictures(4, 8)
+    found = invert(Same(), x, layer="same", tv=0.0, mean=True)
+    assert found.images.shape == (3, 8, 8)
+    assert (found.images - x.mean(dim=0)).abs().max() < 0.01
+
+
+def test_more_total_variation_gives_a_calmer_picture() -> None:
+    model, x = seeded(PoolingNet), pictures(1)
+    rough, calm = (invert(model, x, layer="conv1", tv=tv, steps=60).images for tv in (0.0, 5.0))
+    assert total_variation(calm) < 0.5 * total_variation(rough)
+
+
+def test_jitter_and_seed_change_the_way() -> None:
+    model, x = seeded(PoolingNet), pictures(1)
+    a, b, c, d = (
+        invert(model, x, layer="conv1", steps=10, **options).images for options in ({}, {}, {"seed": 1}, {"jitter": 3})
+    )
+    assert torch.equal(a, b)
+    assert not torch.allclose(a, c)
+    assert not torch.allclose(a, d)
+
+
+def test_it_leaves_everything_as_it_was_also_when_cancelled() -> None:
+    model, x = seeded(PoolingNet).train(), pictures(1)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    before, modes = torch.get_rng_state(), [m.training for m in model.modules()]
+
+    def stop(done: int, total: int) -> None:
+        assert total == 50
+        if done == 5:
+            raise batching.Cancelled
+
+    with torch.no_grad(), pytest.raises(batching.Cancelled):
+        invert(model, x, layer="conv2", steps=50, progress=stop)
+    with torch.inference_mode():
+        maximise(model, 1, layer="conv2", size=16, steps=3)
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+    assert [m.training for m in model.modules()] == modes
+    assert not any(m._forward_hooks for m in model.modules())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_the_picture_is_seen_while_it_forms() -> None:
+    class Watch:
+        def __init__(self) -> None:
+            self.seen: list[Tensor] = []
+
+        def partial(self, images: Tensor) -> None:
+            self.seen.append(images.clone())
+
+        def __call__(self, done: int, total: int) -> None:
+            assert (done, total) == (len(self.seen), 8)
+
+    watch = Watch()
+    found = invert(seeded(PoolingNet), pictures(1), layer="conv1", steps=8, progress=watch)
+    assert len(watch.seen) == 8
+    assert torch.equal(watch.seen[-1], found.images)
+    assert not torch.equal(watch.seen[0], found.images)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+@pytest.mark.parametrize("where", ["everywhere", "centre"])
+def test_what_is_maximised_grows(optimiser: str, where: str) -> None:
+    model = seeded(PoolingNet)
+    for layer in (None, "conv1", "relu", "last", "head"):
+        found = maximise(
+            model, [0, 1, 2, 3, 4], layer=layer, size=16, steps=8, tv=0.0, jitter=0, where=where, optimiser=optimiser
+        )
+        assert found.images.shape == (5, 3, 16, 16)
+        assert (found.losses[:, -1] < found.losses[:, 0]).all(), layer
+        assert found.images.min() >= 0
+        assert found.images.max() <= 1
+
+
+def test_a_class_becomes_its_colour() -> None:
+    red = maximise(Same(), 0, size=8, tv=0.0, steps=100).images
+    assert (red[0] > 0.99).all()
+    assert (red[1:] - 0.5).abs().max() < 0.4
+
+
+def test_before_the_relu_a_shut_channel_still_has_a_slope() -> None:
+    found = maximise(Same(), 1, layer="relu", size=8, tv=0.0, steps=100)
+    assert found.losses[0] > 1, "x - 2 is never positive: after the ReLU all is zero"
+    assert (found.images[1] > 0.99).all(), "before it the picture can be brightened"
+
+
+def test_a_layer_before_an_inplace_relu_is_taken_as_it_was() -> None:
+    model = seeded(PoolingNet)
+    start = maximise(model, 2, layer="norm", size=16, steps=1, tv=0.0, jitter=0)
+    with torch.no_grad():
+        from xai_lessons.inversion import _noise
+
+        expected = model.norm(model.conv1(_noise((3, 16, 16), 0)[None]))[0, 2].mean()
+    assert -start.losses[0] == pytest.approx(float(expected))
+
+
+def test_names_of_classes() -> None:
+    model = seeded(PoolingNet)
+    model.classes = ("a", "b", "c", "d", "e")
+    by_name, by_number = (maximise(model, what, size=16, steps=3).images for what in ("c", 2))
+    assert torch.equal(by_name, by_number)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m, x: invert(m, x, optimiser="newton"), "optimiser must be"),
+        (lambda m, x: invert(m, x, steps=0), "steps must be at least 1"),
+        (lambda m, x: invert(m, x, tv=-1.0), "tv must be at least 0"),
+        (lambda m, x: invert(m, x, jitter=9), "jitter must be at least 0 and at most 8"),
+        (lambda m, x: invert(m, x, layer="conv9"), "no layer 'conv9'"),
+        (lambda m, x: invert(m, x * 3), "pictures must be in"),
+        (lambda m, x: maximise(m, 5, size=16), "there is no channel 5: the network has 0 to 4"),
+        (lambda m, x: maximise(m, 6, layer="conv1", size=16), "there is no channel 6: layer 'conv1' has 0 to 5"),
+        (lambda m, x: maximise(m, -1, size=16), "there is no class -1"),
+        (lambda m, x: maximise(m, 0, where="corner"), "where must be"),
+    ],
+)
+def test_bad_options_are_refused(call, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        call(seeded(PoolingNet), pictures())
+
+
+def test_a_plain_function_has_no_layers() -> None:
+    with pytest.raises(TypeError, match="needs an nn.Module, got function"):
+        invert(lambda x: x.mean(dim=(2, 3)), pictures())
