@@ -203,8 +203,9 @@ def max_sensitivity(
     c = batching.predicted(model, x, batching.check_targets(model, targets, x), batch_size)
     uniform = torch.rand((samples, *x.shape[1:]), generator=batching.generator(seed), dtype=torch.float64)
     delta = (radius * (2 * uniform - 1)).to(x)
-    size = batch_size or batching.default_batch_size(x)
-    phi = torch.cat([explain(model, part, at) for part, at in zip(x.split(size), c.split(size), strict=True)])
+    phi = batching.over_passes(
+        lambda x, c, _: explain(model, x, c), 1, model, x, c, reduce="sum", batch_size=batch_size
+    )
     norm = phi.flatten(1).norm(dim=1)
 
     def of(x: Tensor, c: Tensor, k: Tensor, phi: Tensor, norm: Tensor) -> Tensor:

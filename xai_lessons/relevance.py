@@ -144,7 +144,7 @@ def deep_lift(
         return (x - x_ref) * m[: len(x)]
 
     once: dict[str, Any] = {"beside": [reference], "reduce": "sum", "gradients": True}
-    size = batch_size or batching.default_batch_size(pictures) // 2  # each picture brings its reference
+    size = batching.default_batch_size(pictures) // 2 if batch_size is None else batch_size  # two rows a picture
     result = batching.over_passes(of, 1, model, pictures, c, **once, batch_size=size, progress=progress)
     return result[0] if single else result
 
