@@ -1,0 +1,146 @@
+"""The class-activation, gradient and path methods beside captum, torchcam and pytorch-grad-cam."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from captum import attr
+from torch import Tensor, nn
+
+from benchmarks.speed import Case, bare, network
+from xai_lessons import cam, hooks, saliency
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import pytorch_grad_cam
+    import torchcam.methods
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+warnings.filterwarnings("ignore", module="captum")
+PASSES = 32
+BATCHES = (8, 16, 32)  # captum's passes at once: the table shows each
+
+
+def cases(name: str) -> dict[str, Callable[[], Case]]:
+    """By name, how to set each case up for this network."""
+    methods = {
+        "Grad-CAM": _grad_cam,
+        "Score-CAM": _score_cam,
+        "gradient": _gradient,
+        "guided backprop": _guided_backprop,
+        "SmoothGrad": _smooth_grad,
+        "integrated gradients": _integrated_gradients,
+        "Gradient SHAP": _gradient_shap,
+    }
+    return {case: lambda make=make, case=case: make(case, *network(name)) for case, make in methods.items()}
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    return model.eval().requires_grad_(False)
+
+
+def _ready(x: Tensor) -> Tensor:
+    return x[None].clone().requires_grad_()
+
+
+def _grad_cam(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
+    layer = hooks.find_layer(model)[1]
+
+    def captum() -> Tensor:
+        L = attr.LayerGradCam(_plain(model), layer).attribute(_ready(x), c, relu_attributions=True)
+        return attr.LayerAttribution.interpolate(L, tuple(x.shape[-2:]), "bicubic")
+
+    def by_torchcam() -> Tensor:
+        with torchcam.methods.GradCAM(_plain(model), layer, input_shape=tuple(x.shape)) as extractor:
+            return extractor(c, model(_ready(x)), normalized=False)[0]
+
+    def floor() -> None:  # the forward pass, and back to the layer only
+        kept: list[Tensor] = []
+        handle = layer.register_forward_hook(lambda m, i, o: kept.append(o.detach().requires_grad_()) or kept[0])
+        Y = _plain(model)(x[None].contiguous(memory_format=torch.channels_last))
+        handle.remove()
+        torch.autograd.grad(Y[:, c].sum(), kept[0])
+
+    return Case(
+        case, lambda: cam.grad_cam(model, x, c), {"captum": captum, "torchcam": by_torchcam}, {1: floor}, many=False
+    )
+
+
+def _score_cam(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
+    layer = hooks.find_layer(model)[1]
+    channels = hooks.activation(model, None, x[None])[0].shape[1]
+
+    def by_torchcam(at_once: int) -> Callable[[], Tensor]:
+        def go() -> Tensor:
+            make = torchcam.methods.ScoreCAM
+            with make(_plain(model), layer, batch_size=at_once, input_shape=tuple(x.shape)) as extractor:
+                return extractor(c, model(x[None]), normalized=False)[0]
+
+        return go
+
+    def by_grad_cam() -> object:
+        with pytorch_grad_cam.ScoreCAM(_plain(model), [layer]) as extractor:
+            extractor.batch_size = 16
+            return extractor(x[None], [ClassifierOutputTarget(c)])
+
+    def ours(fast: bool = False) -> Tensor:
+        return cam.score_cam(model, x, c, fast=fast)
+
+    peers = {f"torchcam, {n} at once": by_torchcam(n) for n in BATCHES} | {"pytorch-grad-cam": by_grad_cam}
+    floor = bare(model, x, channels)
+    return Case(f"{case}, {channels} channels", ours, peers, floor, lambda: ours(fast=True))
+
+
+def _gradient(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
+    peers = {"captum": lambda: attr.Saliency(_plain(model)).attribute(_ready(x), c, abs=False)}
+    return Case(case, lambda: saliency.gradient(model, x, c), peers, bare(model, x, 1, backward=True), many=False)
+
+
+def _guided_backprop(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
+    peers = {"captum": lambda: attr.GuidedBackprop(_plain(model)).attribute(_ready(x), c)}
+    return Case(
+        case, lambda: saliency.guided_backprop(model, x, c), peers, bare(model, x, 1, backward=True), many=False
+    )
+
+
+def _smooth_grad(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
+    def captum(at_once: int) -> Callable[[], Tensor]:
+        method = attr.NoiseTunnel(attr.Saliency(_plain(model)))
+        options = {"nt_samples": PASSES, "nt_samples_batch_size": at_once, "stdevs": 0.04, "abs": False}
+        return lambda: method.attribute(_ready(x), target=c, **options)
+
+    def ours() -> Tensor:
+        return saliency.smooth_grad(model, x, c, samples=PASSES)
+
+    return _many(f"{case}, {PASSES} samples", ours, captum, model, x)
+
+
+def _integrated_gradients(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
+    def captum(at_once: int) -> Callable[[], Tensor]:
+        method = attr.IntegratedGradients(_plain(model))
+        return lambda: method.attribute(_ready(x), 0.0, c, n_steps=PASSES, internal_batch_size=at_once)
+
+    def ours() -> Tensor:
+        return saliency.integrated_gradients(model, x, c, steps=PASSES)
+
+    return _many(f"{case}, {PASSES} steps", ours, captum, model, x)
+
+
+def _gradient_shap(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
+    def captum(_: int) -> Callable[[], Tensor]:
+        method = attr.GradientShap(_plain(model))
+        return lambda: method.attribute(_ready(x), torch.zeros_like(x)[None], n_samples=PASSES, target=c)
+
+    def ours() -> Tensor:
+        return saliency.gradient_shap(model, x, c, samples=PASSES)
+
+    return Case(f"{case}, {PASSES} samples", ours, {"captum": captum(0)}, bare(model, x, PASSES, backward=True))
+
+
+def _many(
+    name: str, ours: Callable[[], Tensor], captum: Callable[[int], Callable[[], Tensor]], model: nn.Module, x: Tensor
+) -> Case:
+    peers = {f"captum, {n} at once": captum(n) for n in BATCHES}
+    return Case(name, ours, peers, bare(model, x, PASSES, backward=True))
