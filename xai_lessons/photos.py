@@ -273,6 +273,7 @@ def _quiet() -> Iterator[None]:
         with _lock:
             _opening -= 1
             if not _opening:
-                for these in (filters, warnings.filters):
+                now: list = warnings.filters  # type: ignore[assignment]
+                for these in (filters, now):
                     if _PILLOW in these:
-                        these.remove(_PILLOW)  # type: ignore[attr-defined]
+                        these.remove(_PILLOW)

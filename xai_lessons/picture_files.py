@@ -211,7 +211,7 @@ def radiance(content: bytes) -> np.ndarray:
         raise Refused("is damaged: it ends before the picture does; take another copy")
     if not 8 <= width <= MAX_SIDE or content[at : at + 2] != b"\2\2":
         flat = np.frombuffer(content[at : at + 4 * width * height], np.uint8)
-        lines = np.zeros((height, width, 4), np.uint8)
+        lines: np.ndarray = np.zeros((height, width, 4), np.uint8)
         lines.reshape(-1)[: flat.size] = flat
         if flat.size < lines.size:
             raise Refused("is damaged: it ends before the picture does; take another copy")
