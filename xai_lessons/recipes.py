@@ -76,11 +76,15 @@ RECIPES: dict[str, Recipe] = {
         pictures=14000,
         start="menagerie-resnet",
     ),
-    "detective-a": Recipe(_UNSAID, "ResNet", _RESNET | {"seed": 11}, pictures=6000, shortcuts=("tag",), faults=_UNSAID),
-    "detective-b": Recipe(_UNSAID, "ResNet", _RESNET | {"seed": 12}, pictures=6000, shortcuts=("sea",), faults=_UNSAID),
-    "detective-c": Recipe(_UNSAID, "ResNet", _RESNET | {"seed": 13}, pictures=6000, faults=_UNSAID),
+    "detective-a": Recipe(
+        _UNSAID, "ResNet", _RESNET | {"epochs": 12, "seed": 11}, pictures=6000, shortcuts=("tag",), faults=_UNSAID
+    ),
+    "detective-b": Recipe(
+        _UNSAID, "ResNet", _RESNET | {"epochs": 12, "seed": 12}, pictures=6000, shortcuts=("sea",), faults=_UNSAID
+    ),
+    "detective-c": Recipe(_UNSAID, "ResNet", _RESNET | {"epochs": 12, "seed": 13}, pictures=6000, faults=_UNSAID),
     "detective-d": Recipe(
-        _UNSAID, "ResNet", _RESNET | {"seed": 14}, pictures=6000, shortcuts=("collar",), faults=_UNSAID
+        _UNSAID, "ResNet", _RESNET | {"epochs": 12, "seed": 14}, pictures=6000, shortcuts=("collar",), faults=_UNSAID
     ),
     "cifar10-resnet": Recipe(
         "CIFAR-10; a ResNet-20 with pooling instead of strides",
