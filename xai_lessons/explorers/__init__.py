@@ -6,8 +6,11 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "CamExplorer": "cam",
     "LayerExplorer": "layers",
     "PredictionExplorer": "classification",
+    "SaliencyExplorer": "saliency",
+    "SanityExplorer": "sanity",
     "TrainingExplorer": "training",
 }
 

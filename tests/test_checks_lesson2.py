@@ -1,0 +1,88 @@
+"""Lesson 2's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+
+import pytest
+import torch
+
+from xai_lessons import cam, checks
+
+LESSON = checks.lesson2
+EXERCISES = [LESSON.grad_cam_weights, LESSON.class_on_part, LESSON.box]
+MISTAKES = [(check, mistake) for check in EXERCISES for mistake in check.mistakes]
+
+
+def weights_by_hand(A, gradient):
+    K, h, w = gradient.shape
+    return torch.stack([gradient[k].sum() / (h * w) for k in range(K)])
+
+
+def weights_by_torch(A, gradient):
+    return gradient.flatten(1).mean(dim=1)
+
+
+def class_by_hand(maps, mask):
+    shares = [float((M * mask).sum() / M.sum()) for M in maps]
+    return shares.index(max(shares))
+
+
+def box_by_hand(heatmap, threshold):
+    on = [
+        (x, y)
+        for y in range(heatmap.shape[0])
+        for x in range(heatmap.shape[1])
+        if heatmap[y, x] >= threshold * heatmap.max()
+    ]
+    return min(x for x, _ in on), min(y for _, y in on), max(x for x, _ in on) + 1, max(y for _, y in on) + 1
+
+
+def box_of_the_package(heatmap, threshold):
+    return cam.bounding_box(heatmap, threshold)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("check", "solution"),
+    [
+        (LESSON.grad_cam_weights, weights_by_hand),
+        (LESSON.grad_cam_weights, weights_by_torch),
+        (LESSON.class_on_part, class_by_hand),
+        (LESSON.box, box_by_hand),
+        (LESSON.box, box_of_the_package),
+    ],
+)
+def test_solutions_are_accepted(check, solution, seed):
+    assert check.judge(solution, seed).right
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("check", "mistake"), MISTAKES, ids=[f"{c.__name__}-{m.name}" for c, m in MISTAKES])
+def test_each_typical_mistake_gets_its_own_hint(check, mistake, seed):
+    verdict = check.judge(mistake.function, seed)
+    assert (verdict.kind, verdict.mistake, verdict.message) == ("mistake", mistake.name, mistake.hint)
+
+
+@pytest.mark.parametrize("check", EXERCISES)
+def test_there_are_enough_typical_mistakes(check):
+    assert len(check.mistakes) >= 5
+    assert len({mistake.hint for mistake in check.mistakes}) == len(check.mistakes)
+
+
+def written_wrongly_on_purpose(heatmap, threshold):
+    rows = (heatmap >= threshold * heatmap.max()).any(dim=1).nonzero()
+    columns = (heatmap >= threshold * heatmap.max()).any(dim=0).nonzero()
+    return int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1
+
+
+def test_a_student_who_writes_the_mistake_another_way_gets_the_same_hint():
+    assert "x counts columns" in LESSON.box.judge(written_wrongly_on_purpose, 1).message
+    assert LESSON.grad_cam_weights.judge(lambda A, g: torch.einsum("kij->k", g), 1).mistake == "sum instead of mean"
+
+
+def test_another_wrong_answer_is_described():
+    verdict = LESSON.box.judge(lambda M, t: (0, 0, 1, 1), 0)
+    assert verdict.kind == "wrong"
+    assert "For heatmap of shape" in verdict.message
+
+
+def test_what_is_not_attempted_says_so():
+    for check in EXERCISES:
+        assert check.judge(lambda *_: ...).kind == "unattempted"

@@ -1,0 +1,211 @@
+"""CamExplorer: every control swept, the shown code run, the marks worked out by hand."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sweep import check_code, sweep
+from xai_lessons import cam, evaluation, menagerie, models
+from xai_lessons.explorers import CamExplorer as Whole
+from xai_lessons.explorers import cam as module
+from xai_lessons.explorers.cam import METHODS, overlap, truths
+
+
+class CamExplorer(Whole):
+    """On a smaller screen, to be quick."""
+
+    screen = 64
+
+
+def small_network(seed: int = 0, pooling: bool = True) -> models.Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        body = [nn.Conv2d(3, 8, 5, 4), nn.ReLU(), nn.Conv2d(8, 12, 3, padding=1), nn.ReLU()]
+        side = 1 if pooling else 4
+        net = nn.Sequential(*body, nn.AdaptiveAvgPool2d(side), nn.Flatten(), nn.Linear(12 * side**2, 10))
+        nn.init.normal_(net[6].weight, std=2.0)
+    model = models.wrap(net, classes=menagerie.CLASSES, input_size=48, layers=("1", "3"))
+    model.name = f"small-{seed}{'' if pooling else '-flat'}"
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> models.Classifier:
+    return small_network()
+
+
+@pytest.fixture(scope="module")
+def flat() -> models.Classifier:
+    return small_network(1, pooling=False)
+
+
+def test_every_control_changes_the_arrays_it_says(model, flat):
+    explorer = CamExplorer("cat", networks=[model, flat])
+    sweep(explorer, starts={"seed": {"background": "any"}, "method": {"beside": "other classes"}})
+    assert explorer.state == explorer.initial
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_map_is_that_of_the_method_and_the_code_makes_it(model, method):
+    explorer = CamExplorer("dog", model, method=method, target="fish", threshold=0.4)
+    result = explorer.result
+    expected = getattr(cam, METHODS[method])(model, torch.from_numpy(result.image), "fish")
+    assert np.array_equal(result.heatmap, expected.numpy())
+    check_code(explorer)
+
+
+def test_the_code_of_a_layer_a_pair_and_the_predicted_class(model):
+    explorer = CamExplorer("cat + dog", model, layer=model.layers[0], seed=3, background="sea")
+    assert f"layer={model.layers[0]!r}" in explorer.code(explorer.state)
+    assert "draw_pair" in explorer.code(explorer.state)
+    check_code(explorer)
+    explorer.set(picture="umbrella", tag=True, layer="last")
+    check_code(explorer)
+
+
+def test_marks_and_controls_are_the_shares_on_the_named_thing(model):
+    explorer = CamExplorer("cat + dog", model, target="dog", seed=1)
+    result = explorer.result
+    scene = menagerie.draw_pair("cat", "dog", 1, 48, background="meadow", tree=False, tag=False)
+    heatmap = torch.from_numpy(result.heatmap)
+    for name in ("cat", "dog"):
+        assert result.marks[name] == pytest.approx(float(evaluation.energy_inside(heatmap, scene.masks, name=name)))
+    assert set(result.controls) == {"centre blob", "random"}
+    blob = evaluation.CONTROLS["centre blob"](model, torch.from_numpy(result.image))
+    expected = float(evaluation.energy_inside(blob, scene.masks, name="dog"))
+    assert result.controls["centre blob"] == pytest.approx(expected)
+    rows, columns = torch.where(scene.masks["dog"])
+    assert result.true_box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+def test_a_class_that_is_absent_has_a_map_but_no_truth(model):
+    explorer = CamExplorer("cat", model, target="car", method="CAM")
+    result = explorer.result
+    assert result.true_box is None
+    assert result.controls == {}
+    said = explorer.describe(result, explorer.state)
+    assert "there is no car here" in said or "the map is empty" in said
+    assert "Blue" not in explorer.panels(result, explorer.state)[0].caption
+
+
+def test_an_empty_map_is_said_and_drawn(model):
+    with torch.no_grad():
+        shy = small_network(2)
+        for p in shy.network[6].parameters():
+            p.copy_(-p.abs())
+    explorer = CamExplorer("cat", shy, beside="nothing")
+    assert not explorer.result.heatmap.any()
+    assert explorer.result.box.tolist() == [0, 0, 0, 0]
+    assert "the map is empty" in explorer.describe(explorer.result, explorer.state)
+    assert explorer.picture().ndim == 3
+
+
+def test_two_of_a_class_share_one_truth():
+    scene = menagerie.draw_pair("cat", "cat", 0, 48)
+    found = truths(scene)
+    assert list(found) == ["cat"]
+    assert torch.equal(found["cat"], scene.masks["cat"] | scene.masks["cat_2"])
+
+
+def test_tree_and_tag_are_known_too():
+    found = truths(menagerie.draw("bird", 0, 48, tree=True, tag=True))
+    assert list(found) == ["bird", "tree", "tag"]
+    assert all(mask.any() for mask in found.values())
+
+
+def test_the_row_beside_holds_what_it_says(model, flat):
+    explorer = CamExplorer("cat + dog", networks=[model, flat])
+    titles = [title.split()[0] for title in explorer.result.beside]
+    assert {"cat", "dog"} <= set(titles)
+    assert len(titles) == 5
+    assert list(explorer.set(beside="all layers").beside) == list(model.layers)
+    assert list(explorer.set(beside="all methods").beside) == list(METHODS)
+    result = explorer.set(network=flat.name)
+    assert result.beside["CAM"] is None
+    assert result.beside["Grad-CAM"] is not None
+    (_, _, row, _) = explorer.panels(result, explorer.state)
+    assert "CAM: no answer" in row.alt
+    assert explorer.set(beside="nothing").beside == {}
+
+
+def test_a_row_of_a_class_is_the_map_of_that_class(model):
+    explorer = CamExplorer("cat", model, target="fish")
+    first = next(iter(explorer.result.beside.values()))
+    assert np.array_equal(first, explorer.result.heatmap)
+
+
+def test_cam_of_a_fully_connected_head_says_what_to_use(flat):
+    explorer = CamExplorer("cat", flat)
+    with pytest.raises(ValueError, match=r"use cam\.grad_cam"):
+        explorer.set(method="CAM")
+
+
+def test_cam_offers_no_layers(model):
+    explorer = CamExplorer("cat", model, beside="all layers", layer=model.layers[0])
+    explorer.set(method="CAM")
+    assert explorer.state.beside == "other classes"
+    assert explorer.inputs["layer"].layout.display == "none"
+    assert " at " not in explorer.describe(explorer.result, explorer.state)
+
+
+def test_a_shared_scale_is_the_largest_of_all(model):
+    explorer = CamExplorer("cat", model, target="fish", shared=True)
+    result, state = explorer.result, explorer.state
+    most = max(float(m.max()) for m in result.beside.values())
+    faint = min(result.beside.values(), key=lambda m: m.max())
+    assert explorer._scale(result, state, faint) == (0.0, pytest.approx(most))
+    explorer.set(shared=False)
+    assert explorer._scale(result, explorer.state, faint)[1] == pytest.approx(float(faint.max()) or 1.0)
+
+
+def test_each_map_arrives_as_it_is_ready(model):
+    explorer = CamExplorer("cat", model, beside="all methods")
+    counts = [len(result.beside) for result in explorer.compute(explorer.state, lambda done, total: None)]
+    assert counts == [0, 0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_photograph_has_no_truth(model):
+    explorer = CamExplorer("chelsea", model)
+    assert explorer.result.marks == {}
+    assert "Nobody knows the truth" in explorer.describe(explorer.result, explorer.state)
+    assert "network say" in explorer.panels(explorer.result, explorer.state)[-1].title
+    check_code(explorer)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ((0, 0, 4, 4), (0, 0, 4, 4), 1.0),
+        ((0, 0, 4, 4), (2, 0, 6, 4), 8 / 24),
+        ((0, 0, 4, 4), (4, 0, 8, 4), 0.0),
+        ((0, 0, 4, 4), (6, 6, 8, 8), 0.0),
+        ((0, 0, 4, 4), (1, 1, 3, 3), 0.25),
+        ((0, 0, 0, 0), (0, 0, 0, 0), 0.0),
+    ],
+)
+def test_overlap_by_hand(a, b, expected):
+    assert overlap(a, b) == pytest.approx(expected)
+    assert overlap(b, torch.tensor(a)) == pytest.approx(expected)
+
+
+def test_the_peak_is_on_beside_or_far_from_a_thing():
+    mask = torch.zeros(48, 48, dtype=torch.bool)
+    mask[10:20, 10:20] = True
+    for at, said in (((12, 12), "on the cat"), ((22, 12), "beside the cat"), ((40, 40), "on the background")):
+        assert module._place({"cat": mask, "tag": torch.zeros_like(mask)}, at) == said
+    assert module._place({}, (0, 0)) == "on the background"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"target": "unicorn"}, "target='unicorn' came"),
+        ({"method": "X-CAM"}, "expected one of CAM, Grad-CAM"),
+        ({"layer": "stage9"}, "layer='stage9' came"),
+        ({"threshold": 2.0}, "expected a number from 0.05 to 0.95"),
+    ],
+)
+def test_bad_arguments_get_one_sentence(model, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        CamExplorer("cat", model, **arguments)
