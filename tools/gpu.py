@@ -64,7 +64,6 @@ def methods() -> list[Row]:
     """Every method of the registry on a built-in network, on both devices, in both precisions."""
     sys.path.insert(0, str(ROOT / "tests"))
     from methods import METHODS
-
     from xai_lessons import menagerie, models
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
