@@ -26,6 +26,8 @@ from xai_lessons.charts import INK, PALETTE, bars, curves, fit, font
 __all__ = ["PALETTE", "bars", "box", "colour_bar", "curves", "enlarge", "flatten", "grid", "heatmap", "jpeg", "limits",
            "overlay", "pixels", "plot", "png", "point", "show"]  # fmt: skip
 
+FIGURE_BYTES = 130_000
+
 # A few stops of each colour map; what lies between is interpolated (inferno, magma, viridis, RdBu of matplotlib).
 _STOPS = {
     "heat": "000004 1b0c41 4a0c6b 781c6d a52c60 cf4446 ed6925 fb9b06 f7d13d fcffa4",
@@ -263,7 +265,9 @@ def _finish(figure: Any, caption: str) -> Static:
     figure.text(0.01, -0.01, textwrap.fill(caption, int(width * 12.5)), fontsize=11, va="top", color="#333333")
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100, bbox_inches="tight", pad_inches=0.08, facecolor="white")
-    return Static(stream.getvalue(), caption)
+    few, content = Image.open(stream).convert("RGB"), io.BytesIO()
+    few.quantize(256, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)  # a notebook keeps many of them
+    return Static(content.getvalue() if content.tell() <= FIGURE_BYTES else png(few, most=FIGURE_BYTES), caption)
 
 
 def show(
