@@ -28,6 +28,7 @@ class _Held:
 
 _lock = threading.Lock()
 _held: dict[tuple[str, int], _Held] = {}  # by the flag's name and its owner's id; the entry keeps the owner alive
+_here = threading.local()  # the networks that this thread is inside of
 _randomness = threading.RLock()
 _sections = 0  # how often `private_random` was entered; odd stands for inside
 
@@ -44,7 +45,8 @@ def undisturbed(model: Any) -> Iterator[None]:
     Args:
         model: a network, or any callable.
     """
-    if not isinstance(model, nn.Module):
+    inside = _here.__dict__.setdefault("models", set())
+    if not isinstance(model, nn.Module) or id(model) in inside:  # a call within a call holds everything already
         yield
         return
     flags: list[tuple[str, Any]] = [("training", m) for m in model.modules()]
@@ -56,9 +58,11 @@ def undisturbed(model: Any) -> Iterator[None]:
             entry.callers += 1
             if getattr(owner, flag):
                 setattr(owner, flag, False)
+    inside.add(id(model))
     try:
         yield
     finally:
+        inside.discard(id(model))
         with _lock:
             for flag, owner in flags:
                 entry = _held[flag, id(owner)]
