@@ -65,7 +65,7 @@ def test_it_is_the_training_that_fit_does(explorer, data):
     result = explorer.run()
     train, validation = data
     model = histories.fresh("ResNet", size=16, classes=train.classes)
-    settings = {"epochs": 2, "batch_size": 32, "flip": True, "shift": 4, "weight_decay": 5e-4, "learning_rate": 0.006}
+    settings = {"epochs": 2, "batch_size": 128, "flip": True, "shift": 4, "weight_decay": 5e-4, "learning_rate": 0.006}
     expected = training.fit(model, train.images[:100], train.labels[:100], validation[:2], **settings)
     assert np.allclose(result.train_loss, [epoch.train_loss for epoch in expected], atol=1e-6)
 
