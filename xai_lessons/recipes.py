@@ -84,7 +84,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "detective-c": Recipe(_UNSAID, "ResNet", _RESNET | {"epochs": 12, "seed": 13}, pictures=6000, faults=_UNSAID),
     "detective-d": Recipe(
-        _UNSAID, "ResNet", _RESNET | {"epochs": 12, "seed": 14}, pictures=6000, shortcuts=("collar",), faults=_UNSAID
+        _UNSAID, "ResNet", _RESNET | {"epochs": 12, "seed": 14}, pictures=6000, shortcuts=("tree",), faults=_UNSAID
     ),
     "cifar10-resnet": Recipe(
         "CIFAR-10; a ResNet-20 with pooling instead of strides",
