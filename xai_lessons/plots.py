@@ -259,8 +259,8 @@ class Static:
         return f"Figure: {self.caption}"
 
 
-def _finish(figure: Any, caption: str) -> Static:
-    """The matplotlib figure as PNG bytes, the caption wrapped below it."""
+def _finish(figure: Any, caption: str, most: int | None = None) -> Static:
+    """The matplotlib figure as PNG bytes, `most` of them if given, the caption wrapped below it."""
     width = figure.get_size_inches()[0]
     figure.text(0.01, -0.01, textwrap.fill(caption, int(width * 12.5)), fontsize=11, va="top", color="#333333")
     stream = io.BytesIO()
@@ -271,7 +271,13 @@ def _finish(figure: Any, caption: str) -> Static:
 
 
 def show(
-    pictures: Sequence[Any], titles: Sequence[str] = (), caption: str = "", *, columns: int = 4, size: float = 2.6
+    pictures: Sequence[Any],
+    titles: Sequence[str] = (),
+    caption: str = "",
+    *,
+    columns: int = 4,
+    size: float = 2.6,
+    most: int | None = None,
 ) -> Static:
     """Pictures side by side as a figure with a caption that says what to see.
 
@@ -281,6 +287,7 @@ def show(
         caption: what to see; drawn below and read out to those who cannot.
         columns: pictures in a row.
         size: width of each in inches.
+        most: bytes at most, if given: maps full of detail make large files.
     """
     from matplotlib.figure import Figure
 
@@ -293,7 +300,7 @@ def show(
         if i < len(pictures):
             axes.imshow(pixels(pictures[i]), interpolation="antialiased")
             axes.set_title(titles[i] if i < len(titles) else "", fontsize=12)
-    return _finish(figure, caption)
+    return _finish(figure, caption, most)
 
 
 def plot(

@@ -6,9 +6,17 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "AttackExplorer": "fgsm",
     "CamExplorer": "cam",
+    "DeletionExplorer": "deletion",
+    "EraserExplorer": "eraser",
+    "FilterExplorer": "filters",
+    "HardeningExplorer": "hardening",
+    "InversionExplorer": "inversion",
     "LayerExplorer": "layers",
+    "OcclusionExplorer": "occlusion",
     "PredictionExplorer": "classification",
+    "RobustnessExplorer": "robustness",
     "SaliencyExplorer": "saliency",
     "SanityExplorer": "sanity",
     "TrainingExplorer": "training",

@@ -1,0 +1,353 @@
+"""Which pixels? The gradient family side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xai_lessons import evaluation, models, paths, plots, saliency
+from xai_lessons.explorers.base import Panel
+from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.controls import PANELS, Choice, Control, Many, Slider, Toggle
+
+# name -> the function of `saliency`, the fields of the state that it takes, and what else it is given
+METHODS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+    "Gradient": ("gradient", (), {}),
+    "Gradient × input": ("gradient_x_input", (), {}),
+    "Deconvnet": ("deconvnet", (), {}),
+    "Guided backprop": ("guided_backprop", (), {}),
+    "SmoothGrad": ("smooth_grad", ("samples", "sigma"), {}),
+    "SmoothGrad²": ("smooth_grad", ("samples", "sigma"), {"kind": "square"}),
+    "VarGrad": ("smooth_grad", ("samples", "sigma"), {"kind": "var"}),
+    "Integrated gradients": ("integrated_gradients", ("steps", "baseline"), {}),
+    "Gradient SHAP": ("gradient_shap", ("samples", "baseline"), {}),
+    "DeepLIFT": ("deep_lift", ("baseline",), {}),
+    "LRP": ("lrp", (), {}),
+    "Guided Grad-CAM": ("guided_grad_cam", (), {}),
+}
+FEW = ("Gradient", "Guided backprop", "SmoothGrad", "Integrated gradients", "DeepLIFT")
+COMPLETE = ("Integrated gradients", "Gradient SHAP", "DeepLIFT")  # these promise a sum
+BASELINES: dict[str, float | str] = {"black": 0.0, "grey": 0.5, "white": 1.0, "mean colour": "mean", "blurred": "blur"}
+PREDICTED = "what it predicts"
+SIGNED, SIZE, POSITIVE = "for and against", "size", "only for"
+OWN, ONE = "each its own", "one for all"
+SATURATE = 0.005  # share of the pixels of a map that may be brighter than its colours
+
+
+@dataclass(frozen=True)
+class SaliencyState(PictureState, NetworkState):
+    """A picture, a network, a class, and which maps are made and how they are shown.
+
+    Attributes:
+        methods: names of `METHODS`.
+        target: the class, or what the network predicts.
+        samples, sigma, steps, baseline: what the methods take.
+        shown_as: with the sign, without it, or only what speaks for the class.
+        scale: whether each map has colours of its own, or all share those of "share of the whole map".
+        blended: whether a map is laid over the picture.
+    """
+
+    methods: tuple[str, ...] = FEW
+    target: str = PREDICTED
+    samples: int = 25
+    sigma: float = 0.04
+    steps: int = 32
+    baseline: str = "black"
+    shown_as: str = SIZE
+    scale: str = OWN
+    blended: bool = False
+
+
+@dataclass(frozen=True)
+class SaliencyResult:
+    """The maps that are ready.
+
+    Attributes:
+        image: the picture as the network takes it (3, S, S).
+        shown: the same, drawn for the screen.
+        target: the class that is explained.
+        probability: of that class.
+        maps: the attributions (M, 3, S, S) of the first M methods; NaN where a method has no answer.
+        sums: what the attributions of each add up to (M,).
+        change: the class's logit for the picture less that for the baseline.
+        inside: share of each map on the thing (M,); of the tree and the tag too, where they are; empty for photographs.
+        blind: the share of a blob in the centre, thing -> share.
+        refused: method -> why it has no answer.
+    """
+
+    image: np.ndarray
+    shown: np.ndarray
+    target: int
+    probability: float
+    maps: np.ndarray
+    sums: np.ndarray
+    change: float
+    inside: dict[str, np.ndarray]
+    blind: dict[str, float]
+    refused: dict[str, str]
+
+
+class SaliencyExplorer(PictureExplorer):
+    """Several methods side by side on one picture; each map appears as it is ready."""
+
+    name, title = "saliency", "Which pixels?"
+    question = "One picture, one network: do the methods agree? Then put a bird into a tree, and change the network."
+    State = SaliencyState
+    shown_by_code = ("maps",)
+    pairs = ("cat + dog",)
+
+    def controls(self) -> tuple[Control, ...]:
+        """The methods, what they take, how they are shown, then network and picture."""
+        taken: dict[str, Any] = {"changes": ("maps",), "group": "What they take"}
+        shown: dict[str, Any] = {"changes": (PANELS,), "group": "How they are shown"}
+        return (
+            Many(name="methods", label="Methods", choices=tuple(METHODS), changes=("maps", "sums"), group="Maps"),
+            Choice(name="target", label="Class", choices=self._targets, changes=("target", "maps"), group="Maps"),
+            Slider(
+                name="sigma",
+                label="Noise σ",
+                values=(0.0, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5),
+                when=_takes("sigma"),
+                help="Standard deviation of SmoothGrad's noise; pixels run from 0 to 1",
+                **taken,
+            ),
+            Slider(
+                name="samples",
+                label="Samples",
+                values=(1, 2, 5, 10, 25, 50, 100),
+                when=_takes("samples"),
+                help="How many noisy copies, or points on the way",
+                **taken,
+            ),
+            Slider(
+                name="steps",
+                label="Steps",
+                values=(1, 2, 4, 8, 16, 32, 64, 128),
+                when=_takes("steps"),
+                help="Of integrated gradients, from the baseline to the picture",
+                **taken,
+            ),
+            Choice(
+                name="baseline",
+                label="Baseline",
+                choices=tuple(BASELINES),
+                when=_takes("baseline"),
+                help="The picture that stands for nothing",
+                **{**taken, "changes": ("maps", "change")},
+            ),
+            Choice(name="shown_as", label="Show", choices=(SIZE, SIGNED, POSITIVE), **shown),
+            Choice(
+                name="scale",
+                label="Colours",
+                choices=(OWN, ONE),
+                help="One for all: the colour says which share of its whole map a pixel has",
+                **shown,
+            ),
+            Toggle(name="blended", label="Over the picture", **shown),
+            *self.network_controls("maps", "probability"),
+            *self.picture_controls("image", "maps"),
+        )
+
+    def compute(self, state: SaliencyState, progress: Callable[[int, int], object]) -> Iterator[SaliencyResult]:
+        """One map after the other, then the picture drawn for the screen."""
+        model, image = self.model(state), self.image(state)
+        x = image.to(model.device, model.dtype)
+        probabilities = model.predict(image).float().cpu()
+        target = int(probabilities.argmax()) if state.target == PREDICTED else model.class_index(state.target)
+        start = paths.baseline_pictures(BASELINES[state.baseline], x[None])
+        with torch.no_grad():
+            scores = model(torch.cat([x[None], start]))[:, target].float().cpu()
+        truths = self._truths(state, image.shape[-1])
+        blob = evaluation.CONTROLS["centre blob"](model, image).cpu()
+        result = SaliencyResult(
+            image.numpy(),
+            enlarged(image, self.screen).numpy(),
+            target,
+            float(probabilities[target]),
+            np.empty((0, *image.shape), np.float32),
+            np.empty(0),
+            float(scores[0] - scores[1]),
+            {name: np.empty(0) for name in truths},
+            {name: float(evaluation.energy_inside(blob, mask)) for name, mask in truths.items()},
+            {},
+        )
+        yield result
+        for name in state.methods:
+            try:
+                one, refused = _map(name, state, model, image, target, progress), result.refused
+            except ValueError as reason:  # say, guided backprop of a network without ReLUs
+                one, refused = torch.full_like(image, float("nan")), {**result.refused, name: str(reason)}
+            shares = {thing: _share(one, mask) for thing, mask in truths.items()}
+            result = replace(
+                result,
+                maps=np.concatenate([result.maps, one[None].numpy()]),
+                sums=np.append(result.sums, float(one.sum())),
+                inside={thing: np.append(result.inside[thing], share) for thing, share in shares.items()},
+                refused=refused,
+            )
+            yield result
+        yield replace(result, shown=self.sharp(state).numpy())
+
+    def panels(self, result: SaliencyResult, state: SaliencyState) -> list[Panel]:
+        """All maps on one sheet, and how much of each lies on the thing."""
+        name = self.model(state).classes[result.target]
+        count = len(state.methods) + 1
+        columns, size = (2, 380) if count <= 2 else (3, 260) if count <= 6 else (4, 196)
+        tiles, titles = [plots.enlarge(result.shown, size, smooth=True)], [f"{name} {result.probability:.0%}"]
+        for i, method in enumerate(state.methods):
+            ready = i < len(result.maps)
+            one = result.maps[i] if ready and not np.isnan(result.maps[i]).any() else None
+            if one is None:
+                tiles.append(np.full_like(tiles[0], 215))
+                titles.append(f"{method}: no answer" if ready else f"{method} ...")
+                continue
+            scale = even_share(one, state.shown_as) if state.scale == ONE else None
+            over = tiles[0] if state.blended else None
+            tiles.append(drawn(one, state.shown_as, over=over, scale=scale, size=size))
+            titles.append(method)
+        caption = {
+            SIZE: "Bright: a small change of the pixel, up or down, matters much. ",
+            SIGNED: f"Red: speaks for {name}. Blue: against. ",
+            POSITIVE: f"Bright: speaks for {name}. ",
+        }[state.shown_as]
+        own = f"Each map has its own colours; the strongest {SATURATE:.1%} of its pixels saturate."
+        caption += own if state.scale == OWN else "One scale: which share of its whole map a pixel has."
+        sheet = plots.grid(tiles, titles, columns, size)
+        alt = f"Maps for {name} of {self.say(state)}: {', '.join(titles[1:])}"
+        maps = Panel("The picture and its maps", sheet, alt, sheet.shape[1], caption=caption)
+        return [maps, *self._charts(result, state)]
+
+    def describe(self, result: SaliencyResult, state: SaliencyState) -> str:
+        """Which map lies most on the thing, and what the sums are."""
+        name = self.model(state).classes[result.target]
+        text = f"The network: {result.probability:.0%} {name}."
+        if not len(result.sums):
+            return text + " Choose a method."
+        thing = self.label(state)
+        known = result.inside.get(thing) if thing else None
+        for where in (thing, *(w for w in result.inside if w != thing)):
+            if where is not None and known is not None and not np.isnan(known).all():
+                shares = result.inside[where]
+                listed = ", ".join(f"{m} {s:.0%}" for m, s in zip(state.methods, shares, strict=False) if s == s)
+                text += f" On the {where}: {listed}."
+        sums = [(m, s) for m, s in zip(state.methods, result.sums, strict=False) if m in COMPLETE and s == s]
+        if sums:
+            listed = ", ".join(f"{m} {s:.1f}" for m, s in sums)
+            text += f" The logit is {result.change:.1f} above that of the baseline; the maps add up to: {listed}."
+        return text
+
+    def code(self, state: SaliencyState) -> str:
+        """The maps, in the order in which they are shown."""
+        target = "int(model.predict(image).argmax())"
+        if state.target != PREDICTED:
+            target = f"model.class_index({state.target!r})"
+        calls = [f"    {_call(name, state)},  # {name}" for name in state.methods]
+        lines = [self.opening(state, "saliency", also=["import torch"]), f"target = {target}"]
+        return "\n".join([*lines, "maps = torch.stack([", *calls, "])"])
+
+    # What the parts are made of.
+
+    def _targets(self, state: SaliencyState) -> tuple[str, ...]:
+        return (PREDICTED, *dict.fromkeys(self.model(state).classes))
+
+    def _truths(self, state: SaliencyState, size: int) -> dict[str, Tensor]:
+        """The masks of what may be looked at in a drawn picture."""
+        if not self.is_drawn(state):
+            return {}
+        masks, names = self.scene(state, size).masks, state.picture.split(" + ")
+        keys = {names[0]: "object"} if len(names) == 1 else {name: name for name in names}
+        keys |= {"tree": "tree", "tag": "tag"}
+        return {name: masks[key] for name, key in keys.items() if key in masks and masks[key].any()}
+
+    def _charts(self, result: SaliencyResult, state: SaliencyState) -> list[Panel]:
+        """For each thing of the picture, the share of each map on it."""
+        panels = []
+        for thing, shares in result.inside.items():
+            done = [(m, float(s)) for m, s in zip(state.methods, shares, strict=False) if s == s]
+            if not done:
+                continue
+            values = [s for _, s in done]
+            chart = plots.bars(
+                [m for m, _ in done], values, before=[result.blind[thing]] * len(done), width=400, row=30
+            )
+            alt = f"Share on the {thing}: " + ", ".join(f"{m} {s:.0%}" for m, s in done)
+            caption = "Black line: a blob in the centre, which knows nothing."
+            panels.append(Panel(f"How much lies on the {thing}?", chart, alt, 400, sharp=True, caption=caption))
+        return panels
+
+
+def _takes(field: str) -> Callable[[SaliencyState], bool]:
+    """Whether one of the chosen methods takes this."""
+    return lambda state: any(field in METHODS[name][1] for name in state.methods)
+
+
+def _options(name: str, state: SaliencyState) -> dict[str, Any]:
+    """What a method is given."""
+    given = {field: getattr(state, field) for field in METHODS[name][1]}
+    if "baseline" in given:
+        given["baseline"] = BASELINES[state.baseline]
+    return {**given, **METHODS[name][2]}
+
+
+def _call(name: str, state: SaliencyState) -> str:
+    """The call of a method, as code."""
+    options = "".join(f", {key}={value!r}" for key, value in _options(name, state).items())
+    return f"saliency.{METHODS[name][0]}(model, image, target{options})"
+
+
+def _map(
+    name: str,
+    state: SaliencyState,
+    model: models.Classifier,
+    image: Tensor,
+    target: int,
+    progress: Callable[[int, int], object],
+) -> Tensor:
+    """The attribution (3, S, S) of one method."""
+    function = getattr(saliency, METHODS[name][0])
+    return function(model, image, target, progress=progress, **_options(name, state)).float().cpu()
+
+
+def _share(attribution: Tensor, mask: Tensor) -> float:
+    """Share of a map's size on a thing; NaN if there is no map."""
+    if torch.isnan(attribution).any():
+        return float("nan")
+    return float(evaluation.energy_inside(attribution[None], mask[None])[0])
+
+
+def drawn(
+    attribution: Any,
+    how: str = SIZE,
+    *,
+    over: Any = None,
+    scale: float | None = None,
+    size: int | None = None,
+) -> np.ndarray:
+    """An attribution in colours, uint8 (H, W, 3), or laid over a picture.
+
+    Args:
+        attribution: (3, H, W), or a map (H, W).
+        how: "size" (the largest colour without sign), "for and against" (the signed sum), "only for".
+        over: a picture that it is laid over.
+        scale: the value of the brightest colour; by default all but 0.5 % of the map's pixels are below it.
+        size: width of the result in pixels; by default that of the map, or of `over`.
+    """
+    one = plots.flatten(attribution, "absolute" if how == SIZE else "sum")
+    one = np.maximum(one, 0) if how == POSITIVE else one
+    colours = "signed" if how == SIGNED else "heat"
+    high = scale or plots.limits(one, signed=True, clip=SATURATE)[1]
+    low = -high if how == SIGNED else 0.0
+    if over is not None:
+        return plots.overlay(over, one, 0.9, colours, (low, high))
+    return plots.heatmap(one, colours, (low, high), size)
+
+
+def even_share(attribution: Any, how: str = SIZE) -> float:
+    """The value at which a pixel holds 15 times its even share of a map: one scale for maps of different units."""
+    one = np.abs(plots.flatten(attribution, "absolute" if how == SIZE else "sum"))
+    return 15 * float(one.mean()) or 1.0
