@@ -1,0 +1,311 @@
+"""The explorers of lesson 4: occlusion that forms and stops, the deletion test, the eraser."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sweep import check_code, sweep
+from xai_lessons import batching, evaluation, menagerie, models, occlusion
+from xai_lessons.explorers import DeletionExplorer as WholeDeletion
+from xai_lessons.explorers import EraserExplorer as WholeEraser
+from xai_lessons.explorers import OcclusionExplorer as WholeOcclusion
+from xai_lessons.explorers import eraser
+from xai_lessons.explorers import occlusion as module
+from xai_lessons.explorers.deletion import KEEP, MAPS
+from xai_lessons.explorers.occlusion import LIME, METHODS, RISE, SHAP, WINDOW, Witness, forming
+
+
+class OcclusionExplorer(WholeOcclusion):
+    """On a smaller screen and with fewer samples, to be quick."""
+
+    screen = 64
+    counts = (10, 20, 100)
+
+
+class DeletionExplorer(WholeDeletion):
+    """On a smaller screen, to be quick."""
+
+    screen = 64
+
+
+class EraserExplorer(WholeEraser):
+    """On a smaller screen, to be quick."""
+
+    screen = 64
+
+
+def small_network(seed: int = 0, size: int = 48) -> models.Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4))
+        net = nn.Sequential(layers, nn.Flatten(), nn.Linear(128, 10))
+        nn.init.normal_(net[2].weight, std=1.0)
+    model = models.wrap(net, classes=menagerie.CLASSES, input_size=size)
+    model.name = f"small-{seed}"
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> models.Classifier:
+    return small_network()
+
+
+@pytest.fixture(scope="module")
+def other() -> models.Classifier:
+    return small_network(1)
+
+
+def test_every_control_of_the_occlusion_explorer_changes_what_it_says(model, other):
+    explorer = OcclusionExplorer("cat", networks=[model, other], patch=20, stride=12)
+    random = {"method": RISE, "samples": 10}
+    lime = {"method": LIME, "samples": 20}
+    sweep(explorer, starts={"seed": {"background": "any"}, "samples": random, "segments": lime})
+    assert explorer.state == explorer.initial
+
+
+def test_the_four_methods_give_four_maps(model):
+    explorer = OcclusionExplorer("cat", model, stride=12)
+    maps = [explorer.set(samples=10, method=method).heatmap for method in METHODS]
+    assert all(not np.array_equal(a, b) for i, a in enumerate(maps) for b in maps[:i])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stride": 12},
+        {"patch": 10, "stride": 10, "fill": "blur", "output": "probability", "target": "dog"},
+        {"method": RISE, "samples": 100, "fill": "mean"},
+        {"method": LIME, "samples": 100, "segments": 20},
+        {"method": SHAP, "samples": 100, "segments": 10, "fill": "noise"},
+    ],
+)
+def test_the_shown_code_gives_the_map_on_the_screen(model, changes):
+    check_code(OcclusionExplorer("cat", model, **changes), tolerance=1e-5)
+
+
+def test_the_map_forms_from_the_top_and_ends_as_the_methods(model, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE", -1.0)
+    monkeypatch.setattr(batching, "default_batch_size", lambda *_, **__: 4)
+    explorer = OcclusionExplorer("cat", model, patch=12, stride=4)
+    results = list(explorer.compute(explorer.state, lambda done, total: None))
+    assert len(results) > 5
+    assert [r.whole for r in results] == [False] * (len(results) - 1) + [True]
+    counts = [r.asked for r in results]
+    assert counts == sorted(counts)
+    first, last = results[0].heatmap, results[-1].heatmap
+    assert first[:8].any()
+    assert not first[-8:].any()
+    expected = occlusion.occlusion(model, explorer.image(explorer.state), patch=12, stride=4)
+    np.testing.assert_allclose(last, expected.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_stop_ends_the_work_at_the_next_batch(model, method):
+    explorer = WholeOcclusion("cat", model, method=method, samples=3200, stride=2)
+    asked = []
+
+    def progress(done, total):
+        asked.append(done)
+        raise batching.Cancelled
+
+    with pytest.raises(batching.Cancelled):
+        list(explorer.compute(explorer.state, progress))
+    assert len(asked) == 1
+
+
+def test_a_run_that_nobody_looks_at_any_more_ends():
+    entered, ended = threading.Event(), threading.Event()
+
+    def call(progress):
+        try:
+            while True:
+                progress(0, 1)
+                progress.partial(torch.zeros(1))
+                entered.set()
+        finally:
+            ended.set()
+
+    steps = forming(call, lambda done, total: None)
+    module_pause, module.PAUSE = module.PAUSE, -1.0
+    try:
+        next(steps)
+    finally:
+        module.PAUSE = module_pause
+    steps.close()
+    assert entered.is_set()
+    assert ended.is_set()
+
+
+def test_an_error_of_the_call_is_raised_where_it_is_waited_for():
+    def call(progress):
+        raise ValueError("no such thing")
+
+    with pytest.raises(ValueError, match="no such thing"):
+        list(forming(call, lambda done, total: None))
+
+
+def test_the_witness_keeps_what_the_network_was_really_shown(model):
+    image = menagerie.draw("cat", 0, 48).image
+    witness = Witness(model, 1 + 9)
+    heatmap = occlusion.occlusion(witness, image, 0, patch=16, stride=16)
+    seen, answers = witness.seen()
+    assert witness.count == len(seen) == 10
+    np.testing.assert_allclose(heatmap.numpy(), occlusion.occlusion(model, image, 0, patch=16, stride=16), atol=1e-4)
+    assert np.array_equal(seen[0], (image * 255).round().byte().numpy())
+    assert not seen[1][:, :16, :16].any()
+    assert np.array_equal(seen[1][:, 16:], seen[0][:, 16:])
+    pictures = torch.stack([occlusion.hide(image, w) for w in occlusion.windows(48, 48, 16, 16).flatten(0, 1)])
+    np.testing.assert_allclose(answers[1:], model.predict(pictures).numpy(), atol=1e-5)
+
+
+def test_the_fill_is_what_the_network_sees(model):
+    explorer = OcclusionExplorer("cat", model, patch=48, stride=24, fill="grey")
+    assert (explorer.result.seen[1] == 128).all()
+
+
+def test_how_much_lies_on_the_thing_is_told_only_where_it_is_known(model):
+    explorer = OcclusionExplorer("cat", model, stride=12, target="cat")
+    mask = menagerie.draw("cat", 0, 48, background="meadow", tree=False, tag=False).masks["object"]
+    positive = explorer.result.heatmap.clip(0)
+    assert explorer.result.inside == pytest.approx(positive[mask.numpy()].sum() / positive.sum(), abs=1e-5)
+    assert "lies on the cat" in explorer.describe(explorer.result, explorer.state)
+    assert explorer.set(target="dog").inside is None
+    assert explorer.set(picture="cat + dog", target="dog").area > 0
+    assert OcclusionExplorer("coffee", model, stride=12).result.inside is None
+
+
+def test_every_control_of_the_deletion_explorer_changes_what_it_says(model, other):
+    explorer = DeletionExplorer("cat", networks=[model, other], method="Grad-CAM", share=0.2)
+    sweep(explorer, starts={"seed": {"background": "any"}})
+
+
+@pytest.mark.parametrize("method", MAPS)
+def test_the_deletion_code_gives_what_is_on_the_screen(model, method):
+    check_code(DeletionExplorer("cat", model, method=method), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{"way": KEEP, "pieces": "3 boxes", "fill": "blur"}, {"fill": "noise"}])
+def test_the_deletion_code_follows_the_controls(model, changes):
+    check_code(DeletionExplorer("car", model, method="Grad-CAM", share=0.3, **changes), tolerance=1e-5)
+
+
+def test_the_share_that_is_gone_is_the_share_that_was_asked_for(model):
+    explorer = DeletionExplorer("cat", model, method="random", share=0.25)
+    changed = (explorer.result.left != explorer.result.image).any(0).mean()
+    assert changed == pytest.approx(0.25, abs=0.01)
+    kept = explorer.set(way=KEEP)
+    assert (kept.left == kept.image).all(0).mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_the_map_and_its_curves_are_made_once_while_the_share_moves(model, monkeypatch):
+    calls = []
+    whole = evaluation.deletion
+    monkeypatch.setattr(evaluation, "deletion", lambda *a, **o: (calls.append(1), whole(*a, **o))[1])
+    explorer = DeletionExplorer("cat", model, method="Grad-CAM")
+    curves = explorer.result.deletion
+    assert len(calls) == 2  # the map's and that of a random order
+    for share in (0.05, 0.2, 0.3):
+        assert explorer.set(share=share).deletion is curves
+    assert len(calls) == 2
+    explorer.set(fill="blur")
+    assert len(calls) == 4
+
+
+def test_the_answer_comes_before_the_curves(model):
+    explorer = DeletionExplorer("cat", model, method="Grad-CAM")
+    first, last = explorer.compute(explorer.state, lambda done, total: None)
+    assert np.isnan(first.deletion).all()
+    assert np.array_equal(first.left, last.left)
+    assert last.deletion[0] == pytest.approx(first.before.max(), abs=1e-5)
+    assert last.insertion[-1] == pytest.approx(last.deletion[0], abs=1e-5)
+    assert all(panel.alt for panel in explorer.panels(first, explorer.state))
+
+
+STROKES = ((0.5, 0.5, 0.2), (0.1, 0.9, 0.05))
+
+
+def test_every_control_of_the_eraser_changes_what_it_says(model, other):
+    explorer = EraserExplorer("cat", networks=[model, other], strokes=STROKES)
+    there = {"width": 0.4}
+    sweep(explorer, starts={"seed": {"background": "any"}, "left": there, "top": there, "height": there})
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"strokes": STROKES}, {"strokes": STROKES, "width": 0.3, "fill": "blur"}, {"width": 0.5}]
+)
+def test_the_eraser_code_gives_what_is_on_the_screen(model, changes):
+    check_code(EraserExplorer("dog", model, **changes), tolerance=1e-5)
+
+
+def test_dots_and_rectangles_are_where_they_are_painted():
+    mask = eraser.erased(20, [(0.25, 0.75, 0.1)])
+    assert mask[15, 5]
+    assert not mask[5, 15]
+    assert mask.float().mean() == pytest.approx(np.pi * 0.1**2, rel=0.35)
+    box = eraser.erased(20, box=(0.5, 0.0, 0.25, 0.1))
+    assert box.sum() == 5 * 2
+    assert box[:2, 10:15].all()
+    assert not eraser.erased(20).any()
+
+
+def test_what_the_mouse_paints_is_erased(model):
+    explorer = EraserExplorer("cat", model, fill="black")
+    assert explorer.widget is not None
+    explorer.wait()
+    explorer.canvas.strokes = [[0.5, 0.5, 0.1]]
+    assert explorer.wait()
+    assert explorer.state.strokes == ((0.5, 0.5, 0.1),)
+    assert not explorer.result.left[:, 24, 24].any()
+    assert "erased the network" in explorer.describe(explorer.result, explorer.state)
+
+
+def test_everything_comes_back(model):
+    explorer = EraserExplorer("cat", model)
+    assert explorer.widget is not None
+    explorer.canvas.strokes = [[0.5, 0.5, 0.1]]
+    assert explorer.wait()
+    explorer.inputs["clear"].click()
+    assert explorer.wait()
+    assert explorer.canvas.strokes == []
+    assert np.array_equal(explorer.result.left, explorer.result.image)
+
+
+def test_the_brush_paints_in_the_colour_of_the_fill(model):
+    explorer = EraserExplorer("cat", model, fill="black")
+    assert explorer.widget is not None
+    explorer.wait()
+    assert explorer.canvas.ink == "#000000"
+    explorer.set(fill="grey")
+    assert explorer.canvas.ink == "#808080"
+    assert explorer.canvas.picture[:2] == b"\xff\xd8"
+
+
+def test_the_canvas_needs_no_address():
+    assert "http" not in eraser.SCRIPT
+    assert "import " not in eraser.SCRIPT
+
+
+def test_without_anywidget_the_sliders_do(model, monkeypatch):
+    monkeypatch.setattr(eraser, "find_spec", lambda name: None)
+    explorer = EraserExplorer("cat", model, fill="black")
+    assert explorer.widget is not None
+    assert explorer.canvas is None
+    explorer.inputs["width"].value = 0.5
+    assert explorer.wait()
+    assert explorer.result.share > 0.1
+
+
+def test_bad_arguments_get_one_sentence(model):
+    with pytest.raises(ValueError, match="stride"):
+        OcclusionExplorer("cat", model, patch=10, stride=30)
+    with pytest.raises(ValueError, match="share"):
+        DeletionExplorer("cat", model, share=0.9)
+    with pytest.raises(ValueError, match="fill"):
+        EraserExplorer("cat", model, fill="rainbow")
+
+
+def test_the_window_names_are_those_of_the_lesson():
+    assert METHODS == (WINDOW, RISE, LIME, SHAP)

@@ -1,0 +1,298 @@
+"""Erase with the mouse: paint over the picture, and the probabilities follow the hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xai_lessons import occlusion, plots
+from xai_lessons.explorers.base import Panel
+from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.controls import Button, Choice, Control, Slider
+
+Stroke = tuple[float, float, float]
+
+#: The canvas in the browser: no address in it, so it works offline.
+SCRIPT = """
+function render({ model, el }) {
+  const side = model.get("side"), canvas = document.createElement("canvas"), bar = document.createElement("div");
+  const picture = new Image(), brush = document.createElement("input"), words = document.createElement("label");
+  canvas.width = canvas.height = side;
+  canvas.className = "xai-canvas";
+  canvas.style.cssText = "cursor:crosshair;border-radius:4px;touch-action:none;max-width:100%";
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", "The picture: paint over it. The sliders erase a rectangle instead.");
+  Object.assign(brush, { type: "range", min: 2, max: 20, value: 6, className: "xai-brush" });
+  brush.setAttribute("aria-label", "Size of the brush");
+  words.append("Brush ", brush);
+  words.style.cssText = "font-size:14px;display:flex;align-items:center;gap:8px";
+  bar.append(words);
+  el.append(canvas, bar);
+  const pen = canvas.getContext("2d");
+  let strokes = [], down = false, last = null, timer = null;
+  function dot([x, y, r]) {
+    pen.fillStyle = model.get("ink");
+    pen.beginPath();
+    pen.arc(x * side, y * side, r * side, 0, 7);
+    pen.fill();
+  }
+  function draw() {
+    pen.drawImage(picture, 0, 0, side, side);
+    strokes.forEach(dot);
+  }
+  function load() {
+    const bytes = model.get("picture");
+    if (!bytes || !bytes.byteLength) return;
+    const address = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
+    picture.onload = () => { URL.revokeObjectURL(address); draw(); };
+    picture.src = address;
+  }
+  function tell() {
+    timer = null;
+    model.set("strokes", strokes);
+    model.save_changes();
+  }
+  function paint(event) {
+    const box = canvas.getBoundingClientRect(), r = brush.value / 100;
+    const to = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    const from = last || to, far = Math.hypot(to[0] - from[0], to[1] - from[1]);
+    const count = Math.max(1, Math.ceil(far / (r / 2)));
+    for (let i = 1; i <= count; i++) {
+      const one = [0, 1].map((k) => Math.round(1000 * (from[k] + ((to[k] - from[k]) * i) / count)) / 1000);
+      strokes = [...strokes, [...one, r]];
+      dot(strokes[strokes.length - 1]);
+    }
+    last = to;
+    timer = timer || setTimeout(tell, 60);
+  }
+  canvas.addEventListener("pointerdown", (event) => {
+    down = true;
+    canvas.setPointerCapture(event.pointerId);
+    paint(event);
+  });
+  canvas.addEventListener("pointermove", (event) => { if (down) paint(event); });
+  for (const name of ["pointerup", "pointercancel"])
+    canvas.addEventListener(name, () => { down = false; last = null; });
+  const heard = () => { if (!down && !timer) { strokes = [...model.get("strokes")]; draw(); } };
+  model.on("change:strokes", heard);
+  model.on("change:ink", draw);
+  model.on("change:picture", load);
+  strokes = [...model.get("strokes")];
+  load();
+  return () => {
+    model.off("change:strokes", heard);
+    model.off("change:ink", draw);
+    model.off("change:picture", load);
+  };
+}
+export default { render };
+"""
+
+
+def canvas(side: int) -> Any:
+    """The canvas: `picture` (JPEG) is painted over, `strokes` tells where: x, y, radius as shares of the side."""
+    import anywidget
+    import traitlets
+
+    class Canvas(anywidget.AnyWidget):
+        """A picture to paint on."""
+
+        _esm = SCRIPT
+        picture = traitlets.Bytes(b"").tag(sync=True)
+        strokes: Any = traitlets.List([]).tag(sync=True)
+        ink = traitlets.Unicode("#000000").tag(sync=True)
+        side = traitlets.Int(384).tag(sync=True)
+
+    return Canvas(side=side)
+
+
+def erased(size: int, strokes: Sequence[Stroke] = (), box: Sequence[float] = (0, 0, 0, 0)) -> Tensor:
+    """Which pixels are erased: those whose middle lies in a dot of the brush, or in the rectangle.
+
+    Args:
+        size: of the picture in pixels.
+        strokes: dots x, y, radius, as shares of the picture's side.
+        box: left, top, width, height, likewise.
+
+    Returns:
+        (size, size), bool.
+    """
+    at = (torch.arange(size) + 0.5) / size
+    x, y = at[None, :], at[:, None]
+    left, top, width, height = box
+    mask = (x >= left) & (x < left + width) & (y >= top) & (y < top + height)
+    for centre_x, centre_y, radius in strokes:
+        mask |= (x - centre_x) ** 2 + (y - centre_y) ** 2 <= radius**2
+    return mask
+
+
+@dataclass(frozen=True)
+class EraserState(PictureState, NetworkState):
+    """A picture, a network, and what is erased.
+
+    Attributes:
+        strokes: dots of the brush: x, y, radius as shares of the picture's side.
+        left, top, width, height: of a rectangle, likewise; for those without a mouse.
+        fill: what is put there.
+    """
+
+    strokes: tuple[Stroke, ...] = ()
+    left: float = 0.3
+    top: float = 0.3
+    width: float = 0.0
+    height: float = 0.3
+    fill: str = "grey"
+
+
+@dataclass(frozen=True)
+class EraserResult:
+    """What is left of the picture, and what the network says.
+
+    Attributes:
+        image: the whole picture as the network takes it (3, S, S).
+        shown: the same, drawn for the screen.
+        left: what is left of it (3, S, S).
+        probabilities, before: of what is left and of the whole (K,).
+        share: of the picture, erased.
+    """
+
+    image: np.ndarray
+    shown: np.ndarray
+    left: np.ndarray
+    probabilities: np.ndarray
+    before: np.ndarray
+    share: float
+
+
+class EraserExplorer(PictureExplorer):
+    """Paint over the picture, and see what the network still says."""
+
+    name, title = "eraser", "Erase with the mouse"
+    question = "Paint over the picture on the left. Which is the smallest spot whose loss changes the answer?"
+    State = EraserState
+    shown_by_code = ("left", "probabilities")
+    pairs = ("cat + dog", "bird + umbrella")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.canvas: Any = None
+        super().__init__(*arguments, **options)
+
+    def controls(self) -> tuple[Control, ...]:
+        """What is erased, network and picture; the mouse's strokes have no control but the canvas."""
+        changes: dict[str, Any] = {"changes": ("left", "probabilities")}
+        place: dict[str, Any] = {**changes, "group": "A rectangle, without the mouse", "step": 0.02, "form": ".0%"}
+        there = {**place, "when": lambda s: s.width > 0}
+        return (
+            Choice(name="fill", label="Fill with", choices=occlusion.FILLS, group="Erase", **changes),
+            Button(name="clear", label="Everything back", act=_clear, group="Erase", **changes),
+            Slider(name="width", label="Width", low=0.0, high=1.0, **place),
+            Slider(name="height", label="Height", low=0.02, high=1.0, **there),
+            Slider(name="left", label="From left", low=0.0, high=0.98, **there),
+            Slider(name="top", label="From top", low=0.0, high=0.98, **there),
+            *self.network_controls("probabilities"),
+            *self.picture_controls("image", "left"),
+        )
+
+    def extras(self) -> list[Any]:
+        """The canvas, where anywidget is installed; the sliders do without."""
+        if find_spec("anywidget") is None:
+            return []
+        self.canvas = canvas(self.screen)
+        self.canvas.observe(self._painted, "strokes")
+        return [self.canvas]
+
+    def compute(self, state: EraserState, progress: Callable[[int, int], object]) -> Iterator[EraserResult]:
+        """What is left, and the answer, first with the picture enlarged, then with it drawn for the screen."""
+        model, image = self.model(state), self.image(state)
+        mask = erased(image.shape[-1], state.strokes, _box(state))
+        left = torch.where(mask, occlusion.filling(image, state.fill), image)
+        probabilities, before = model.predict(torch.stack([left, image])).float().cpu().numpy()
+        share, shown = float(mask.float().mean()), enlarged(image, self.screen).numpy()
+        result = EraserResult(image.numpy(), shown, left.numpy(), probabilities, before, share)
+        yield result
+        yield replace(result, shown=self.sharp(state).numpy())
+
+    def panels(self, result: EraserResult, state: EraserState) -> list[Panel]:
+        """What the network is shown, and what it says; the canvas stands above them."""
+        classes, label = self.model(state).classes, self.label(state)
+        if self.canvas is not None:
+            self._on_canvas(result, state)
+        first = np.argsort(-result.probabilities, kind="stable")[:5]
+        was = int(result.before.argmax())
+        if was not in first:
+            first = np.append(first[:4], was)
+        names = [classes[i] for i in first]
+        listed = ", ".join(f"{classes[i]} {result.probabilities[i]:.0%}" for i in first)
+        chart = plots.bars(
+            names,
+            result.probabilities[first].tolist(),
+            marked=[i for i, name in enumerate(names) if name == label],
+            before=result.before[first].tolist(),
+            width=360,
+            row=40,
+        )
+        seen, caption = plots.enlarge(result.left, 300), f"{result.share:.0%} of it erased."
+        alt = f"{self.say(state)}, {result.share:.0%} of it erased"
+        return [
+            Panel("What the network is shown", seen, alt, 300, sharp=True, caption=caption),
+            Panel("What it says", chart, listed, 360, sharp=True, caption="Black: the whole picture."),
+        ]
+
+    def describe(self, result: EraserResult, state: EraserState) -> str:
+        """What it says now, and what it said before."""
+        classes, top, was = self.model(state).classes, int(result.probabilities.argmax()), int(result.before.argmax())
+        if not result.share:
+            return f"The network says {classes[top]}, {result.probabilities[top]:.0%}. Nothing is erased yet."
+        verdict = f"still says {classes[top]}" if top == was else f"says {classes[top]} instead of {classes[was]}"
+        return f"With {result.share:.0%} of the picture erased the network {verdict}, {result.probabilities[top]:.0%}."
+
+    def code(self, state: EraserState) -> str:
+        """What is erased, what is left, and the answer."""
+        given = [f"strokes={list(state.strokes)!r}"] if state.strokes else []
+        given += [f"box={_box(state)!r}"] if state.width else []
+        also = ["import torch", "from xai_lessons.explorers.eraser import erased"]
+        return "\n".join(
+            [
+                self.opening(state, "occlusion", also=also),
+                f"mask = erased({', '.join(['image.shape[-1]', *given])})",
+                f"left = torch.where(mask, occlusion.filling(image, {state.fill!r}), image)",
+                "probabilities = model.predict(left)",
+            ]
+        )
+
+    # The canvas.
+
+    def _painted(self, change: dict[str, Any]) -> None:
+        """The hand moved: the newest strokes are wished for."""
+        strokes = tuple(tuple(float(v) for v in dot) for dot in change["new"])
+        if strokes != self.state.strokes:
+            self.request(strokes=strokes)
+
+    def _on_canvas(self, result: EraserResult, state: EraserState) -> None:
+        """Bring the canvas to what is on the screen; while the hand paints, it is ahead of it and left alone."""
+        with self.canvas.hold_sync():
+            self.canvas.picture = plots.jpeg(result.shown)
+            self.canvas.ink = _ink(state, result.image)
+            if not self.state.strokes and self.canvas.strokes:
+                self.canvas.strokes = []
+
+
+def _clear(state: EraserState) -> EraserState:
+    """Nothing is erased."""
+    return replace(state, strokes=(), width=0.0)
+
+
+def _box(state: EraserState) -> tuple[float, float, float, float]:
+    return (state.left, state.top, state.width, state.height if state.width else 0.0)
+
+
+def _ink(state: EraserState, image: np.ndarray) -> str:
+    """What the brush paints with on the screen: the fill's mean colour."""
+    fill = occlusion.filling(torch.from_numpy(image), state.fill).mean(dim=(1, 2))
+    return "#" + "".join(f"{round(255 * float(v)):02x}" for v in fill.clamp(0, 1))
