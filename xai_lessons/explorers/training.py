@@ -24,6 +24,7 @@ VALIDATION = 500
 CURVES = ("training loss", "validation loss", "training accuracy", "validation accuracy")
 FIELDS = ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
 SHIPPED = ("residual", "vgg")
+HIGHEST_LOSS = 2.5  # guessing among ten classes costs log 10 = 2.3
 GLANCE = 0.5  # seconds between two looks at a training
 
 
@@ -253,21 +254,22 @@ class TrainingExplorer(Explorer):
         lines: dict[str, tuple[Any, Any]] = {}
         sets = {"now": {name: getattr(result, name) for name in FIELDS}}
         if state.earlier:
-            sets |= {str(i + 1): curves for i, curves in enumerate(result.earlier.values())}
+            sets |= {f"{i + 1} {name}": curves for i, (name, curves) in enumerate(result.earlier.items())}
         for run, curves in sets.items():
             for label, name in zip(CURVES, FIELDS, strict=True):
                 if label in state.curves and label.endswith(what) and len(curves[name]):
-                    mark = "" if run == "now" else f" of {run}"
-                    lines[f"{label.split()[0]}{mark}"] = (np.arange(1, len(curves[name]) + 1), curves[name])
+                    mark = "" if run == "now" else f"{run.split(',')[0]}, "
+                    lines[f"{mark}{label.split()[0]}"] = (np.arange(1, len(curves[name]) + 1), curves[name])
         longest = max([state.epochs, *(len(x) for x, _ in lines.values())])
-        limits = (0.0, 1.0) if what == "accuracy" else (0.0, 2.5)
+        limits = (0.0, 1.0) if what == "accuracy" else (0.0, HIGHEST_LOSS)
+        said = ", ".join(f"{name} {y[-1]:.2f}" for name, (_, y) in lines.items())
+        lines = {name: (x, np.minimum(y, limits[1])) for name, (x, y) in lines.items()}  # higher: along the edge
         chart = plots.curves(
-            lines, x_label="epoch", y_label=what, x_limits=(0, longest), y_limits=limits, width=430, height=330
+            lines, x_label="epoch", y_label=what, x_limits=(0, longest), y_limits=limits, width=408, height=330
         )
         named = "; ".join(f"{i + 1}: {name}" for i, name in enumerate(result.earlier)) if state.earlier else ""
-        said = ", ".join(f"{name} {y[-1]:.2f}" for name, (_, y) in lines.items())
         caption = named if what == "accuracy" else ""
-        return Panel(what.capitalize(), chart, f"Curves of the {what}: {said}", 430, sharp=True, caption=caption)
+        return Panel(what.capitalize(), chart, f"Curves of the {what}: {said}", 408, sharp=True, caption=caption)
 
 
 class _Glance(Exception):
