@@ -1,0 +1,108 @@
+"""Lesson 6's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+
+import pytest
+import torch
+
+from xai_lessons import checks, inversion
+
+LESSON = checks.lesson6
+EXERCISES = [LESSON.total_variation, LESSON.two_layers, LESSON.colour_gone]
+MISTAKES = [(check, mistake) for check in EXERCISES for mistake in check.mistakes]
+
+
+def total_variation_by_hand(x, beta):
+    values = [
+        ((x[c, i, j + 1] - x[c, i, j]) ** 2 + (x[c, i + 1, j] - x[c, i, j]) ** 2) ** (beta / 2)
+        for c in range(3)
+        for i in range(x.shape[1] - 1)
+        for j in range(x.shape[2] - 1)
+    ]
+    return sum(values) / len(values)
+
+
+def total_variation_of_the_solution(x, beta):
+    here = x[:, :-1, :-1]
+    right = x[:, :-1, 1:] - here
+    below = x[:, 1:, :-1] - here
+    return ((right**2 + below**2) ** (beta / 2)).mean()
+
+
+def two_layers_of_the_solution(A, A_0, B, B_0):
+    early = ((A - A_0) ** 2).sum() / (A_0**2).sum()
+    late = ((B - B_0) ** 2).sum() / (B_0**2).sum()
+    return early + late
+
+
+def two_layers_by_norms(A, A_0, B, B_0):
+    return ((A - A_0).norm() / A_0.norm()) ** 2 + ((B - B_0).norm() / B_0.norm()) ** 2
+
+
+def colour_of_the_solution(names, colour, limit):
+    for i in range(len(names)):
+        if all(value < limit for value in colour[i:]):
+            return names[i]
+    return None
+
+
+def colour_from_behind(names, colour, limit):
+    i = len(names)
+    while i > 0 and colour[i - 1] < limit:
+        i -= 1
+    return names[i]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("check", "solution"),
+    [
+        (LESSON.total_variation, total_variation_by_hand),
+        (LESSON.total_variation, total_variation_of_the_solution),
+        (LESSON.total_variation, inversion.total_variation),
+        (LESSON.two_layers, two_layers_of_the_solution),
+        (LESSON.two_layers, two_layers_by_norms),
+        (LESSON.colour_gone, colour_of_the_solution),
+        (LESSON.colour_gone, colour_from_behind),
+    ],
+)
+def test_solutions_are_accepted(check, solution, seed):
+    assert check.judge(solution, seed).right
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("check", "mistake"), MISTAKES, ids=[f"{c.__name__}-{m.name}" for c, m in MISTAKES])
+def test_each_typical_mistake_gets_its_own_hint(check, mistake, seed):
+    verdict = check.judge(mistake.function, seed)
+    assert (verdict.kind, verdict.mistake, verdict.message) == ("mistake", mistake.name, mistake.hint)
+
+
+@pytest.mark.parametrize("check", EXERCISES)
+def test_there_are_enough_typical_mistakes(check):
+    assert len(check.mistakes) >= 5
+    assert len({mistake.hint for mistake in check.mistakes}) == len(check.mistakes)
+
+
+@pytest.mark.parametrize("check", EXERCISES)
+def test_an_untouched_stub_is_not_attempted(check):
+    assert check.judge(lambda *_: ...).kind == "unattempted"
+
+
+def written_wrongly_on_purpose(x, beta):
+    right = x - torch.roll(x, 1, dims=2)
+    below = x - torch.roll(x, 1, dims=1)
+    return torch.mean((right**2 + below**2) ** (beta / 2))
+
+
+def test_a_mistake_that_nobody_thought_of_is_described():
+    verdict = LESSON.total_variation.judge(written_wrongly_on_purpose, 1)
+    assert verdict.kind == "wrong"
+    assert "expected" in verdict.message
+    verdict = LESSON.two_layers.judge(lambda A, A_0, B, B_0: two_layers_of_the_solution(A, A_0, B, B_0) / 2, 1)
+    assert verdict.kind == "wrong"
+
+
+def test_the_same_mistake_written_another_way_gets_the_same_hint():
+    two = LESSON.two_layers.judge(
+        lambda A, A_0, B, B_0: torch.nn.functional.mse_loss(A, A_0) + torch.nn.functional.mse_loss(B, B_0), 1
+    )
+    assert two.mistake == "means instead of shares"
+    assert LESSON.colour_gone.judge(lambda n, c, t: n[[v < t for v in c].index(True)], 1).mistake == "first below"

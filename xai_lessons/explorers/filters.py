@@ -1,0 +1,214 @@
+"""What a network looks for: a picture that excites a channel, a filter or a class most forms out of noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xai_lessons import hooks, inversion, menagerie, plots
+from xai_lessons.explorers.base import Panel
+from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, enlarged
+from xai_lessons.explorers.controls import Button, Choice, Control, Slider
+from xai_lessons.explorers.inversion import NOISE, PRIORS, STEPS, layers
+from xai_lessons.explorers.occlusion import forming
+
+
+@dataclass(frozen=True)
+class FilterState(NetworkState):
+    """What is to be excited most, and how the picture is looked for.
+
+    Attributes:
+        layer: its name, or "classes".
+        channel: number of the channel or the class.
+        where: "everywhere" for the whole map of the channel, "centre" for its middle unit: the filter.
+        steps, tv, jitter, noise: as in `InversionState`.
+    """
+
+    layer: str = "stage2"
+    channel: int = 0
+    where: str = "everywhere"
+    steps: int = 60
+    tv: float = 2.0
+    jitter: int = 4
+    noise: int = 0
+
+
+@dataclass(frozen=True)
+class FilterResult:
+    """A picture that excites a channel, as far as it is.
+
+    Attributes:
+        found: the picture so far (3, S, S).
+        step: how many steps it took so far.
+        activation: what the channel answers to it, mean over the map.
+        drawn: what it answers to a drawing of each class (10,).
+        weights: the filter itself (3, k, k), if it looks at the picture's colours.
+        after: the probabilities given to the picture found (K,).
+    """
+
+    found: np.ndarray
+    step: int
+    activation: float
+    drawn: np.ndarray
+    weights: np.ndarray | None
+    after: np.ndarray
+
+
+class FilterExplorer(PictureExplorer):
+    """The picture that a filter, a channel or a class answers to most."""
+
+    name, title = "filter", "What is it looking for?"
+    question = "Which picture excites this channel most? Does any real drawing excite it as much?"
+    State = FilterState
+    shown_by_code = ("found",)
+    classes: ClassVar[str] = "classes"
+
+    def controls(self) -> tuple[Control, ...]:
+        """What is excited, then how the picture is looked for, then the network."""
+        what: dict[str, Any] = {"changes": ("found", "drawn"), "group": "Excite"}
+        how: dict[str, Any] = {"changes": ("found",), "group": "Look for the picture"}
+        spatial = {"when": self._is_spatial}
+        return (
+            Choice(name="layer", label="Layer", choices=self._layers, **what),
+            Slider(name="channel", label="Channel", high=self._last, help="Number of the channel or class", **what),
+            Button(name="next", label="Next channel", act=self._next, **what),
+            Choice(name="where", label="Its map", choices=("everywhere", "centre"), buttons=True, **{**how, **spatial}),
+            Slider(name="tv", label="Total variation", values=PRIORS, help="0 lets every noise pass", **how),
+            Slider(name="steps", label="Steps", values=STEPS, form="d", **how),
+            Slider(name="jitter", label="Jitter", high=8, help="Shift of each step, in pixels", **how),
+            Slider(name="noise", label="Noise", high=9, help=NOISE, **how),
+            *self.network_controls("found", "drawn"),
+        )
+
+    def compute(self, state: FilterState, progress: Callable[[int, int], object]) -> Iterator[FilterResult]:
+        """The picture as it forms, a few times a second."""
+        model, done = self.model(state), 0
+        drawn = self._answer(state, _drawings(model.input_size)).cpu().numpy()
+        weights = self._weights(state)
+
+        def counted(now: int, total: int) -> None:
+            nonlocal done
+            done = now
+            progress(now, total)
+
+        ascent: Any = partial(self._maximise, model, state)
+        for part in forming(ascent, counted):
+            found = part.images if isinstance(part, inversion.Inversion) else part[0]
+            answer, after = float(self._answer(state, found[None])[0]), model.predict(found[None])[0].float().cpu()
+            yield FilterResult(found.float().cpu().numpy(), done, answer, drawn, weights, after.numpy())
+
+    def panels(self, result: FilterResult, state: FilterState) -> list[Panel]:
+        """The picture found, the filter's weights where they are colours, and the answers to it and to drawings."""
+        big = enlarged(torch.from_numpy(result.found), self.screen)
+        what = self._what(state)
+        panels = [Panel(f"Excites {what}, step {result.step}", big, f"The picture found for {what}")]
+        if result.weights is not None:
+            picture = plots.enlarge(0.5 + 0.5 * result.weights / np.abs(result.weights).max(), 384)
+            caption = "Grey is zero; it answers most to a patch that looks like this."
+            panels.append(Panel("Its weights", picture, "The filter as a picture", 384, sharp=True, caption=caption))
+        order = np.argsort(-result.drawn, kind="stable")[:6]
+        labels = ["this picture", *(menagerie.CLASSES[i] for i in order)]
+        values = [result.activation, *(float(result.drawn[i]) for i in order)]
+        high = max(1e-6, *values)
+        chart = plots.bars(labels, values, high=high, percent=False, marked=(0,), width=384)
+        said = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
+        caption = "To the picture found, and to one drawing of each class: the six strongest."
+        title = "Logit" if state.layer == self.classes else "Mean activation"
+        return [*panels, Panel(title, chart, f"{title}: {said}", 384, sharp=True, caption=caption)]
+
+    def describe(self, result: FilterResult, state: FilterState) -> str:
+        """How the picture compares with drawings."""
+        best = float(result.drawn.max())
+        more = "more than" if result.activation > best else "no more than"
+        said = self.model(state).classes[int(result.after.argmax())]
+        return (
+            f"{state.network}: the picture found excites {self._what(state)} {more} any of ten drawings does; "
+            f"the network calls it {said}."
+        )
+
+    def code(self, state: FilterState) -> str:
+        """The same ascent."""
+        own = state.network in self._models
+        lines = [
+            f"from xai_lessons import inversion{'' if own else ', models'}",
+            "",
+            "# model is the network that you gave" if own else f"model = models.load({state.network!r})",
+            "found, losses = inversion.maximise(",
+            f"    model, {state.channel}, layer={self._layer(state)!r}, where={state.where!r},",
+            f"    steps={state.steps}, tv={state.tv!r}, jitter={state.jitter}, seed={state.noise},",
+            ")",
+        ]
+        return "\n".join(lines)
+
+    def code_names(self, state: FilterState) -> dict[str, Any]:
+        """What the shown code takes as given."""
+        return {"model": self._models[state.network]} if state.network in self._models else {}
+
+    # How it works.
+
+    def _layer(self, state: FilterState) -> str | None:
+        return None if state.layer == self.classes else state.layer
+
+    def _layers(self, state: FilterState) -> tuple[str, ...]:
+        model = self.model(state)
+        return (*(name for name in layers(model) if name not in model.flat_layers[-1:]), self.classes)
+
+    def _last(self, state: FilterState) -> int:
+        known = self._layers(state)
+        at = replace(state, layer=state.layer if state.layer in known else known[0])
+        return self._map(at, _drawings(self.model(at).input_size)[:1]).shape[1] - 1
+
+    def _next(self, state: FilterState) -> FilterState:
+        return replace(state, channel=(state.channel + 1) % (int(self._last(state)) + 1))
+
+    def _is_spatial(self, state: FilterState) -> bool:
+        return state.layer != self.classes and state.layer not in self.model(state).flat_layers
+
+    def _what(self, state: FilterState) -> str:
+        if state.layer == self.classes:
+            return f"the class {self.model(state).classes[state.channel]}"
+        return f"channel {state.channel} of {state.layer}"
+
+    def _maximise(self, model: Any, state: FilterState, progress: Any) -> inversion.Inversion:
+        return inversion.maximise(
+            model,
+            state.channel,
+            layer=self._layer(state),
+            where=state.where,
+            steps=state.steps,
+            tv=state.tv,
+            jitter=state.jitter,
+            seed=state.noise,
+            progress=progress,
+        )
+
+    def _map(self, state: FilterState, images: Tensor) -> Tensor:
+        """What the layer puts out for pictures (N, C, ...), or the logits."""
+        model, layer = self.model(state), self._layer(state)
+        A, logits = hooks.activations(model, [layer] if layer else [], images.to(model.device, model.dtype))
+        return next(iter(A.values())) if A else logits
+
+    def _answer(self, state: FilterState, images: Tensor) -> Tensor:
+        """The channel's mean activation, or its middle unit's, for each picture (N,)."""
+        A = self._map(state, images)[:, state.channel].float()
+        if A.ndim == 3:
+            return A.mean(dim=(1, 2)) if state.where == "everywhere" else A[:, A.shape[1] // 2, A.shape[2] // 2]
+        return A.flatten(1).mean(dim=1) if A.ndim > 1 else A
+
+    def _weights(self, state: FilterState) -> np.ndarray | None:
+        layer = dict(self.model(state).network.named_modules()).get(state.layer)
+        if isinstance(layer, nn.Conv2d) and layer.in_channels == 3:
+            return layer.weight[state.channel].detach().float().cpu().numpy()
+        return None
+
+
+@lru_cache(maxsize=4)
+def _drawings(size: int) -> Tensor:
+    """A drawing of each class of the menagerie (10, 3, size, size)."""
+    return torch.stack([menagerie.draw(name, 0, size).image for name in menagerie.CLASSES])
