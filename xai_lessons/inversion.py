@@ -302,7 +302,6 @@ def _descend(
     shifts = torch.randint(-jitter, jitter + 1, (steps, 2), generator=batching.generator(seed)).tolist()
     bounded = optimiser == "lbfgs"  # its line search cannot be clipped: it moves u, and the picture is sigmoid(u)
     values_a_picture = start[0].numel()
-    images, losses = start.clone(), start.new_zeros(len(start), steps)
 
     def run(first: int, last: int) -> None:
         which = slice(first, last)
@@ -329,6 +328,7 @@ def _descend(
             meter.add(last - first, lambda: images)
 
     with _working(model), batching.Meter(progress, len(start) * steps) as meter:
+        images, losses = start.clone(), start.new_zeros(len(start), steps)
         size = 1 if optimiser == "lbfgs" else batch_size or batching.default_batch_size(start)
         batching.in_batches(run, len(start), size)
     return Inversion(images, losses)

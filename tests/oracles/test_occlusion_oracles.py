@@ -45,7 +45,7 @@ def test_occlusion_is_a_slow_loop(net: type[nn.Module], fill: str) -> None:
 
 
 def slow_masks(samples: int, side: int, cells: int, share: float) -> Tensor:
-    """The authors' way: enlarge with scikit-image, then crop; our shifts, rounded to whole pixels, are what is cropped."""
+    """The authors' way: enlarge with scikit-image, then crop; our shifts, in whole pixels, say where."""
     grids, offsets = occlusion._mask_seeds(samples, cells, share, 0)
     cell = side // cells
     masks = torch.zeros(samples, side, side, dtype=torch.float64)

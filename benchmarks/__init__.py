@@ -1,0 +1,1 @@
+"""Speed of the methods beside other libraries'; `python -m benchmarks.speed`."""
