@@ -1,0 +1,110 @@
+"""Lesson 5's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+
+import pytest
+import torch
+
+from xai_lessons import checks, fgsm
+
+LESSON = checks.lesson5
+EXERCISES = [LESSON.targeted_fgsm, LESSON.best_step, LESSON.normalised_fgsm]
+MISTAKES = [(check, mistake) for check in EXERCISES for mistake in check.mistakes]
+
+
+def targeted_by_the_lesson(model, x, t, epsilon):
+    x = x.clone().requires_grad_()
+    J = torch.nn.functional.cross_entropy(model(x), t)
+    (gradient,) = torch.autograd.grad(J, x)
+    return (x - epsilon * gradient.sign()).clamp(0, 1).detach()
+
+
+def targeted_without_detach(model, x, t, epsilon):
+    x = x.clone().requires_grad_()
+    torch.nn.functional.cross_entropy(model(x), t, reduction="sum").backward()
+    return torch.clip(x - epsilon * torch.sign(x.grad), 0, 1)
+
+
+def targeted_of_the_package(model, x, t, epsilon):
+    return fgsm.fgsm(model, x, t, epsilon=epsilon, targeted=True)
+
+
+def step_by_hand(g, epsilon):
+    r = torch.where(g > 0, epsilon, -epsilon)
+    return r, (g * r).sum()
+
+
+def step_as_a_list(g, epsilon):
+    return [epsilon * g.sign(), epsilon * g.abs().sum().item()]
+
+
+def normalised_there_and_back(z, g, epsilon, mean, std):
+    mean, std = mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
+    x = z * std + mean
+    return ((x + epsilon * g.sign()).clamp(0, 1) - mean) / std
+
+
+def normalised_by_limits(z, g, epsilon, mean, std):
+    mean, std = mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
+    return torch.maximum(torch.minimum(z + epsilon / std * g.sign(), (1 - mean) / std), (0 - mean) / std)
+
+
+SOLUTIONS = [
+    (LESSON.targeted_fgsm, targeted_by_the_lesson),
+    (LESSON.targeted_fgsm, targeted_without_detach),
+    (LESSON.targeted_fgsm, targeted_of_the_package),
+    (LESSON.best_step, step_by_hand),
+    (LESSON.best_step, step_as_a_list),
+    (LESSON.normalised_fgsm, normalised_there_and_back),
+    (LESSON.normalised_fgsm, normalised_by_limits),
+]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("check", "solution"), SOLUTIONS, ids=[solution.__name__ for _, solution in SOLUTIONS])
+def test_solutions_are_accepted(check, solution, seed):
+    assert check.judge(solution, seed).right
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("check", "mistake"), MISTAKES, ids=[f"{c.__name__}-{m.name}" for c, m in MISTAKES])
+def test_each_typical_mistake_gets_its_own_hint(check, mistake, seed):
+    verdict = check.judge(mistake.function, seed)
+    assert (verdict.kind, verdict.mistake, verdict.message) == ("mistake", mistake.name, mistake.hint)
+
+
+@pytest.mark.parametrize("check", EXERCISES)
+def test_there_are_enough_typical_mistakes(check):
+    assert len(check.mistakes) >= 5
+    assert len({mistake.hint for mistake in check.mistakes}) == len(check.mistakes)
+
+
+def uphill_with_a_mean_loss(model, x, t, epsilon):
+    x = x.clone().requires_grad_()
+    torch.nn.functional.cross_entropy(model(x), t).backward()
+    return (x + epsilon * x.grad.sign()).clamp(0, 1)
+
+
+def in_normalised_space(z, g, epsilon, mean, std):
+    return torch.clamp(z + epsilon * g.sign(), 0, 1)
+
+
+def test_a_student_who_writes_the_mistake_another_way_gets_the_same_hint():
+    assert LESSON.targeted_fgsm.judge(uphill_with_a_mean_loss, 1).mistake == "uphill"
+    assert LESSON.best_step.judge(lambda g, e: (e * g, e * (g**2).sum()), 1).mistake == "along the gradient"
+    assert "wrong units" in LESSON.normalised_fgsm.judge(in_normalised_space, 1).message
+
+
+def test_another_wrong_answer_is_described():
+    verdict = LESSON.normalised_fgsm.judge(lambda z, g, e, m, s: z[0], 0)
+    assert verdict.kind == "wrong"
+    assert "expected the shape" in verdict.message
+
+
+def test_an_error_is_told_with_its_line():
+    verdict = LESSON.normalised_fgsm.judge(lambda z, g, e, m, s: z + e / s * g, 0)
+    assert verdict.kind == "error"
+    assert "shapes do not fit" in verdict.message
+
+
+def test_what_is_not_attempted_says_so():
+    for check in EXERCISES:
+        assert check.judge(lambda *_: ...).kind == "unattempted"
