@@ -1,0 +1,5 @@
+"""`python -m benchmarks` prints the table of speed."""
+
+from benchmarks.speed import main
+
+main()
