@@ -124,7 +124,7 @@ def test_trainings_before_are_compared(explorer):
     assert not np.array_equal(first.train_loss, second.train_loss)
     accuracy = explorer.panels(second, explorer.state)[0]
     assert accuracy.caption == f"1: {name}"
-    assert "1 residual, training" in accuracy.alt
+    assert "1 residual train." in accuracy.alt
 
 
 def test_begun_anew_it_ends_the_same(explorer):

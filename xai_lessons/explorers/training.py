@@ -258,8 +258,9 @@ class TrainingExplorer(Explorer):
         for run, curves in sets.items():
             for label, name in zip(CURVES, FIELDS, strict=True):
                 if label in state.curves and label.endswith(what) and len(curves[name]):
-                    mark = "" if run == "now" else f"{run.split(',')[0]}, "
-                    lines[f"{mark}{label.split()[0]}"] = (np.arange(1, len(curves[name]) + 1), curves[name])
+                    short = label.split()[0]
+                    key = short if run == "now" else f"{run.split(',')[0]} {short[:5]}."
+                    lines[key] = (np.arange(1, len(curves[name]) + 1), curves[name])
         longest = max([state.epochs, *(len(x) for x, _ in lines.values())])
         limits = (0.0, 1.0) if what == "accuracy" else (0.0, HIGHEST_LOSS)
         said = ", ".join(f"{name} {y[-1]:.2f}" for name, (_, y) in lines.items())
