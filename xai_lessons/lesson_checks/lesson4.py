@@ -1,0 +1,449 @@
+"""Checks of lesson 4: the occlusion loop and its batches, the sign, the fill that lies least, the part that flips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from xai_lessons.checks import Mistake, exercise
+
+Box = tuple[int, int, int, int]
+
+
+def _integer(rng: torch.Generator, low: int, high: int) -> int:
+    return int(torch.randint(low, high, (), generator=rng))
+
+
+class Scores:
+    """A small function from pictures (N, 3, H, W) to scores (N, 4); it may have little memory and little patience.
+
+    Args:
+        rng: of its weights.
+        shape: of the pictures, (3, H, W).
+        most: pictures at once.
+        calls: how often it may be asked.
+    """
+
+    def __init__(self, rng: torch.Generator, shape: tuple[int, ...], most: int = 10**9, calls: int = 10**9) -> None:
+        self.weights, self.shape = torch.rand(4, *shape, generator=rng) - 0.3, shape
+        self.most, self.calls, self.asked = most, calls, 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The scores (N, 4)."""
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.shape:
+            wanted = ", ".join(map(str, self.shape))
+            raise ValueError(f"pictures (N, {wanted}) are expected, {tuple(images.shape)} came")
+        if len(images) > self.most:
+            raise MemoryError(f"{len(images)} pictures came at once, and there is memory for {self.most}: take slices")
+        self.asked += 1
+        if self.asked > self.calls:
+            raise TimeoutError(f"asked for the {self.asked}th time: fill each batch, then {self.calls} calls do")
+        return (images[:, None] * self.weights).flatten(2).mean(dim=2) + images.amax(dim=(1, 2, 3))[:, None]
+
+
+def _places(side: int, patch: int, stride: int) -> range:
+    return range(0, side - patch + 1, stride)
+
+
+def _loop(
+    image: Tensor,
+    patch: int,
+    stride: int,
+    fall: Callable[[Tensor], Tensor],
+    hide: Callable[[Tensor, int, int], None] | None = None,
+    fresh: bool = True,
+) -> Tensor:
+    """fall(x) of each picture x with a hidden window, (rows, columns)."""
+    _, H, W = image.shape
+    rows, x = [], image.clone()
+    for i in _places(H, patch, stride):
+        row = []
+        for j in _places(W, patch, stride):
+            x = image.clone() if fresh else x
+            if hide is None:
+                x[:, i : i + patch, j : j + patch] = 0
+            else:
+                hide(x, i, j)
+            row.append(fall(x))
+        rows.append(torch.stack(row))
+    return torch.stack(rows)
+
+
+def _picture(rng: torch.Generator) -> tuple[Scores, Tensor, int, int, int]:
+    """A function, a picture that is wider than high, a class, a patch and a stride; the last windows fit exactly."""
+    patch, stride = _integer(rng, 3, 5), 2
+    H, W = patch + stride * _integer(rng, 2, 4), patch + stride * _integer(rng, 4, 6)
+    image = 0.2 + 0.8 * torch.rand(3, H, W, generator=rng)
+    return Scores(rng, (3, H, W)), image, _integer(rng, 1, 4), patch, stride
+
+
+def _one_channel(x: Tensor, i: int, j: int, patch: int) -> None:
+    x[0, i : i + patch, j : j + patch] = 0
+
+
+def _too_large(x: Tensor, i: int, j: int, patch: int) -> None:
+    x[:, i : i + patch + 1, j : j + patch + 1] = 0
+
+
+def _all_but(x: Tensor, i: int, j: int, patch: int) -> None:
+    kept = x[:, i : i + patch, j : j + patch].clone()
+    x.zero_()
+    x[:, i : i + patch, j : j + patch] = kept
+
+
+@exercise(
+    draw=_picture,
+    says=("ask", "image", "class", "patch", "stride"),
+    praise="One number a window: how far the score falls when that window is hidden.",
+    mistakes=(
+        Mistake(
+            "the score that is left",
+            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(h[None])[0, c]),
+            "You note the score that is left when the window is hidden: low where the window matters. Asked for is the "
+            "fall, from the whole picture to the hidden one.",
+        ),
+        Mistake(
+            "the sign",
+            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(h[None])[0, c] - ask(x[None])[0, c]),
+            "The sign is the wrong way round: hidden minus whole is negative where the picture needs the window.",
+        ),
+        Mistake(
+            "never mended",
+            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c], fresh=False),
+            "Each window stays hidden while you go on to the next: hide it in a fresh copy, image.clone().",
+        ),
+        Mistake(
+            "one colour only",
+            lambda ask, x, c, p, s: _loop(
+                x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c], lambda h, i, j: _one_channel(h, i, j, p)
+            ),
+            "You hide only the red channel: the first axis of the picture has three colours, take them all.",
+        ),
+        Mistake(
+            "a pixel too large",
+            lambda ask, x, c, p, s: _loop(
+                x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c], lambda h, i, j: _too_large(h, i, j, p)
+            ),
+            "Your windows are one pixel too large: the slice i : i + patch has patch pixels already.",
+        ),
+        Mistake(
+            "everything but the window",
+            lambda ask, x, c, p, s: _loop(
+                x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c], lambda h, i, j: _all_but(h, i, j, p)
+            ),
+            "You hide everything but the window. That is another good question (what is enough?), but not this one.",
+        ),
+        Mistake(
+            "last windows missing",
+            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c])[:-1, :-1],
+            "The last row and the last column of windows are missing: range(0, H - patch, stride) ends one too early, "
+            "since H - patch itself is a place where a window fits.",
+        ),
+        Mistake(
+            "rows and columns exchanged",
+            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c]).T,
+            "Rows and columns are exchanged: let the outer loop run over the height.",
+        ),
+        Mistake(
+            "another class",
+            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(x[None])[0, 0] - ask(h[None])[0, 0]),
+            "You look at class 0, whatever class was asked for.",
+        ),
+        Mistake(
+            "the largest score",
+            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(x[None]).max() - ask(h[None]).max()),
+            "You take the largest score, of whatever class. When the answer changes, that is another class's score.",
+        ),
+    ),
+)
+def occlusion_loop(ask: Callable[[Tensor], Tensor], image: Tensor, c: int, patch: int, stride: int) -> Tensor:
+    """R_ij = Y^c(x) - Y^c(x with window ij black), (rows, columns)."""
+    whole = ask(image[None])[0, c]
+    return _loop(image, patch, stride, lambda hidden: whole - ask(hidden[None])[0, c])
+
+
+def _boxes(rng: torch.Generator) -> tuple[Scores, Tensor, int, list[Box], int]:
+    """A function with memory for a few pictures, and windows that do not fill the last batch."""
+    H, W, size = _integer(rng, 8, 12), _integer(rng, 13, 17), _integer(rng, 3, 6)
+    count = size * _integer(rng, 2, 5) + _integer(rng, 1, size)
+    image = 0.2 + 0.8 * torch.rand(3, H, W, generator=rng)
+    boxes = []
+    for _ in range(count):
+        x, y = _integer(rng, 0, W - 4), _integer(rng, 0, H - 4)
+        boxes.append((x, y, x + _integer(rng, 2, 5), y + _integer(rng, 2, 5)))
+    batches = -(-count // size)
+    return Scores(rng, (3, H, W), most=size, calls=batches + 1), image, _integer(rng, 1, 4), boxes, size
+
+
+def _hidden(image: Tensor, boxes: list[Box], alike: bool = False, transposed: bool = False) -> Tensor:
+    pictures = image.expand(len(boxes), -1, -1, -1).clone()
+    for k, (x0, y0, x1, y1) in enumerate(boxes):
+        at = (slice(x0, x1), slice(y0, y1)) if transposed else (slice(y0, y1), slice(x0, x1))
+        (pictures if alike else pictures[k])[..., at[0], at[1]] = 0
+    return pictures
+
+
+def _batches(ask: Scores, image: Tensor, c: int, pictures: Tensor, size: int) -> Tensor:
+    whole = ask(image[None])[0, c]
+    return torch.cat([whole - ask(batch)[:, c] for batch in pictures.split(size)])
+
+
+@exercise(
+    draw=_boxes,
+    says=("ask", "image", "class", "boxes", "batch size"),
+    praise="The same numbers with a fraction of the calls. That is most of what makes the package's occlusion fast.",
+    mistakes=(
+        Mistake(
+            "last batch missing",
+            lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b), n)[: len(b) // n * n],
+            "The last batch is missing: len(boxes) is not always a multiple of the batch size, and what is over "
+            "must be asked too.",
+        ),
+        Mistake(
+            "last batch only",
+            lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b), n)[len(b) // n * n :],
+            "Only the last batch comes back: collect the batches and torch.cat them.",
+        ),
+        Mistake(
+            "all windows in every picture",
+            lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b, alike=True), n),
+            "Every picture has all the windows hidden: expand() shows the same memory many times. Write repeat(), or "
+            "expand().clone(), before you hide anything.",
+        ),
+        Mistake(
+            "the sign",
+            lambda ask, x, c, b, n: -_batches(ask, x, c, _hidden(x, b), n),
+            "The sign is the wrong way round: it is whole minus hidden.",
+        ),
+        Mistake(
+            "x and y exchanged",
+            lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b, transposed=True), n),
+            "A box is x0, y0, x1, y1, and a picture is indexed [:, y, x]: rows first.",
+        ),
+        Mistake(
+            "all classes",
+            lambda ask, x, c, b, n: ask(x[None]) - torch.cat([ask(batch) for batch in _hidden(x, b).split(n)]),
+            "You return the falls of all classes; asked for is only class c: [:, c].",
+        ),
+        Mistake(
+            "the score that is left",
+            lambda ask, x, c, b, n: torch.cat([ask(batch)[:, c] for batch in _hidden(x, b).split(n)]),
+            "You return the scores that are left; take them from the score of the whole picture.",
+        ),
+    ),
+)
+def occlusion_batches(
+    ask: Callable[[Tensor], Tensor], image: Tensor, c: int, boxes: list[Box], batch_size: int
+) -> Tensor:
+    """The falls of all windows (len(boxes),), with batch_size pictures in each call."""
+    whole = ask(image[None])[0, c]
+    pictures = _hidden(image, boxes)
+    return torch.cat([whole - ask(batch)[:, c] for batch in pictures.split(batch_size)])
+
+
+def _left(rng: torch.Generator) -> tuple[float, Tensor]:
+    """A probability, and what is left of it when each of some windows is hidden; here and there it rises."""
+    p = round(0.6 + 0.3 * float(torch.rand((), generator=rng)), 3)
+    return p, p + (1 - p) * 0.9 * torch.rand(4, 6, generator=rng) - p * 0.9 * torch.rand(4, 6, generator=rng).square()
+
+
+@exercise(
+    draw=_left,
+    says=("p", "left"),
+    praise="Now high means: the picture needs this window.",
+    mistakes=(
+        Mistake(
+            "as in the report",
+            lambda p, left: left,
+            "That is what the report drew: brightest where hiding changes nothing. What would the most important "
+            "window of all leave over?",
+        ),
+        Mistake(
+            "the other way round",
+            lambda p, left: left - p,
+            "Zero is in the right place now, but the sign is not: this is negative where the picture needs the window.",
+        ),
+        Mistake(
+            "from 1",
+            lambda p, left: 1 - left,
+            "High now means important. But a window that changes nothing should get 0, and it gets 1 - p: take it from "
+            "the probability of the whole picture, not from 1.",
+        ),
+        Mistake(
+            "size only",
+            lambda p, left: (p - left).abs(),
+            "The size alone makes a window that helps and one that disturbs look alike: keep the sign.",
+        ),
+        Mistake(
+            "cut at zero",
+            lambda p, left: (p - left).clamp(min=0),
+            "You drop the windows whose hiding makes the network surer. They speak against the class: keep them.",
+        ),
+        Mistake(
+            "relative",
+            lambda p, left: (p - left) / p,
+            "You divide by p. That is a fair choice, but asked for is the fall itself, in units of probability.",
+        ),
+        Mistake(
+            "only turned over",
+            lambda p, left: -left,
+            "The order is right, but a window that changes nothing should get 0, and here it gets -p.",
+        ),
+    ),
+)
+def mended_sign(p: float, left: Tensor) -> Tensor:
+    """R = p - p_left: positive where the picture needs the window."""
+    return p - left
+
+
+def _fills(rng: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+    """Falls (rows, columns) of six fills, and which windows touch the object; each reading points to another fill."""
+    on = torch.zeros(6, 7, dtype=torch.bool)
+    top, left = _integer(rng, 1, 3), _integer(rng, 1, 3)
+    on[top : top + 3, left : left + 3] = True
+    names = ["black", "grey", "white", "mean", "blur", "noise"]
+    order = [names[i] for i in torch.randperm(6, generator=rng)]
+    plans = [(0.10, 0.0, 2.0), (0.8, 0.0, 1.5), (0.5, -0.8, 3.0), (0.4, 0.4, 0.2), (1.2, 0.9, 6.0), (0.6, 0.2, 9.0)]
+    falls = {}
+    for name, (spread, shift, height) in zip(order, plans, strict=True):
+        noise = torch.randn(6, 7, generator=rng)
+        off = noise - noise[~on].mean() + 0.03 * torch.rand((), generator=rng)
+        falls[name] = torch.where(on, height * (1 + 0.1 * noise.abs()), spread * off + shift)
+    names = [names[i] for i in torch.randperm(6, generator=rng)]
+    second = order[1]
+    falls[second] = torch.where(on, falls[second], falls[second] - falls[second][~on].mean() - 0.001)
+    return {name: falls[name] for name in names}, on
+
+
+def _best(falls: dict[str, Tensor], lie: Callable[[Tensor], Tensor], largest: bool = False) -> str:
+    values = {name: float(lie(fall)) for name, fall in falls.items()}
+    return (max if largest else min)(values, key=values.__getitem__)
+
+
+@exercise(
+    draw=_fills,
+    says=("falls", "on the object"),
+    praise="A fill is honest if hiding what does not matter changes nothing.",
+    mistakes=(
+        Mistake(
+            "signed mean",
+            lambda f, on: min(f, key=lambda name: abs(float(f[name][~on].mean()))),
+            "Falls and rises cancel in your mean, and a fill that disturbs a lot in both directions looks honest: "
+            "take the sizes first, abs() before mean().",
+        ),
+        Mistake(
+            "lowest mean",
+            lambda f, on: _best(f, lambda x: x[~on].mean()),
+            "You take the lowest mean with its sign: a fill that makes the score rise wins. A rise is a lie too.",
+        ),
+        Mistake(
+            "the one that lies most",
+            lambda f, on: _best(f, lambda x: x[~on].abs().mean(), largest=True),
+            "That is the fill that lies most: min instead of max.",
+        ),
+        Mistake(
+            "on the object",
+            lambda f, on: _best(f, lambda x: x[on].abs().mean()),
+            "You look at the windows on the object. There the score should fall: look where nothing matters, at ~on.",
+        ),
+        Mistake(
+            "largest on the object",
+            lambda f, on: _best(f, lambda x: x[on].abs().mean(), largest=True),
+            "You take the fill with which the object matters most. A fill that frightens the network does that too: "
+            "look where nothing matters, at ~on.",
+        ),
+        Mistake(
+            "the number itself",
+            lambda f, on: min(float(x[~on].abs().mean()) for x in f.values()),
+            "That is the smallest lie; asked for is the name of the fill that tells it.",
+        ),
+    ),
+)
+def honest_fill(falls: dict[str, Tensor], on: Tensor) -> str:
+    """The fill with the smallest mean |fall| over the windows that do not touch the object."""
+    return _best(falls, lambda fall: fall[~on].abs().mean())
+
+
+PARTS = ("ears", "eyes", "whiskers", "tail", "legs", "collar", "body")
+
+
+def _answers(rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    """Probabilities of a whole picture, and without each of seven parts: some flip it, one leaves it below a half."""
+    K = _integer(rng, 5, 8)
+    c = _integer(rng, 1, K)
+
+    def answer(top: int, high: float, second: int, next_high: float) -> Tensor:
+        rest = torch.rand(K, generator=rng)
+        rest[top] = rest[second] = 0.0
+        p = rest / rest.sum() * (1 - high - next_high)
+        p[top], p[second] = high, next_high
+        return p
+
+    def other() -> int:
+        return (c + _integer(rng, 1, K)) % K
+
+    share = 0.02 * float(torch.rand((), generator=rng))
+    plans = [
+        answer(other(), 0.80 + share, c, 0.11),
+        answer(other(), 0.49 - share, c, 0.45),
+        answer(c, 0.44 + share, other(), 0.30),
+        answer(c, 0.93 + share, other(), 0.02),
+        answer(c, 0.97 + share, other(), 0.005),
+        answer(c, 0.55 + share, other(), 0.43),
+        answer(other(), 0.52, c, 0.46 + share),
+    ]
+    names = [PARTS[i] for i in torch.randperm(7, generator=rng)]
+    after = dict(zip(names, plans, strict=True))
+    return answer(c, 0.95, other(), 0.03), {part: after[part] for part in PARTS}
+
+
+@exercise(
+    draw=_answers,
+    says=("before",),
+    praise="To flip the answer, another class must win; a fall alone, however deep, is not enough.",
+    mistakes=(
+        Mistake(
+            "below a half",
+            lambda b, a: [part for part, p in a.items() if p[b.argmax()] < 0.5],
+            "You list the parts without which the class is below 50 %. With many classes it can win with less: compare "
+            "the winners, argmax.",
+        ),
+        Mistake(
+            "any fall",
+            lambda b, a: [part for part, p in a.items() if p[b.argmax()] < b.max()],
+            "You list the parts without which the class becomes less likely. Asked for are those without which another "
+            "class wins.",
+        ),
+        Mistake(
+            "those that do not matter",
+            lambda b, a: [part for part, p in a.items() if p.argmax() == b.argmax()],
+            "These are the parts without which the answer stays: turn the comparison round.",
+        ),
+        Mistake(
+            "deepest fall only",
+            lambda b, a: [min(a, key=lambda part: float(a[part][b.argmax()]))],
+            "That is only the part with the deepest fall; list every part whose absence flips the answer.",
+        ),
+        Mistake(
+            "the new classes",
+            lambda b, a: [int(p.argmax()) for p in a.values() if p.argmax() != b.argmax()],
+            "These are the classes that win instead; asked for are the names of the parts.",
+        ),
+        Mistake(
+            "class 0",
+            lambda b, a: [part for part, p in a.items() if p.argmax() != 0],
+            "You compare with class 0. The class of the whole picture is before.argmax().",
+        ),
+        Mistake(
+            "less sure",
+            lambda b, a: [part for part, p in a.items() if p.max() < 0.9],
+            "You list the parts without which the network is less sure. It can be quite sure of a wrong class: look at "
+            "which one wins.",
+        ),
+    ),
+)
+def flipping_parts(before: Tensor, after: dict[str, Tensor]) -> list[str]:
+    """The parts without which another class wins."""
+    return [part for part, p in after.items() if p.argmax() != before.argmax()]
