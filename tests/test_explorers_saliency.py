@@ -227,3 +227,11 @@ def test_a_method_without_an_answer_has_an_empty_map_in_sanity():
 def test_bad_arguments_get_one_sentence(explorer, arguments, words, model):
     with pytest.raises(ValueError, match=words):
         explorer("cat", model, **arguments)
+
+
+def test_a_figure_with_a_limit_keeps_it_and_is_a_jpeg():
+    noise = np.random.default_rng(0).random((120, 120, 3), np.float32)
+    figure = plots.show([noise] * 3, ["a", "b", "c"], "Noise.", most=90_000)
+    assert list(figure._repr_mimebundle_()) == ["image/jpeg", "text/plain"]
+    assert len(figure.picture) <= 90_000
+    assert "image/png" in plots.show([noise])._repr_mimebundle_()

@@ -236,36 +236,40 @@ def png(picture: Any, level: int = 1, most: int | None = None) -> bytes:
 
 
 class Static:
-    """A finished figure for a notebook: a PNG with its caption drawn below, and the caption as text.
+    """A finished figure for a notebook: a PNG or JPEG with its caption drawn below, and the caption as text.
 
     Attributes:
-        picture: the PNG's bytes.
+        picture: the file's bytes.
         caption: what to see in it.
+        kind: "png" or "jpeg".
     """
 
-    def __init__(self, picture: bytes, caption: str) -> None:
-        self.picture, self.caption = picture, caption
+    def __init__(self, picture: bytes, caption: str, kind: str = "png") -> None:
+        self.picture, self.caption, self.kind = picture, caption, kind
 
     def save(self, path: str | Path) -> Path:
-        """Write the PNG to a new file, never over an old one."""
+        """Write the picture to a new file, never over an old one."""
         with open(path, "xb") as file:
             file.write(self.picture)
         return Path(path)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {"image/png": self.picture, "text/plain": repr(self)}
+        return {f"image/{self.kind}": self.picture, "text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"Figure: {self.caption}"
 
 
 def _finish(figure: Any, caption: str, most: int | None = None) -> Static:
-    """The matplotlib figure as PNG bytes, `most` of them if given, the caption wrapped below it."""
+    """The matplotlib figure as PNG, or as JPEG of at most `most` bytes, the caption wrapped below it."""
     width = figure.get_size_inches()[0]
     figure.text(0.01, -0.01, textwrap.fill(caption, int(width * 12.5)), fontsize=11, va="top", color="#333333")
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100, bbox_inches="tight", pad_inches=0.08, facecolor="white")
     few, content = Image.open(stream).convert("RGB"), io.BytesIO()
+    if most is not None:
+        files = (jpeg(np.asarray(few), quality) for quality in range(92, 20, -6))
+        return Static(next((file for file in files if len(file) <= most), jpeg(np.asarray(few), 20)), caption, "jpeg")
     few.quantize(256, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)  # a notebook keeps many of them
     return Static(content.getvalue() if content.tell() <= FIGURE_BYTES else png(few, most=FIGURE_BYTES), caption)
 
@@ -287,7 +291,7 @@ def show(
         caption: what to see; drawn below and read out to those who cannot.
         columns: pictures in a row.
         size: width of each in inches.
-        most: bytes at most, if given: maps full of detail make large files.
+        most: bytes at most, if given, as JPEG: of maps full of detail a PNG is large.
     """
     from matplotlib.figure import Figure
 

@@ -156,8 +156,14 @@ class SanityExplorer(PictureExplorer):
             return [maps]
         xs = result.counts[done].tolist()
         series = {m: (xs, row[done].tolist()) for m, row in zip(state.methods, result.curve, strict=True)}
-        labels = {"x_label": "layers forgotten, from the top", "y_label": "rank correlation"}
-        chart = plots.curves(series, **labels, y_limits=(-0.2, 1.05), marker=state.forgotten, width=560)
+        chart = plots.curves(
+            series,
+            x_label="layers forgotten, from the top",
+            y_label="rank correlation",
+            y_limits=(-0.2, 1.05),
+            marker=state.forgotten,
+            width=560,
+        )
         caption = "An explanation of the network should fall; a curve that stays up explains the picture."
         return [maps, Panel("Who notices?", chart, f"Curves; at the line: {told}", 560, sharp=True, caption=caption)]
 

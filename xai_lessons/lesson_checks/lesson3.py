@@ -61,8 +61,8 @@ def _integral(gradient: Gradient, x: Tensor, b: Tensor, alphas: Tensor) -> Tenso
         Mistake(
             "baseline ignored",
             lambda g, x, b, m: x * torch.stack([g(a * x) for a in _midpoints(m)]).mean(0),
-            "That is the lesson's version, which starts from black. Two places change if it starts from b: the way, and "
-            "the factor.",
+            "That is the lesson's version, which starts from black. Two places change if it starts from b: the way "
+            "and the factor.",
         ),
         Mistake(
             "times the picture",
