@@ -71,7 +71,7 @@ def test_marks_and_controls_are_the_shares_on_the_named_thing(model):
     heatmap = torch.from_numpy(result.heatmap)
     for name in ("cat", "dog"):
         assert result.marks[name] == pytest.approx(float(evaluation.energy_inside(heatmap, scene.masks, name=name)))
-    assert set(result.controls) == {"centre blob", "random"}
+    assert set(result.controls) == {"centre blob", "random map"}
     blob = evaluation.CONTROLS["centre blob"](model, torch.from_numpy(result.image))
     expected = float(evaluation.energy_inside(blob, scene.masks, name="dog"))
     assert result.controls["centre blob"] == pytest.approx(expected)

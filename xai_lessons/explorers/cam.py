@@ -25,7 +25,7 @@ METHODS = {
 }
 PREDICTED, LAST = "what it predicts", "last"
 CLASSES, LAYERS, EVERY, NOTHING = "other classes", "all layers", "all methods", "nothing"
-CONTROLS = ("centre blob", "random")
+CONTROLS = {"centre blob": "centre blob", "random map": "random"}
 TILES = 5
 
 
@@ -256,7 +256,7 @@ class CamExplorer(PictureExplorer):
         marks = {thing: float(evaluation.energy_inside(heatmap, mask)) for thing, mask in known.items()}
         if name not in known or not known[name].any():
             return {"marks": marks, "peak": peak}
-        blind = {control: evaluation.CONTROLS[control](model, image).cpu() for control in CONTROLS}
+        blind = {title: evaluation.CONTROLS[key](model, image).cpu() for title, key in CONTROLS.items()}
         controls = {control: float(evaluation.energy_inside(m, known[name])) for control, m in blind.items()}
         i, j = torch.where(known[name])
         true_box = np.array([int(j.min()), int(i.min()), int(j.max()) + 1, int(i.max()) + 1])
