@@ -12,7 +12,7 @@ import copy
 import importlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -30,6 +30,7 @@ __all__ = [
     "Metric",
     "compare",
     "deletion",
+    "each_row",
     "energy_inside",
     "heat",
     "infidelity",
@@ -181,32 +182,49 @@ def compare(
     Raises:
         ValueError: if a method, network or metric is not known, or there are no scenes.
     """
+    options: dict[str, Any] = {"radius": radius, "samples": samples, "steps": steps, "seed": seed}
+    return list(each_row(methods, networks, scenes, metrics, batch_size=batch_size, progress=progress, **options))
+
+
+def each_row(
+    methods: Mapping[str, Explain] | Sequence[str],
+    networks: Mapping[str, Any] | Sequence[str],
+    scenes: Any,
+    metrics: Sequence[str] = tuple(METRICS),
+    *,
+    radius: float = 0.02,
+    samples: int = 10,
+    steps: int = 32,
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Iterator[dict[str, Any]]:
+    """The rows of `compare`, which has the same arguments, each as soon as it is ready."""
     unknown = [m for m in metrics if m not in METRICS]
     if unknown:
         raise ValueError(f"there is no metric {unknown[0]!r}: choose of {', '.join(METRICS)}")
     explains = {**_methods(methods), **CONTROLS}
     nets = _networks(networks)
     images, labels, masks = _scenes(scenes)
-    rows: list[dict[str, Any]] = []
     with batching.Meter(progress, len(nets) * len(explains) * (len(metrics) + 1)) as meter:
         for network, model in nets.items():
             forgotten = randomise_layers(model, seed=seed) if isinstance(model, nn.Module) else None
             for method, explain in explains.items():
                 row = {"network": network, "method": method, "control": method in CONTROLS, "pictures": len(images)}
-                rows.append(row | dict.fromkeys([*metrics, "seconds"], math.nan) | {"note": ""})
+                row |= dict.fromkeys([*metrics, "seconds"], math.nan) | {"note": ""}
                 end = meter.done + len(metrics) + 1
                 try:
-                    maps, rows[-1]["seconds"] = _timed(explain, model, images, labels, batch_size, meter)
+                    maps, row["seconds"] = _timed(explain, model, images, labels, batch_size, meter)
                     meter.add(1)
                     for metric in metrics:
                         case = _Case(explain, model, forgotten, images, labels, masks, maps, radius, samples, steps)
                         options = {"seed": seed, "batch_size": batch_size, "progress": lambda *_: meter.add(0)}
-                        rows[-1][metric] = float(_QUESTIONS[metric](case, options).double().mean())
+                        row[metric] = float(_QUESTIONS[metric](case, options).double().mean())
                         meter.add(1)
                 except ValueError as refusal:
-                    rows[-1]["note"] = str(refusal)
+                    row["note"] = str(refusal)
                     meter.add(end - meter.done)
-    return rows
+                yield row
 
 
 class _Case(NamedTuple):

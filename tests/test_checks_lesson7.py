@@ -1,0 +1,103 @@
+"""Lesson 7's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+
+import pytest
+import torch
+
+from xai_lessons import checks, evaluation
+
+LESSON = checks.lesson7
+EXERCISES = [LESSON.pointing_game, LESSON.beaten, LESSON.won_by_empty]
+MISTAKES = [(check, mistake) for check in EXERCISES for mistake in check.mistakes]
+
+
+def pointing_by_hand(heatmaps, masks):
+    hits = []
+    for M, mask in zip(heatmaps, masks, strict=True):
+        i, j = divmod(int(M.argmax()), M.shape[1])
+        hits.append(float(mask[i, j]))
+    return torch.tensor(hits)
+
+
+def pointing_as_booleans(heatmaps, masks):
+    peak = heatmaps == heatmaps.amax(dim=(1, 2), keepdim=True)
+    return (peak & masks).any(dim=2).any(dim=1)
+
+
+def pointing_as_a_list(heatmaps, masks):
+    return [int(mask.flatten()[M.argmax()]) for M, mask in zip(heatmaps, masks, strict=True)]
+
+
+def pointing_of_the_package(heatmaps, masks):
+    return evaluation.pointing_game(heatmaps, masks)
+
+
+def beaten_by_the_book(methods, controls, high_is_good):
+    if high_is_good:
+        best = max(controls.values())
+        return [name for name, score in methods.items() if score <= best]
+    best = min(controls.values())
+    return [name for name, score in methods.items() if score >= best]
+
+
+def beaten_as_a_set(methods, controls, high_is_good):
+    return set(beaten_by_the_book(methods, controls, high_is_good))
+
+
+def won_by_the_book(table, high_is_good):
+    won = []
+    for metric, scores in table.items():
+        best = max(scores.values()) if high_is_good[metric] else min(scores.values())
+        if scores["empty"] == best:
+            won.append(metric)
+    return won
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    ("check", "solution"),
+    [
+        (LESSON.pointing_game, pointing_by_hand),
+        (LESSON.pointing_game, pointing_as_booleans),
+        (LESSON.pointing_game, pointing_as_a_list),
+        (LESSON.pointing_game, pointing_of_the_package),
+        (LESSON.beaten, beaten_by_the_book),
+        (LESSON.beaten, beaten_as_a_set),
+        (LESSON.won_by_empty, won_by_the_book),
+    ],
+)
+def test_solutions_are_accepted(check, solution, seed):
+    assert check.judge(solution, seed).right
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("check", "mistake"), MISTAKES, ids=[f"{c.__name__}-{m.name}" for c, m in MISTAKES])
+def test_each_typical_mistake_gets_its_own_hint(check, mistake, seed):
+    verdict = check.judge(mistake.function, seed)
+    assert (verdict.kind, verdict.mistake, verdict.message) == ("mistake", mistake.name, mistake.hint)
+
+
+@pytest.mark.parametrize("check", EXERCISES)
+def test_there_are_enough_typical_mistakes(check):
+    assert len(check.mistakes) >= 5
+    assert len({mistake.hint for mistake in check.mistakes}) == len(check.mistakes)
+
+
+def written_wrongly_on_purpose(methods, controls, high_is_good):
+    best = max(controls.values()) if high_is_good else min(controls.values())
+    return [name for name in sorted(methods) if (methods[name] < best if high_is_good else methods[name] > best)]
+
+
+def test_a_student_who_writes_the_mistake_another_way_gets_the_same_hint():
+    assert LESSON.beaten.judge(written_wrongly_on_purpose, 1).mistake == "ties let through"
+
+
+def test_another_wrong_answer_is_described():
+    verdict = LESSON.pointing_game.judge(lambda M, m: torch.ones(len(M)), 0)
+    assert verdict.kind == "wrong"
+    assert "For heatmaps of shape" in verdict.message
+    assert LESSON.won_by_empty.judge(lambda table, high: ["nonsense"], 0).kind == "wrong"
+
+
+def test_what_is_not_attempted_says_so():
+    for check in EXERCISES:
+        assert check.judge(lambda *_: ...).kind == "unattempted"

@@ -1,0 +1,331 @@
+"""LeaderboardExplorer and DetectiveExplorer: every control, the shown code, the stored rows, repair and Stop."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sweep import check_code, sweep
+from xai_lessons import evaluation, menagerie, models
+from xai_lessons.batching import Cancelled
+from xai_lessons.explorers import DetectiveExplorer as WholeDetective
+from xai_lessons.explorers import LeaderboardExplorer as WholeLeaderboard
+from xai_lessons.explorers import judging, lineup
+from xai_lessons.explorers.detective import METHODS as MAPS
+from xai_lessons.explorers.detective import NOTHING
+from xai_lessons.explorers.judging import METHODS
+from xai_lessons.explorers.lineup import CUES, Suspect
+
+
+class LeaderboardExplorer(WholeLeaderboard):
+    """On fewer pictures, to be quick."""
+
+    counts = (2, 3)
+
+
+class DetectiveExplorer(WholeDetective):
+    """On fewer pictures and a smaller screen, to be quick."""
+
+    counts = (8, 12)
+    screen = 64
+
+
+def small_network(seed: int = 0) -> models.Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        body = [nn.Conv2d(3, 8, 5, 4), nn.ReLU(), nn.Conv2d(8, 12, 3, padding=1), nn.ReLU()]
+        net = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10))
+        nn.init.normal_(net[6].weight, std=2.0)
+    model = models.wrap(net, classes=menagerie.CLASSES, input_size=48, layers=("1", "3"))
+    model.name = f"suspect {seed + 1}"
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> models.Classifier:
+    return small_network()
+
+
+@pytest.fixture(scope="module")
+def suspects() -> tuple[Suspect, ...]:
+    nets = [small_network(seed) for seed in range(3)]
+    planted = (("tag",), (), ("sea",))
+    return tuple(Suspect(net.name, net, cues) for net, cues in zip(nets, planted, strict=True))
+
+
+@pytest.fixture(autouse=True)
+def short_exams(monkeypatch):
+    monkeypatch.setattr(lineup, "exams", partial(lineup.exams, count=4))
+
+
+FEW = {"methods": ("Grad-CAM", "gradient"), "metrics": ("pointing_game", "max_sensitivity"), "pictures": 2}
+
+
+# the leaderboard
+
+
+def test_every_control_of_the_leaderboard_changes_what_it_says(model):
+    explorer = LeaderboardExplorer(networks=[model, small_network(1)], **FEW)
+    starts = {"methods": {"metrics": ("pointing_game",)}, "metrics": {"methods": ("gradient",)}}
+    sweep(explorer, starts=starts)
+
+
+def test_the_scores_are_those_of_compare_and_the_code_gives_them(model):
+    explorer = LeaderboardExplorer(model, **FEW)
+    result = explorer.run()
+    scenes = menagerie.sample(2, seed=1, size=48)
+    methods = {name: METHODS[name][0] for name in FEW["methods"]}
+    rows = evaluation.compare(methods, {"net": model}, scenes, FEW["metrics"])
+    assert result.methods == tuple(row["method"] for row in rows)
+    assert np.array_equal(result.scores, [[row[m] for m in FEW["metrics"]] for row in rows])
+    check_code(explorer)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_code_of_every_method_is_that_method(model, method):
+    explorer = LeaderboardExplorer(model, methods=(method,), metrics=("energy_inside",), pictures=2)
+    check_code(explorer)
+
+
+def test_rows_come_one_by_one_and_stop_is_heard_within_a_row(model):
+    explorer = LeaderboardExplorer(model, **FEW)
+    lengths = [len(result.methods) for result in explorer.compute(explorer.state, lambda done, total: None)]
+    assert lengths == [1, 2, 3, 4, 5, 6]
+    calls = 0
+
+    def stop(done: int, total: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Cancelled
+
+    seen = []
+    with pytest.raises(Cancelled):
+        seen.extend(explorer.compute(explorer.state, stop))
+    assert len(seen) < 6
+
+
+def test_what_was_computed_stays_when_only_the_order_changes(model):
+    explorer = LeaderboardExplorer(model, **FEW)
+    assert "press Run" in explorer.describe(explorer.result, explorer.state)
+    first = explorer.run()
+    explorer.set(metric="max_sensitivity")
+    assert np.array_equal(explorer.result.scores, first.scores, equal_nan=True)
+    assert "max sensitivity: the best method is" in explorer.describe(explorer.result, explorer.state)
+    assert "(0.00) does at least as well as every method" in explorer.describe(explorer.result, explorer.state)
+
+
+def test_the_order_is_that_of_the_metric_and_controls_can_be_hidden(model):
+    explorer = LeaderboardExplorer(model, **FEW, metric="max_sensitivity")
+    result = explorer.run()
+    scores = dict(zip(result.methods, result.scores[:, 1], strict=True))
+    alt = explorer.panels(result, explorer.state)[0].alt
+    names = [part.rsplit(" ", 1)[0] for part in alt.split(": ")[1].split(", ")]
+    assert [scores[name] for name in names] == sorted(scores.values())
+    explorer.set(blind=False)
+    hidden = explorer.panels(result, explorer.state)[0].alt
+    assert "empty" in alt
+    assert "empty" not in hidden
+
+
+def test_a_method_that_refuses_a_network_is_last_and_does_not_win():
+    rows = [
+        {"method": "a", "control": False, "pointing_game": math.nan, "seconds": math.nan},
+        {"method": "b", "control": False, "pointing_game": 0.5, "seconds": 0.1},
+        {"method": "c", "control": True, "pointing_game": 0.6, "seconds": 0.1},
+    ]
+    state = judging.LeaderboardState(methods=("a", "b"), metrics=("pointing_game",))
+    result = judging._result(rows, state, 2)
+    assert [result.methods[i] for i in judging._order(result, state)] == ["c", "b", "a"]
+    picture = judging.table(result, [2, 1, 0])
+    assert picture.dtype == np.uint8
+    explorer = LeaderboardExplorer("menagerie-resnet", methods=("Grad-CAM", "gradient"))
+    assert "best method is b (0.50)" in explorer.describe(result, state)
+    assert "does at least as well as every method" in explorer.describe(result, state)
+
+
+@pytest.mark.parametrize(("high", "expected"), [(True, ["low", "even"]), (False, ["even", "high"])])
+def test_whom_a_control_beats(high, expected):
+    assert judging.beaten({"low": 0.1, "even": 0.5, "high": 0.9}, 0.5, high) == expected
+
+
+def test_the_stored_rows_are_shown_before_run():
+    for network, rows in judging.stored().items():
+        explorer = WholeLeaderboard(network)
+        assert "Stored" in explorer.describe(explorer.result, explorer.state)
+        assert [row["method"] for row in rows] == [*METHODS, *evaluation.CONTROLS]
+        assert all(set(evaluation.METRICS) <= row.keys() for row in rows)
+        assert len(explorer.panels(explorer.result, explorer.state)) == 2
+    assert "menagerie-resnet" in judging.stored()
+
+
+def test_what_is_stored_is_made_by_its_command(tmp_path, monkeypatch, model):
+    monkeypatch.setattr(judging, "network", lambda name: model)
+    monkeypatch.setattr(judging, "METHODS", {"gradient": METHODS["gradient"]})
+    monkeypatch.setattr(menagerie, "sample", partial(menagerie.sample, size=48))
+    path = tmp_path / "rows.json"
+    judging.main(["small"], pictures=2, path=path)
+    monkeypatch.setattr(judging, "STORED", path)
+    judging.stored.cache_clear()
+    rows = judging.stored()["small"]
+    judging.stored.cache_clear()
+    assert [row["method"] for row in rows] == ["gradient", *evaluation.CONTROLS]
+    assert 0 <= rows[0]["pointing_game"] <= 1
+    assert rows[0]["seconds"] > 0
+
+
+# the detective
+
+
+def test_every_control_of_the_detective_changes_what_it_says(suspects):
+    explorer = DetectiveExplorer("cat", suspects=suspects, pictures=8, epochs=1)
+    # "again" begins the same repair anew and ends the same: tested below
+    starts = {"seed": {"background": "any"}, "pictures": {"epochs": 3}}
+    sweep(explorer, starts=starts, skip=("again",))
+
+
+@pytest.mark.parametrize("method", MAPS)
+def test_the_code_makes_the_maps(suspects, method):
+    explorer = DetectiveExplorer("dog", suspects=suspects, collar=True, method=method, pictures=8, epochs=1)
+    assert "collar=True" in explorer.code(explorer.state)
+    check_code(explorer)
+
+
+def test_the_code_repairs_too(suspects):
+    explorer = DetectiveExplorer("umbrella", suspects=suspects, cue="tag", pictures=8, epochs=1)
+    result, names = explorer.run(), explorer.code_names(explorer.state)
+    exec(explorer.code(explorer.state), names)
+    assert np.allclose(names["after"], result.after, atol=1e-5)
+    assert names["one"].marks == {name: list(marks) for name, marks in result.marks.items()}
+
+
+def test_a_repair_leaves_the_suspect_as_it_was(suspects):
+    before = {name: value.clone() for name, value in suspects[0].model.state_dict().items()}
+    made = lineup.repair(suspects[0], "tag", pictures=8, epochs=2)
+    assert all(torch.equal(before[name], value) for name, value in suspects[0].model.state_dict().items())
+    assert any(not torch.equal(before[name], value) for name, value in made.model.state_dict().items())
+    assert made.model.training == suspects[0].model.training
+    assert list(made.marks) == ["umbrella without it", "others with it", "as they come"]
+    assert all(len(marks) == 3 for marks in made.marks.values())
+
+
+def test_stopped_and_resumed_a_repair_ends_as_if_it_never_stopped(suspects):
+    options = {"suspects": suspects, "cue": "tag", "pictures": 12, "epochs": 3}
+    whole = DetectiveExplorer("umbrella", **options).run()
+    explorer = DetectiveExplorer("umbrella", **options)
+    told = []
+
+    def stop(done: int, total: int) -> None:
+        told.append((done, total))
+        if (done, total) == (2, 3):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        list(explorer.compute(explorer.state, stop))
+    half = explorer.at_rest(explorer.state)
+    assert (half.step, half.steps) == (2, 3)
+    result = explorer.run()
+    assert np.allclose(result.after, whole.after, atol=1e-5)
+    assert all(np.array_equal(result.marks[name], whole.marks[name]) for name in whole.marks)
+    assert (12, 12) in told, "drawing is told too"
+
+
+def test_stop_while_the_pictures_are_drawn_begins_no_repair(suspects):
+    explorer = DetectiveExplorer("umbrella", suspects=suspects, cue="tag", pictures=8)
+
+    def stop(done: int, total: int) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        list(explorer.compute(explorer.state, stop))
+    assert explorer.at_rest(explorer.state).marks == {}
+
+
+def test_begun_anew_it_ends_the_same(suspects):
+    explorer = DetectiveExplorer("umbrella", suspects=suspects, cue="tag", pictures=8, epochs=1)
+    first = explorer.run()
+    assert len(explorer.panels(first, explorer.state)) == 4
+    explorer.press("again").done.wait(30)
+    assert explorer.result.marks == {}
+    assert len(explorer.panels(explorer.result, explorer.state)) == 2
+    assert np.array_equal(explorer.run().after, first.after)
+
+
+def test_the_collar_is_offered_to_mammals_only(suspects):
+    explorer = DetectiveExplorer("car", suspects=suspects)
+    collar = next(control for control in explorer.declared if control.name == "collar")
+    assert not collar.when(explorer.state)
+    assert "collar" not in explorer.code(explorer.state)
+
+
+def test_it_is_shown_what_each_says_and_not_what_it_knows(suspects):
+    explorer = DetectiveExplorer("umbrella", suspects=suspects, tag=True)
+    text = explorer.describe(explorer.result, explorer.state)
+    assert all(one.name in text for one in suspects)
+    assert explorer.state.cue == NOTHING
+    assert "planted" not in repr(suspects[0])
+    assert "tag" not in repr(suspects[0])
+
+
+# the line-up
+
+
+@pytest.mark.parametrize("cue", CUES)
+def test_half_of_the_repair_pictures_carry_the_cue_whatever_they_show(monkeypatch, cue):
+    asked = []
+
+    def drawn(count, **options):
+        asked.append((count, options))
+        return lineup.datasets.Pictures(torch.zeros(count, 3, 8, 8), torch.zeros(count, dtype=torch.long), ("a",))
+
+    monkeypatch.setattr(lineup.datasets, "drawn", drawn)
+    made = lineup.repair_pictures(cue, 9, ("tag", "sea"), size=8)
+    assert [count for count, _ in asked] == [4, 5]
+    assert CUES[cue].there.items() <= asked[0][1].items()
+    assert all(cue not in options["shortcuts"] for _, options in asked)
+    assert all(set(options["shortcuts"]) == {"tag", "sea"} - {cue} for _, options in asked)
+    assert len(made.images) == 9
+
+
+def test_an_accusation_of_nothing_breaks_nothing():
+    made = lineup.repair_pictures(NOTHING, 6, ("tag",), size=32)
+    expected = lineup.datasets.drawn(6, seed=50, shortcuts=("tag",), size=32)
+    assert torch.equal(made.images, expected.images)
+    assert list(lineup.exams(NOTHING, size=32)) == ["as they come"]
+
+
+@pytest.mark.parametrize("cue", CUES)
+def test_the_exams_ask_what_they_say(cue):
+    papers = lineup.exams(cue, count=8, size=32)
+    kind = menagerie.CLASSES.index(CUES[cue].kind)
+    without, others = (labels for _, labels in list(papers.values())[:2])
+    assert (without == kind).all()
+    assert (others != kind).all()
+    assert [len(images) for images, _ in papers.values()] == [8, 8, 8]
+    assert CUES[cue].there not in CUES[cue].away
+
+
+def test_the_order_follows_from_the_seed_and_no_name_tells():
+    first, again, other = lineup.line_up(0), lineup.line_up(0), lineup.line_up(3)
+    assert [one.planted for one in first] == [one.planted for one in again]
+    assert [one.planted for one in first] != [one.planted for one in other]
+    assert sorted(one.planted for one in first) == sorted(one.planted for one in other)
+    assert [one.model.name for one in first] == [f"suspect {n}" for n in (1, 2, 3, 4)]
+    assert sum(not one.planted for one in first) == 1
+    assert all(cue in CUES for one in first for cue in one.planted)
+    weights = [one.model.network.head.weight for one in first]
+    assert not torch.equal(weights[0], weights[1])
+
+
+def test_the_truth_is_folded_away(suspects):
+    truth = lineup.Reveal(suspects)
+    assert truth.lines == [
+        "suspect 1 knows umbrellas by the tag",
+        "suspect 2 is honest",
+        "suspect 3 knows sailboats by the sea",
+    ]
+    assert "tag" not in repr(truth)
+    assert truth._repr_html_().startswith("<details>")

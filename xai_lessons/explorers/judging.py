@@ -1,0 +1,355 @@
+"""Which explanation should you believe? All methods on the same pictures, beside controls that know nothing.
+
+What is shown before Run is stored in `leaderboard.json` beside this file, and made anew by
+`python -m xai_lessons.explorers.judging`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from xai_lessons import cam, charts, evaluation, menagerie, occlusion, saliency
+from xai_lessons.evaluation import METRICS
+from xai_lessons.explorers.base import Panel
+from xai_lessons.explorers.blocks import BUILT_IN, NetworkState, PictureExplorer, network
+from xai_lessons.explorers.controls import PANELS, Choice, Control, Many, Slider, Toggle
+
+STORED = Path(__file__).with_name("leaderboard.json")
+STORED_PICTURES = 8
+# name -> the function, and how the shown code calls it
+METHODS: dict[str, tuple[Callable[..., Any], str]] = {
+    "Grad-CAM": (cam.grad_cam, "cam.grad_cam"),
+    "LayerCAM": (cam.layer_cam, "cam.layer_cam"),
+    "gradient": (saliency.gradient, "saliency.gradient"),
+    "gradient x input": (saliency.gradient_x_input, "saliency.gradient_x_input"),
+    "guided backprop": (saliency.guided_backprop, "saliency.guided_backprop"),
+    "guided Grad-CAM": (saliency.guided_grad_cam, "saliency.guided_grad_cam"),
+    "SmoothGrad": (partial(saliency.smooth_grad, samples=10), "partial(saliency.smooth_grad, samples=10)"),
+    "integrated gradients": (
+        partial(saliency.integrated_gradients, steps=16),
+        "partial(saliency.integrated_gradients, steps=16)",
+    ),
+    "LRP": (saliency.lrp, "saliency.lrp"),
+    "occlusion": (
+        partial(occlusion.occlusion, patch=20, stride=12),
+        "partial(occlusion.occlusion, patch=20, stride=12)",
+    ),
+}
+INK = "#222222"
+DARK, PALE = np.array([0, 114, 178]), np.array([255, 255, 255])
+
+
+@dataclass(frozen=True)
+class LeaderboardState(NetworkState):
+    """What is compared, on how many pictures, and what is shown of it.
+
+    Attributes:
+        methods: names of `METHODS`.
+        metrics: names of `evaluation.METRICS`.
+        pictures: how many.
+        metric: the one that decides the order.
+        blind: whether the controls are shown.
+    """
+
+    methods: tuple[str, ...] = tuple(METHODS)
+    metrics: tuple[str, ...] = tuple(METRICS)
+    pictures: int = 8
+    metric: str = "pointing_game"
+    blind: bool = True
+
+
+@dataclass(frozen=True)
+class LeaderboardResult:
+    """A table.
+
+    Attributes:
+        methods: the rows, methods first, then controls.
+        control: which rows are controls (M,).
+        metrics: the columns.
+        scores: (M, K); NaN where a method has no answer.
+        seconds: a picture (M,).
+        pictures: on how many.
+        rows: how many there will be.
+        note: where it comes from.
+    """
+
+    methods: tuple[str, ...]
+    control: np.ndarray
+    metrics: tuple[str, ...]
+    scores: np.ndarray
+    seconds: np.ndarray
+    pictures: int
+    rows: int
+    note: str = ""
+
+
+class LeaderboardExplorer(PictureExplorer):
+    """A leaderboard of explanations: methods against metrics, and the controls among them.
+
+    Args:
+        network: a network by its name, or a `models.Classifier`.
+        networks: those to choose from.
+        initial: fields of the state to start from.
+    """
+
+    name, title = "leaderboard", "Which one should you believe?"
+    question = (
+        "Order by one metric after the other. Who wins? Is it the same one twice? And where do the orange bars stand?"
+    )
+    State = LeaderboardState
+    shown_by_code = ("scores", "control")
+    counts: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
+    live = False
+
+    def __init__(self, network: Any = None, *, networks: Sequence[Any] = (), **initial: Any) -> None:
+        self._computed: dict[LeaderboardState, LeaderboardResult] = {}
+        super().__init__(None, network, networks=networks, **initial)
+
+    def controls(self) -> tuple[Control, ...]:
+        """What orders the rows first; then what is computed."""
+        what: dict[str, Any] = {"group": "Computed on Run"}
+        return (
+            Choice(
+                name="metric",
+                label="Order by",
+                choices=lambda state: state.metrics or tuple(METRICS),
+                names=_words,
+                changes=(PANELS,),
+                group="Shown",
+            ),
+            Toggle(
+                name="blind",
+                label="Show the controls",
+                changes=(PANELS,),
+                help="Maps that know nothing of the network",
+                group="Shown",
+            ),
+            *self.network_controls("scores"),
+            Slider(name="pictures", label="Pictures", values=self.counts, changes=("scores", "pictures"), **what),
+            Many(name="methods", label="Methods", choices=tuple(METHODS), changes=("methods",), **what),
+            Many(name="metrics", label="Metrics", choices=tuple(METRICS), names=_words, changes=("metrics",), **what),
+        )
+
+    def at_rest(self, state: LeaderboardState) -> LeaderboardResult:
+        """What was computed last with these settings, else what is stored."""
+        known = self._computed.get(_key(state))
+        if known is not None:
+            return known
+        rows = stored().get(state.network, []) if state.network not in self._models else []
+        note = f"Stored, of {STORED_PICTURES} pictures; Run computes it on {state.pictures} others."
+        return _result(rows, state, STORED_PICTURES, note if rows else "Nothing is stored: press Run.")
+
+    def compute(self, state: LeaderboardState, progress: Callable[[int, int], object]) -> Iterator[LeaderboardResult]:
+        """A row after the other, each shown when it is ready."""
+        model, rows = self.model(state), []
+        scenes = menagerie.sample(state.pictures, seed=1, size=model.input_size, workers=1)
+        chosen = {name: METHODS[name][0] for name in state.methods}
+        for row in evaluation.each_row(chosen, {state.network: model}, scenes, state.metrics, progress=progress):
+            rows.append(row)
+            yield _result(rows, state, state.pictures)
+        self._computed[_key(state)] = _result(rows, state, state.pictures)
+
+    def panels(self, result: LeaderboardResult, state: LeaderboardState) -> list[Panel]:
+        """The bars of one metric, and the whole table coloured by rank."""
+        order = _order(result, state)
+        if not order:
+            return [Panel("Nothing yet", np.full((40, 384, 3), 255, np.uint8), "an empty chart")]
+        column = result.metrics.index(state.metric)
+        values = result.scores[order, column]
+        labels = [result.methods[i] for i in order]
+        good = "high is good" if METRICS[state.metric].high else "low is good"
+        bars = charts.bars(
+            labels,
+            np.nan_to_num(values).tolist(),
+            marked=[k for k, i in enumerate(order) if result.control[i]],
+            high=float(np.nanmax(np.abs(values), initial=1e-9)),
+            percent=False,
+            width=430,
+            row=26,
+        )
+        told = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
+        caption = f"{METRICS[state.metric].help}. Orange: controls, which know nothing of the network.".capitalize()
+        return [
+            Panel(f"{_words(state.metric)}: {good}", bars, f"Bars, the best first: {told}", 430, True, caption),
+            Panel(
+                "The whole table",
+                table(result, order),
+                f"A table of {len(order)} rows and {len(result.metrics)} metrics, ordered by {_words(state.metric)}",
+                600,
+                True,
+                "Dark: best in its column. †: a control does at least as well.",
+            ),
+        ]
+
+    def describe(self, result: LeaderboardResult, state: LeaderboardState) -> str:
+        """Who wins, and whom a control beats."""
+        if not _order(result, replace(state, blind=True)):
+            return f"{state.network}: {result.note}"
+        scores = dict(zip(result.methods, result.scores[:, result.metrics.index(state.metric)].tolist(), strict=True))
+        text = f"{state.network}, {_words(state.metric)}: "
+        controls = {m: scores[m] for m, c in zip(result.methods, result.control, strict=True) if c}
+        own = {m: v for m, v in scores.items() if m not in controls and not math.isnan(v)}
+        if own:
+            first = _best(own, state.metric)
+            text += f"the best method is {first} ({own[first]:.2f}). "
+        if controls:
+            first = _best(controls, state.metric)
+            lost = beaten(own, controls[first], METRICS[state.metric].high)
+            text += f"The control {first!r} ({controls[first]:.2f}) does at least as well as "
+            text += f"{', '.join(lost) if 0 < len(lost) < len(own) else 'every method' if lost else 'none'}. "
+        if len(result.methods) < result.rows:
+            text += f"{len(result.methods)} of {result.rows} rows so far. "
+        return f"{text}{result.note}".rstrip()
+
+    def code(self, state: LeaderboardState) -> str:
+        """The same table."""
+        given = state.network in self._models
+        modules = ["cam", "evaluation", "menagerie", "occlusion", "saliency", *([] if given else ["models"])]
+        size = self.model(state).input_size
+        sized = "" if size == 96 else f", size={size}"
+        return "\n".join(
+            [
+                "from functools import partial",
+                "",
+                "import numpy as np",
+                "",
+                f"from xai_lessons import {', '.join(sorted(modules))}",
+                "",
+                "# model is the network that you gave" if given else f"model = models.load({state.network!r})",
+                f"scenes = menagerie.sample({state.pictures}, seed=1{sized})",
+                "methods = {",
+                *(f"    {name!r}: {METHODS[name][1]}," for name in state.methods),
+                "}",
+                f"metrics = {list(state.metrics)!r}",
+                "rows = evaluation.compare(methods, {'network': model}, scenes, metrics)",
+                "print(evaluation.table(rows))",
+                "scores = np.array([[row[metric] for metric in metrics] for row in rows])",
+                "control = np.array([row['control'] for row in rows])",
+            ]
+        )
+
+    def code_names(self, state: LeaderboardState) -> dict[str, Any]:
+        """What the shown code takes as given."""
+        return {"model": self._models[state.network]} if state.network in self._models else {}
+
+
+def beaten(scores: Mapping[str, float], control: float, high: bool) -> list[str]:
+    """The methods whose score a control's equals or beats."""
+    return [name for name, score in scores.items() if (control >= score if high else control <= score)]
+
+
+def table(result: LeaderboardResult, order: Sequence[int]) -> np.ndarray:
+    """The table as a picture at twice its size: a row a method, a column a metric, coloured by rank."""
+    names, row, cell, head = 330, 44, 118, 96
+    image = Image.new("RGB", (names + cell * (len(result.metrics) + 1), head + row * len(order)), "white")
+    draw, face, small = ImageDraw.Draw(image), charts.font(26), charts.font(21)
+    for k, metric in enumerate([*result.metrics, "ms a picture"]):
+        arrow = "" if metric not in METRICS else " ↑" if METRICS[metric].high else " ↓"
+        text = (_words(metric) + arrow).replace(" ", "\n", 1)
+        draw.multiline_text((names + cell * (k + 0.5), head / 2), text, INK, small, anchor="mm", align="center")
+    for j, i in enumerate(order):
+        y = head + row * j
+        colour = charts.PALETTE[1] if result.control[i] else INK
+        draw.text((names - 12, y + row / 2), charts.fit(result.methods[i], face, names - 16), colour, face, anchor="rm")
+        for k in range(len(result.metrics)):
+            text, share = _cell(result, order, i, k)
+            x = names + cell * k
+            shade = PALE + (DARK - PALE) * share
+            draw.rectangle((x + 2, y + 2, x + cell - 2, y + row - 2), (int(shade[0]), int(shade[1]), int(shade[2])))
+            colour = "white" if share > 0.5 else INK
+            draw.text((x + cell / 2, y + row / 2), text, colour, face, anchor="mm")
+        if np.isfinite(result.seconds[i]):
+            x = names + cell * len(result.metrics)
+            draw.text((x + cell / 2, y + row / 2), f"{1000 * result.seconds[i]:.0f}", INK, face, anchor="mm")
+    return np.asarray(image)
+
+
+def _cell(result: LeaderboardResult, order: Sequence[int], i: int, k: int) -> tuple[str, float]:
+    """What a cell says, and the share of the shown rows that it beats."""
+    good = result.scores[:, k] if METRICS[result.metrics[k]].high else -result.scores[:, k]
+    if np.isnan(good[i]):
+        return "-", 0.0
+    lost = not result.control[i] and bool((good[result.control] >= good[i]).any())
+    return f"{result.scores[i, k]:.2f}{'†' if lost else ''}", float((good[list(order)] < good[i]).mean())
+
+
+@lru_cache(maxsize=1)
+def stored() -> dict[str, list[dict[str, Any]]]:
+    """The stored rows of `evaluation.compare`, network -> rows; NaN where a method has no answer."""
+    content = json.loads(STORED.read_text(encoding="utf-8"))
+    return {
+        name: [{k: math.nan if v is None else v for k, v in row.items()} for row in rows]
+        for name, rows in content["networks"].items()
+    }
+
+
+def main(networks: Sequence[str] = BUILT_IN, pictures: int = STORED_PICTURES, path: Path = STORED) -> None:
+    """Compute what is stored, in some minutes a network."""
+    torch.set_num_threads(1)
+    scenes, content = menagerie.sample(pictures, seed=0), {}
+    for name in networks:
+        rows = evaluation.compare({n: f for n, (f, _) in METHODS.items()}, {name: network(name)}, scenes)
+        content[name] = [{k: _plain(v) for k, v in row.items()} for row in rows]
+    facts = {"made_by": "python -m xai_lessons.explorers.judging", "pictures": pictures, "networks": content}
+    text = json.dumps(facts).replace('{"network"', '\n{"network"')
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """A number with four significant digits; None for NaN, which JSON does not know."""
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else float(f"{value:.4g}")
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def _key(state: LeaderboardState) -> LeaderboardState:
+    """The state without what only draws."""
+    return replace(state, metric="pointing_game", blind=True)
+
+
+def _best(scores: Mapping[str, float], metric: str) -> str:
+    return (max if METRICS[metric].high else min)(scores, key=lambda name: scores[name])
+
+
+def _result(
+    rows: Sequence[Mapping[str, Any]], state: LeaderboardState, pictures: int, note: str = ""
+) -> LeaderboardResult:
+    """Rows of `evaluation.compare`, those of the state, as arrays."""
+    kept = [row for row in rows if row["control"] or row["method"] in state.methods]
+    return LeaderboardResult(
+        tuple(row["method"] for row in kept),
+        np.array([row["control"] for row in kept], dtype=bool),
+        state.metrics,
+        np.array([[row[m] for m in state.metrics] for row in kept], dtype=float).reshape(len(kept), len(state.metrics)),
+        np.array([row["seconds"] for row in kept], dtype=float),
+        pictures,
+        len(state.methods) + len(evaluation.CONTROLS),
+        note,
+    )
+
+
+def _order(result: LeaderboardResult, state: LeaderboardState) -> list[int]:
+    """The rows to be shown, the best first by the chosen metric; those without an answer last."""
+    if state.metric not in result.metrics:
+        return []
+    sign = -1 if METRICS[state.metric].high else 1
+    scores = np.nan_to_num(sign * result.scores[:, result.metrics.index(state.metric)], nan=np.inf)
+    return [int(i) for i in np.argsort(scores, kind="stable") if state.blind or not result.control[i]]
+
+
+if __name__ == "__main__":
+    main()
