@@ -94,3 +94,18 @@ def check_code(explorer: Explorer, tolerance: float = 0.0) -> None:
         ours, shown = (np.asarray(v, dtype=np.float64) for v in (getattr(result, field), names[field]))
         assert ours.shape == shown.shape, f"{field}: {ours.shape} on the screen, {shown.shape} by the code"
         np.testing.assert_allclose(shown, ours, rtol=tolerance, atol=tolerance, err_msg=field)
+
+
+def click(explorer, css):
+    """Press the button with that css class."""
+    found = []
+
+    def visit(widget):
+        if css in widget._dom_classes:
+            found.append(widget)
+        for child in getattr(widget, "children", ()):
+            visit(child)
+
+    visit(explorer.widget)
+    (button,) = found
+    button.click()

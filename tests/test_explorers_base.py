@@ -3,31 +3,17 @@
 import datetime
 import io
 import json
-import threading
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from sweep import check_code, sweep
-from toys import Disc, DiscState, OnDemand, Steps
-from xai_lessons.batching import Cancelled
+from sweep import check_code, click, sweep
+from toys import Disc, DiscState
 from xai_lessons.explorers import base, controls
-from xai_lessons.explorers.worker import Job, Worker
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 CORNER = {"corner": {"shape": "square"}}
-
-
-@pytest.fixture
-def steps():
-    explorer = Steps(size=2)
-    yield explorer
-    explorer.stop()
-    for gate in explorer.gates.values():
-        gate.release(50)
-    assert explorer.wait(10)
 
 
 def test_every_control_changes_what_it_says():
@@ -179,21 +165,6 @@ def test_the_error_of_a_button_is_shown():
     assert "read-only" in explorer._view._error.value
 
 
-def click(explorer, css):
-    """Press the button with that css class."""
-    found = []
-
-    def visit(widget):
-        if css in widget._dom_classes:
-            found.append(widget)
-        for child in getattr(widget, "children", ()):
-            visit(child)
-
-    visit(explorer.widget)
-    (button,) = found
-    button.click()
-
-
 def test_reset_goes_back_to_the_beginning():
     explorer = Disc(size=4)
     explorer.set(size=6, inverted=True)
@@ -296,222 +267,6 @@ def test_the_number_of_panels_may_change():
     assert len((explorer.widget, explorer._view._stage)[1].children) == 3
     explorer.set(marks=("b",))
     assert len(explorer._view._stage.children) == 1
-
-
-def test_a_control_that_only_draws_computes_nothing():
-    explorer = Disc()
-    before = explorer.set(size=4)
-    picture = bytes((explorer.widget, explorer._view._panels[0].image)[1].value)
-    explorer.compute = None
-    assert explorer.set(shade=0.9) is before
-    assert bytes(explorer._view._panels[0].image.value) != picture
-    assert explorer.shown.shade == 0.9
-
-
-def test_the_last_position_wins_and_those_between_are_dropped(steps):
-    assert steps.widget is not None
-    assert steps.at_step[2].wait(10)
-    for size in (3, 4, 5, 6):
-        steps.inputs["size"].value = size
-    for size in (2, 6):
-        steps.gates[size].release(4)
-    assert steps.wait(10)
-    assert steps.shown.size == 6
-    assert steps.ended == [2, 6]
-
-
-def test_what_has_shown_something_gives_way_at_once(steps):
-    steps.request()
-    steps.gates[2].release(1)
-    assert steps.at_step[2].wait(10)
-    steps.gates[2].release(1)
-    last = steps.request(size=7)
-    steps.gates[2].release(1)
-    steps.gates[7].release(4)
-    assert last.done.wait(10)
-    assert steps.shown.size == 7
-    assert steps.gates[2]._value + steps.gates[7]._value > 0  # the first did not go through all of its steps
-
-
-def test_pictures_form_as_they_go(steps):
-    assert steps.widget is not None
-    shares = []
-    present = steps._present
-    shown = threading.Semaphore(0)
-
-    def note(state, result):
-        present(state, result)
-        shares.append(result.share)
-        shown.release()
-
-    steps._present = note
-    steps.request(size=3)
-    steps.gates[2].release(4)
-    for count in range(1, 5):
-        steps.gates[3].release(1)
-        while len([s for s in shares if s]) < count:
-            assert shown.acquire(timeout=10)
-    assert steps.wait(10)
-    assert shares[-4:] == sorted(shares[-4:], reverse=True)
-
-
-def test_stop_ends_the_work_at_the_next_step_and_keeps_what_is_there(steps):
-    job = steps.request()
-    steps.gates[2].release(1)
-    assert steps.at_step[2].wait(10)
-    while steps._shown is None:
-        assert not job.done.wait(0.005)
-    click(steps, "xai-stop")
-    assert "Stopped" in steps._view._note.value
-    steps.gates[2].release(1)
-    assert steps.wait(10)
-    assert isinstance(job.error, Cancelled)
-    assert steps.ended == [2]
-    assert steps.result.share > 0
-    assert steps.error is None
-
-
-def test_the_busy_sign_comes_and_goes(steps, monkeypatch):
-    monkeypatch.setattr(base, "BUSY_AFTER", 0.0)
-    shown = threading.Event()
-    assert steps.widget is not None
-    view = steps._view
-    tell = view.busy
-    view.busy = lambda: (tell(), shown.set())
-    steps.gates[2].release(4)
-    assert steps.wait(10)
-    shown.clear()
-    steps.request(size=4)
-    assert shown.wait(10)
-    assert view._status.layout.visibility == "visible"
-    steps.gates[4].release(4)
-    assert steps.wait(10)
-    assert view._status.layout.visibility == "hidden"
-
-
-def test_progress_moves_the_bar():
-    explorer = Disc()
-    assert explorer.widget is not None
-    explorer._view.progress(3, 4)
-    assert explorer._view._bar.value == 0.75
-    explorer._view.progress(0, 0)
-    assert explorer._view._bar.value == 0
-
-
-def test_nothing_long_runs_before_run_is_pressed():
-    explorer = OnDemand(size=2)
-    assert explorer.result.share == -1
-    explorer.set(size=3)
-    assert explorer.result.share == -1
-    assert explorer.ended == []
-    explorer.gates[3].release(4)
-    click(explorer, "xai-run")
-    assert explorer.wait(10)
-    assert explorer.result.share >= 0
-    assert explorer.ended == [3]
-    explorer.gates[3].release(4)
-    assert explorer.run().share >= 0
-
-
-def test_a_run_goes_on_while_controls_move():
-    explorer = OnDemand(size=2)
-    explorer.result  # noqa: B018
-    job = explorer.request_run()
-    assert explorer.at_step[2].wait(10)
-    assert explorer.request(size=5) is job
-    explorer.inputs["shade"].value = 0.9
-    assert explorer.shown.shade == 0.9  # what only draws is answered meanwhile
-    explorer.gates[2].release(4)
-    assert explorer.wait(10)
-    assert (explorer.shown.size, explorer.state.size) == (2, 5)
-    assert explorer.result.share >= 0
-
-
-def test_evaluate_shows_nothing():
-    explorer = OnDemand(size=2)
-    explorer.gates[2].release(4)
-    assert explorer.evaluate().share >= 0
-    assert explorer._shown is None
-
-
-def test_one_torch_thread_on_the_worker_and_ours_untouched():
-    seen = []
-
-    class Threads(Disc):
-        def compute(self, state, progress):
-            seen.append((torch.get_num_threads(), threading.current_thread()))
-            return super().compute(state, progress)
-
-    ours = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        Threads().set(size=4)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(ours)
-    assert seen[0][0] == 1
-    assert seen[0][1] is not threading.main_thread()
-
-
-def test_an_upload_arrives_with_its_name():
-    taken = []
-    upload = controls.Upload(
-        name="up", label="Up", take=lambda name, content: taken.append((name, content)) or {"size": 6}
-    )
-
-    class Uploading(Disc):
-        def controls(self):
-            return (*super().controls(), upload)
-
-    explorer = Uploading()
-    file = {"name": "a.png", "type": "image/png", "size": 3, "content": memoryview(b"abc"), "last_modified": NOW}
-    explorer.inputs["up"].set_trait("value", (file,))
-    assert explorer.wait(10)
-    assert taken == [("a.png", b"abc")]
-    assert explorer.shown.size == 6
-
-
-def test_upload_errors_are_shown():
-    def refuse(name, content):
-        raise ValueError("a.txt is not a picture")
-
-    class Uploading(Disc):
-        def controls(self):
-            return (*super().controls(), controls.Upload(name="up", label="Up", take=refuse))
-
-    explorer = Uploading()
-    file = {"name": "a.txt", "type": "", "size": 3, "content": memoryview(b"abc"), "last_modified": NOW}
-    explorer.inputs["up"].set_trait("value", (file,))
-    assert "a.txt is not a picture" in explorer._view._error.value
-
-
-def test_the_worker_outlives_errors():
-    ran = []
-
-    def run(job):
-        ran.append(job.state)
-        if job.state == 1:
-            raise RuntimeError("oh")
-
-    worker = Worker(run)
-    first = worker.submit(Job(1))
-    assert first.done.wait(10)
-    assert isinstance(first.error, RuntimeError)
-    assert worker.submit(Job(2)).done.wait(10)
-    assert ran == [1, 2]
-
-
-def test_the_idle_worker_ends_and_starts_again(monkeypatch):
-    from xai_lessons.explorers import worker as module
-
-    monkeypatch.setattr(module, "IDLE", 0.0)
-    worker = Worker(lambda job: None)
-    assert worker.submit(Job(1)).done.wait(10)
-    thread = worker._thread
-    if thread is not None:
-        thread.join(10)
-    assert worker._thread is None
-    assert worker.submit(Job(2)).done.wait(10)
 
 
 @pytest.mark.parametrize(

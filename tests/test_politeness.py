@@ -268,9 +268,7 @@ def test_bad_pictures_are_refused_before_any_computing(method: Method, bad: str)
 
 
 @every_method
-@pytest.mark.parametrize(
-    "targets", [-1, "cat", 1.5, True, [0], [0, 1, 2], torch.tensor([0.0, 1.0]), object()], ids=repr
-)
+@pytest.mark.parametrize("targets", [-1, "cat", 1.5, True, [0], [0, 1, 2], torch.tensor([0.0, 1.0]), {"cat"}], ids=str)
 def test_bad_targets_are_refused_before_any_computing(method: Method, targets: object, request) -> None:
     net = Breaks(network(method), 0)
     with pytest.raises((TypeError, ValueError)) as refusal:
