@@ -34,18 +34,23 @@ def main() -> None:
     attacked = fgsm.pgd(plain, cat.image, "cat", epsilon=4 / 255)
     code = inversion.invert(robust, cat.image, layer="stage2", steps=200).images
 
+    def drawn(scene: menagerie.Scene) -> Image.Image:
+        return Image.fromarray(plots.pixels(scene.at(SIZE).image))
+
     def over(scene: menagerie.Scene, heat: Tensor) -> Image.Image:
         return Image.fromarray(plots.overlay(scene.at(SIZE).image, heat))
 
+    hidden = occlusion.occlusion(plain, cat.image, "cat", patch=16, stride=4)
+    looked = cam.grad_cam(cheat, tagged.image, "umbrella")
     cells = [
-        ("a drawn scene: every part is known", Image.fromarray(plots.pixels(pair.at(SIZE).image))),
+        ("a drawn scene: every part is known", drawn(pair)),
         ("Grad-CAM: where is the dog?", over(pair, cam.grad_cam(plain, pair.image, "dog"))),
-        ("occlusion: what does the cat need?", over(cat, occlusion.occlusion(plain, cat.image, "cat", patch=16, stride=4))),
+        ("occlusion: what does the cat need?", over(cat, hidden)),
         (titled(plain, attacked, "attacked, epsilon 4/255"), big(attacked)),
-        (titled(cheat, tagged.image, "a cheating network"), over(tagged, cam.grad_cam(cheat, tagged.image, "umbrella"))),
-        (titled(cheat, bare.image, "the same, tag removed"), Image.fromarray(plots.pixels(bare.at(SIZE).image))),
+        (titled(cheat, tagged.image, "a cheating network"), over(tagged, looked)),
+        (titled(cheat, bare.image, "the same, tag removed"), drawn(bare)),
         ("the cat, from what stage 2 remembers", big(code)),
-        ("without whiskers: a true intervention", Image.fromarray(plots.pixels(cat.without("whiskers").at(SIZE).image))),
+        ("without whiskers: a true intervention", drawn(cat.without("whiskers"))),
     ]
     titles, pictures = zip(*cells, strict=True)
     sheet = plots.grid(pictures, titles, columns=4, size=SIZE)
