@@ -26,7 +26,7 @@ METHODS = {
 PREDICTED, LAST = "what it predicts", "last"
 CLASSES, LAYERS, EVERY, NOTHING = "other classes", "all layers", "all methods", "nothing"
 CONTROLS = {"centre blob": "centre blob", "random map": "random"}
-TILES = 5
+TILES, BESIDE = 5, 160
 
 
 def overlap(a: Any, b: Any) -> float:
@@ -186,21 +186,21 @@ class CamExplorer(PictureExplorer):
         scale = self._scale(result, state, result.heatmap)
         picture = plots.enlarge(result.image, self.screen) if state.as_seen else plots.pixels(result.shown)
         laid = plots.overlay(picture, result.heatmap, state.opacity, scale=scale)
-        caption = "Bright: what speaks for the class. "
+        caption = ""
         if state.boxes:
             side = laid.shape[0] / result.image.shape[-1]
             if result.true_box is not None:
                 laid = plots.box(laid, side * result.true_box, colour="#56B4E9")
-                caption += "Blue: the true box. "
+                caption = "Blue: the true box. "
             if result.box.any():
                 laid = plots.box(laid, side * result.box)
                 caption += "White: the map's box. "
-        bar = plots.colour_bar(scale, width=self.screen)
+        bar = plots.colour_bar(scale, width=BESIDE)
         big = plots.enlarge(plots.heatmap(result.heatmap, scale=scale), bar.shape[1], smooth=True)
-        unit = "in units of the logit" if state.method in ("CAM", "HiResCAM") else "in the method's own units"
+        unit = "In units of the logit." if state.method == "CAM" else "In its own units."
         return [
-            Panel(f"{what}, over the picture", laid, f"{what}, laid over {self.say(state)}", caption=caption),
-            Panel("The map itself", np.concatenate([big, bar]), f"the map of {what}", caption=f"Values {unit}."),
+            Panel(what, laid, f"{what}, laid over {self.say(state)}", caption=caption),
+            Panel("The map itself", np.concatenate([big, bar]), f"the map of {what}", BESIDE, caption=unit),
             *self._row_panel(result, state),
             self._chart(result, state),
         ]
