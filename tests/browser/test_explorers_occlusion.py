@@ -1,0 +1,72 @@
+"""Lesson 4's explorers in JupyterLab in Chromium: the mouse erases, a map forms and is stopped."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.lab import console_errors, open_notebook, run_all, show_cell
+
+NETWORK = """
+import torch
+from xai_lessons import menagerie, models
+from xai_lessons.explorers import EraserExplorer, OcclusionExplorer
+torch.manual_seed(0)
+net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(4),
+                          torch.nn.Flatten(), torch.nn.Linear(128, 10))
+model = models.wrap(net, classes=menagerie.CLASSES, input_size=96)
+"""
+
+
+@pytest.fixture
+def opened(lab, page):
+    """Open a notebook with one explorer, and run it."""
+
+    def of(name: str, cell: str) -> None:
+        open_notebook(page, lab.put(name, NETWORK, cell))
+        run_all(page)
+        show_cell(page, 1)
+
+    return of
+
+
+def test_the_mouse_erases_and_everything_comes_back(opened, page):
+    opened("eraser.ipynb", 'eraser = EraserExplorer("cat", model, fill="black")\neraser')
+    canvas, headline = page.locator(".xai-canvas"), page.locator(".xai-eraser .xai-headline")
+    expect(headline).to_contain_text("Nothing is erased yet", timeout=60_000)
+    box = canvas.bounding_box()
+    assert box["width"] > 300
+    page.mouse.move(box["x"] + 100, box["y"] + 150)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 250, box["y"] + 160, steps=12)
+    page.mouse.up()
+    expect(headline).to_contain_text(re.compile(r"With [1-9]\d?% of the picture erased"), timeout=30_000)
+    ink = page.evaluate(
+        "() => [...document.querySelector('.xai-canvas').getContext('2d').getImageData(180, 155, 1, 1).data]"
+    )
+    assert ink[:3] == [0, 0, 0]
+    page.locator(".xai-eraser .xai-control-clear").click()
+    expect(headline).to_contain_text("Nothing is erased yet", timeout=30_000)
+    page.wait_for_function(
+        "() => document.querySelector('.xai-canvas').getContext('2d').getImageData(180, 155, 1, 1).data[1] > 30"
+    )
+    assert console_errors(page) == []
+
+
+def test_a_map_that_forms_is_stopped(opened, page):
+    opened("occlusion.ipynb", 'OcclusionExplorer("cat", model, patch=24, stride=24)')
+    css = ".xai-occlusion"
+    headline = page.locator(f"{css} .xai-headline")
+    expect(headline).to_contain_text("The network says", timeout=60_000)
+    handle = page.locator(f"{css} .xai-control-stride .noUi-handle").first
+    handle.focus()
+    handle.press("Home")  # a step of 2 pixels: more than a thousand windows
+    stop = page.locator(f"{css} .xai-stop")
+    if stop.is_visible():
+        stop.click()
+    expect(stop).to_be_hidden(timeout=60_000)
+    expect(headline).to_contain_text("The network says")
+    assert page.locator(f"{css} .xai-error").count() == 0
+    assert console_errors(page) == []
