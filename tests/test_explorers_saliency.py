@@ -99,8 +99,8 @@ def test_the_maps_come_one_after_the_other_in_the_order_of_the_methods(model):
     image = explorer.image(explorer.state)
     assert np.array_equal(seen[-1].maps[0], saliency.gradient(model, image, seen[-1].target).numpy())
     for result in seen:  # each can be shown, with places for those to come
-        sheet, *_ = explorer.panels(result, explorer.state)
-        assert sheet.alt.count("...") == 3 - len(result.maps)
+        panels = explorer.panels(result, explorer.state)
+        assert sum(panel.title.endswith("...") for panel in panels) == 3 - len(result.maps)
     assert explorer.describe(seen[0], explorer.state).endswith("Choose a method.")
     assert not np.array_equal(seen[0].shown, seen[-1].shown)
 
@@ -111,7 +111,7 @@ def test_deep_lift_adds_up_to_the_change_of_the_logit(model, baseline):
     result = explorer.set(baseline=baseline)
     assert result.sums[1] == pytest.approx(result.change, abs=1e-3)
     assert result.sums[0] == pytest.approx(result.change, abs=0.1 + 0.05 * abs(result.change))
-    assert "add up to" in explorer.describe(result, explorer.state)
+    assert f"rises by {result.change:.1f}; sums: Integrated" in explorer.describe(result, explorer.state)
 
 
 def test_shares_are_those_of_energy_inside(model):
@@ -122,13 +122,13 @@ def test_shares_are_those_of_energy_inside(model):
         expected = evaluation.energy_inside(torch.tensor(result.maps), scene.masks[name][None])
         assert result.inside[thing] == pytest.approx(expected.numpy(), abs=1e-6)
     titles = [panel.title for panel in explorer.panels(result, explorer.state)]
-    assert titles[1:] == ["How much lies on the bird?", "How much lies on the tree?"]
+    assert titles[1:] == ["Gradient", "The colours", "How much lies on the bird?", "How much lies on the tree?"]
 
 
 def test_a_pair_is_marked_thing_by_thing(model):
     explorer = SaliencyExplorer("cat + dog", model, methods=("Gradient",))
     assert set(explorer.result.inside) == {"cat", "dog"}
-    assert "On the dog" in explorer.describe(explorer.result, explorer.state)
+    assert "Most on the cat: Gradient, " in explorer.describe(explorer.result, explorer.state)
 
 
 def test_a_method_without_an_answer_says_so_and_the_others_go_on():
@@ -137,14 +137,25 @@ def test_a_method_without_an_answer_says_so_and_the_others_go_on():
     assert np.isnan(result.maps[0]).all()
     assert not np.isnan(result.maps[1]).any()
     assert "Guided backprop" in result.refused
-    assert "Guided backprop: no answer" in explorer.panels(result, explorer.state)[0].alt
+    panel = explorer.panels(result, explorer.state)[1]
+    assert panel.title == "Guided backprop: no answer"
+    assert panel.caption == result.refused["Guided backprop"]
     assert "Guided backprop" not in explorer.describe(result, explorer.state)
+
+
+def test_the_sentence_names_the_best_and_the_worst_map(model):
+    explorer = SaliencyExplorer("cat", model, methods=("Gradient", "Guided backprop", "DeepLIFT"))
+    shares = dict(zip(explorer.state.methods, explorer.result.inside["cat"], strict=True))
+    best, worst = max(shares, key=shares.get), min(shares, key=shares.get)
+    said = explorer.describe(explorer.result, explorer.state)
+    assert f"Most on the cat: {best}, {shares[best]:.0%} of its map; least: {worst}, {shares[worst]:.0%}." in said
 
 
 def test_a_photograph_has_maps_but_no_marks(model):
     explorer = SaliencyExplorer("chelsea", model, methods=("Gradient",))
     assert explorer.result.inside == {}
-    assert len(explorer.panels(explorer.result, explorer.state)) == 1
+    titles = [panel.title for panel in explorer.panels(explorer.result, explorer.state)]
+    assert titles[1:] == ["Gradient", "The colours"]
     check_code(explorer, tolerance=1e-5)
 
 
@@ -152,9 +163,9 @@ def test_a_photograph_has_maps_but_no_marks(model):
 @pytest.mark.parametrize("scale", ["each its own", "one for all"])
 def test_all_ways_of_showing_differ_from_the_first(model, shown_as, scale):
     explorer = SaliencyExplorer("cat", model, methods=("Gradient", "DeepLIFT"))
-    first = plots.pixels(explorer.panels(explorer.result, explorer.state)[0].picture)
+    first = plots.pixels(explorer.panels(explorer.result, explorer.state)[2].picture)
     explorer.set(shown_as=shown_as, scale=scale)
-    now = plots.pixels(explorer.panels(explorer.result, explorer.state)[0].picture)
+    now = plots.pixels(explorer.panels(explorer.result, explorer.state)[2].picture)
     assert np.array_equal(first, now) == (explorer.state == explorer.initial)
 
 
@@ -203,9 +214,9 @@ def test_the_maps_of_sanity_come_before_the_curve(model):
     explorer = SanityExplorer("cat", model, methods=("Gradient",), forgotten=2)
     seen = list(explorer.compute(explorer.state, lambda done, total: None))
     assert np.isnan(seen[0].curve).all()
-    assert len(explorer.panels(seen[0], explorer.state)) == 1
+    assert len(explorer.panels(seen[0], explorer.state)) == 2
     assert [int((~np.isnan(result.curve)).sum()) for result in seen] == [0, 0, 1, 2, 3, 4]
-    assert len(explorer.panels(seen[-1], explorer.state)) == 2
+    assert explorer.panels(seen[-1], explorer.state)[-1].title == "Who notices?"
 
 
 def test_a_method_without_an_answer_has_an_empty_map_in_sanity():

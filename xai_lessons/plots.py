@@ -229,7 +229,7 @@ def png(picture: Any, level: int = 1, most: int | None = None) -> bytes:
     image.save(stream, "PNG", compress_level=level)
     while most is not None and stream.tell() > most and min(image.size) > 16:
         stream = io.BytesIO()
-        image.quantize(256, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
+        image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
         share = min(0.9, (most / stream.tell()) ** 0.5)
         image = image.resize((int(image.width * share), int(image.height * share)), Image.Resampling.LANCZOS)
     return stream.getvalue()

@@ -37,6 +37,7 @@ PREDICTED = "what it predicts"
 SIGNED, SIZE, POSITIVE = "for and against", "size", "only for"
 OWN, ONE = "each its own", "one for all"
 SATURATE = 0.005  # share of the pixels of a map that may be brighter than its colours
+BRIGHTEST = 15  # on one scale for all: so many times an even share of the map
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,11 @@ class SaliencyExplorer(PictureExplorer):
     pairs = ("cat + dog",)
 
     def controls(self) -> tuple[Control, ...]:
-        """The methods, what they take, how they are shown, then network and picture."""
+        """The network, the methods, what they take, how they are shown, then the picture."""
         taken: dict[str, Any] = {"changes": ("maps",), "group": "What they take"}
         shown: dict[str, Any] = {"changes": (PANELS,), "group": "How they are shown"}
         return (
+            *self.network_controls("maps", "probability"),
             Many(name="methods", label="Methods", choices=tuple(METHODS), changes=("maps", "sums"), group="Maps"),
             Choice(name="target", label="Class", choices=self._targets, changes=("target", "maps"), group="Maps"),
             Slider(
@@ -149,7 +151,6 @@ class SaliencyExplorer(PictureExplorer):
                 **shown,
             ),
             Toggle(name="blended", label="Over the picture", **shown),
-            *self.network_controls("maps", "probability"),
             *self.picture_controls("image", "maps"),
         )
 
@@ -194,33 +195,23 @@ class SaliencyExplorer(PictureExplorer):
         yield replace(result, shown=self.sharp(state).numpy())
 
     def panels(self, result: SaliencyResult, state: SaliencyState) -> list[Panel]:
-        """All maps on one sheet, and how much of each lies on the thing."""
-        name = self.model(state).classes[result.target]
-        count = len(state.methods) + 1
-        columns, size = (2, 380) if count <= 2 else (3, 260) if count <= 6 else (4, 196)
-        tiles, titles = [plots.enlarge(result.shown, size, smooth=True)], [f"{name} {result.probability:.0%}"]
+        """The picture and its maps, what their colours mean, and how much of each lies on the thing."""
+        name, said = self.model(state).classes[result.target], self.say(state)
+        size = 384 if len(state.methods) < 2 else 208 if len(state.methods) < 6 else 132
+        picture = plots.enlarge(result.shown, size, smooth=True)
+        panels = [Panel(f"{name} {result.probability:.0%}", picture, said, size)]
         for i, method in enumerate(state.methods):
             ready = i < len(result.maps)
-            one = result.maps[i] if ready and not np.isnan(result.maps[i]).any() else None
-            if one is None:
-                tiles.append(np.full_like(tiles[0], 215))
-                titles.append(f"{method}: no answer" if ready else f"{method} ...")
+            if not ready or method in result.refused:
+                title, note = (f"{method}: no answer", result.refused[method]) if ready else (f"{method} ...", "")
+                panels.append(Panel(title, np.full_like(picture, 215), f"{title} {note}", size, caption=note))
                 continue
+            one = result.maps[i]
             scale = even_share(one, state.shown_as) if state.scale == ONE else None
-            over = tiles[0] if state.blended else None
-            tiles.append(drawn(one, state.shown_as, over=over, scale=scale, size=size))
-            titles.append(method)
-        caption = {
-            SIZE: "Bright: a small change of the pixel, up or down, matters much. ",
-            SIGNED: f"Red: speaks for {name}. Blue: against. ",
-            POSITIVE: f"Bright: speaks for {name}. ",
-        }[state.shown_as]
-        own = f"Each map has its own colours; the strongest {SATURATE:.1%} of its pixels saturate."
-        caption += own if state.scale == OWN else "One scale: which share of its whole map a pixel has."
-        sheet = plots.grid(tiles, titles, columns, size)
-        alt = f"Maps for {name} of {self.say(state)}: {', '.join(titles[1:])}"
-        maps = Panel("The picture and its maps", sheet, alt, sheet.shape[1], caption=caption)
-        return [maps, *self._charts(result, state)]
+            over = picture if state.blended else None
+            tile = drawn(one, state.shown_as, over=over, scale=scale, size=size)
+            panels.append(Panel(method, tile, f"{method} for {name} of {said}", size))
+        return [*panels, _colours(state, name), *self._charts(result, state)]
 
     def describe(self, result: SaliencyResult, state: SaliencyState) -> str:
         """Which map lies most on the thing, and what the sums are."""
@@ -228,17 +219,15 @@ class SaliencyExplorer(PictureExplorer):
         text = f"The network: {result.probability:.0%} {name}."
         if not len(result.sums):
             return text + " Choose a method."
-        thing = self.label(state)
-        known = result.inside.get(thing) if thing else None
-        for where in (thing, *(w for w in result.inside if w != thing)):
-            if where is not None and known is not None and not np.isnan(known).all():
-                shares = result.inside[where]
-                listed = ", ".join(f"{m} {s:.0%}" for m, s in zip(state.methods, shares, strict=False) if s == s)
-                text += f" On the {where}: {listed}."
-        sums = [(m, s) for m, s in zip(state.methods, result.sums, strict=False) if m in COMPLETE and s == s]
+        shares = result.inside.get(self.label(state) or "", np.empty(0))
+        ranked = sorted((-s, m) for m, s in zip(state.methods, shares, strict=False) if s == s)
+        if ranked:
+            (most, first), (least, last) = ranked[0], ranked[-1]
+            text += f" Most on the {self.label(state)}: {first}, {-most:.0%} of its map"
+            text += f"; least: {last}, {-least:.0%}." if len(ranked) > 1 else "."
+        sums = [f"{m} {s:.1f}" for m, s in zip(state.methods, result.sums, strict=False) if m in COMPLETE and s == s]
         if sums:
-            listed = ", ".join(f"{m} {s:.1f}" for m, s in sums)
-            text += f" The logit is {result.change:.1f} above that of the baseline; the maps add up to: {listed}."
+            text += f" From the baseline the logit rises by {result.change:.1f}; sums: {', '.join(sums)}."
         return text
 
     def code(self, state: SaliencyState) -> str:
@@ -320,6 +309,25 @@ def _share(attribution: Tensor, mask: Tensor) -> float:
     return float(evaluation.energy_inside(attribution[None], mask[None])[0])
 
 
+def _colours(state: SaliencyState, name: str) -> Panel:
+    """What the colours of the maps mean."""
+    caption = {
+        SIZE: "Bright: a small change of the pixel, up or down, matters much.",
+        SIGNED: f"Red: speaks for {name}. Blue: speaks against.",
+        POSITIVE: f"Bright: speaks for {name}.",
+    }[state.shown_as]
+    if state.scale == ONE:
+        high, note = (
+            float(BRIGHTEST),
+            "One scale for all: how many times its even share of its whole map a pixel holds.",
+        )
+    else:
+        high, note = 1.0, f"Each map has its own scale: 1 is what all but {SATURATE:.1%} of its pixels stay below."
+    scale = (-high if state.shown_as == SIGNED else 0.0, high)
+    bar = plots.colour_bar(scale, "signed" if state.shown_as == SIGNED else "heat", width=400)
+    return Panel("The colours", bar, f"{caption} {note}", 400, sharp=True, caption=f"{caption} {note}")
+
+
 def drawn(
     attribution: Any,
     how: str = SIZE,
@@ -348,6 +356,6 @@ def drawn(
 
 
 def even_share(attribution: Any, how: str = SIZE) -> float:
-    """The value at which a pixel holds 15 times its even share of a map: one scale for maps of different units."""
+    """The value at which a pixel holds 15 times its even share: one brightest colour for maps of different units."""
     one = np.abs(plots.flatten(attribution, "absolute" if how == SIZE else "sum"))
-    return 15 * float(one.mean()) or 1.0
+    return BRIGHTEST * float(one.mean()) or 1.0

@@ -92,7 +92,7 @@ class SanityExplorer(PictureExplorer):
             ),
             Slider(
                 name="chance",
-                label="Other weights",
+                label="Weights",
                 high=9,
                 changes=("maps", "curve"),
                 help="The seed of the random weights",
@@ -133,27 +133,21 @@ class SanityExplorer(PictureExplorer):
             yield result
 
     def panels(self, result: SanityResult, state: SanityState) -> list[Panel]:
-        """The maps before above those after, and the curves."""
-        size = 196 if len(state.methods) > 2 else 250
-        whole, after = [plots.enlarge(result.shown, size, smooth=True)], [np.full((size, size, 3), 255, np.uint8)]
-        for one, other in zip(result.before, result.maps, strict=True):
-            whole.append(drawn(one, size=size))
-            after.append(drawn(other, size=size))
-        name = self.model(state).classes[result.target]
-        titles = [f"the picture ({name})", *state.methods, f"forgotten: {state.forgotten}"]
-        titles += [f"correlation {c:.2f}" for c in result.correlations]
-        sheet = plots.grid([*whole, *after], titles, columns=len(whole), size=size)
-        told = ", ".join(f"{m} {c:.2f}" for m, c in zip(state.methods, result.correlations, strict=True))
-        maps = Panel(
-            "Above: the trained network. Below: the one that has forgotten",
-            sheet,
-            f"Maps of {self.say(state)} with {state.forgotten} layers forgotten; rank correlation: {told}",
-            min(sheet.shape[1], 900),
-            caption="Each map in its own colours, by size. Correlation 1: the same order of pixels as before.",
-        )
+        """Each map before above the one after, and the curves."""
+        size = 132 if len(state.methods) > 2 else 208
+        name, said = self.model(state).classes[result.target], self.say(state)
+        picture = plots.enlarge(result.shown, size, smooth=True)
+        panels = [Panel(f"{name} {result.probability:.0%}", picture, said, size, caption=note)]
+        gap = np.full((6, size, 3), 255, np.uint8)
+        for method, before, after, c in zip(
+            state.methods, result.before, result.maps, result.correlations + 0.0, strict=True
+        ):
+            pair = np.concatenate([drawn(before, size=size), gap, drawn(after, size=size)])
+            alt = f"{method}: above with all layers, below with {state.forgotten} forgotten"
+            panels.append(Panel(method, pair, alt, size, caption=f"correlation {c:.2f}"))
         done = ~np.isnan(result.curve).any(axis=0)
         if not done.any():
-            return [maps]
+            return panels
         xs = result.counts[done].tolist()
         series = {m: (xs, row[done].tolist()) for m, row in zip(state.methods, result.curve, strict=True)}
         chart = plots.curves(
@@ -162,10 +156,12 @@ class SanityExplorer(PictureExplorer):
             y_label="rank correlation",
             y_limits=(-0.2, 1.05),
             marker=state.forgotten,
-            width=560,
+            width=450,
         )
         caption = "An explanation of the network should fall; a curve that stays up explains the picture."
-        return [maps, Panel("Who notices?", chart, f"Curves; at the line: {told}", 560, sharp=True, caption=caption)]
+        told = ", ".join(f"{m} {c:.2f}" for m, c in zip(state.methods, result.correlations, strict=True))
+        chart_panel = Panel("Who notices?", chart, f"Curves; at the line: {told}", 450, sharp=True, caption=caption)
+        return [*panels, chart_panel]
 
     def describe(self, result: SanityResult, state: SanityState) -> str:
         """What is left of the network, and of the maps."""
@@ -173,7 +169,7 @@ class SanityExplorer(PictureExplorer):
         layers = "layer" if state.forgotten == 1 else "layers"
         text = f"{state.forgotten} {layers} forgotten: the network gives {name} {result.probability:.0%}."
         pairs = zip(state.methods, result.correlations, strict=True)
-        told = ", ".join(f"{m} {c + 0:.1f}" for m, c in pairs)
+        told = ", ".join(f"{m} {round(float(c), 1) + 0.0:.1f}" for m, c in pairs)
         return text + (f" Rank correlation with the map before: {told}." if told else " Choose a method.")
 
     def code(self, state: SanityState) -> str:
