@@ -137,6 +137,7 @@ class SanityExplorer(PictureExplorer):
         size = 132 if len(state.methods) > 2 else 208
         name, said = self.model(state).classes[result.target], self.say(state)
         picture = plots.enlarge(result.shown, size, smooth=True)
+        note = f"Above: the whole network. Below: {state.forgotten} forgotten."
         panels = [Panel(f"{name} {result.probability:.0%}", picture, said, size, caption=note)]
         gap = np.full((6, size, 3), 255, np.uint8)
         for method, before, after, c in zip(
