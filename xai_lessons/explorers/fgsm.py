@@ -183,7 +183,6 @@ class AttackExplorer(PictureExplorer):
         caption = f"Grey: no change. The largest is {most:.1f} grey values."
         panels = [
             Panel(title, picture, f"{self.say(state)}, {title}", sharp=state.as_seen),
-            Panel(f"The change, {state.magnify} times", magnified, "what was added", sharp=True, caption=caption),
             Panel(
                 "What it says",
                 bars,
@@ -192,12 +191,14 @@ class AttackExplorer(PictureExplorer):
                 caption="Orange: what it is. Black line: before.",
             ),
         ]
-        if result.logits.size:
-            panels.append(self._way(result, state, was))
         for i, (when, c) in enumerate((("Before", was), ("After", now))):
             if len(result.maps):
                 laid = plots.overlay(self._picture(result, state, bool(i)), result.maps[i])
                 panels.append(Panel(f"{when}: Grad-CAM for {classes[c]}", laid, f"{when.lower()}, the map"))
+        name = f"The change, {state.magnify} times"
+        panels.append(Panel(name, magnified, "what was added", sharp=True, caption=caption))
+        if result.logits.size:
+            panels.append(self._way(result, state, was))
         return panels
 
     def describe(self, result: AttackResult, state: AttackState) -> str:
@@ -273,7 +274,7 @@ class AttackExplorer(PictureExplorer):
         else:
             at = int(np.abs(result.epsilons - state.epsilon).argmin())
             rival = int(np.argsort(-result.logits[at] + 1e9 * (np.arange(len(classes)) == was), kind="stable")[0])
-        lines = {classes[c]: (result.epsilons, result.logits[:, c]) for c in (was, rival)}
+        lines: dict[str, tuple[Any, Any]] = {classes[c]: (result.epsilons, result.logits[:, c]) for c in (was, rival)}
         chart = plots.curves(lines, x_label="ε, of 255", y_label="logit", marker=state.epsilon, width=384, height=300)
         alt = f"The logits of {classes[was]} and {classes[rival]} along the way to the largest ε"
         return Panel("The way there", chart, alt, sharp=True, caption="Where the lines cross, the answer flips.")

@@ -129,9 +129,10 @@ class HardeningExplorer(Explorer):
             self._train(begun, progress)
             yield self._result(state, begun, "Stop at any time: Run goes on from there.")
         begun.release()
-        self.trained = begun.model.eval().requires_grad_(False)
+        trained: Any = begun.model.eval().requires_grad_(False)
+        self.trained = trained
         if state not in self._finals:
-            rows = [self._measure(model, validation, progress) for model in (self._start(), self.trained)]
+            rows = [self._measure(model, validation, progress) for model in (self._start(), trained)]
             self._finals[state] = np.stack(rows)
         yield self._result(state, begun)
 
@@ -140,7 +141,7 @@ class HardeningExplorer(Explorer):
         epochs = np.arange(1, len(result.clean) + 1)
         clean, attacked = shipped()
         x = np.arange(1, len(clean) + 1)
-        lines = {"new, clean (shipped)": (x, clean), "attacked (shipped)": (x, attacked)}
+        lines: dict[str, tuple[Any, Any]] = {"new, clean (shipped)": (x, clean), "attacked (shipped)": (x, attacked)}
         if len(epochs):
             lines |= {"new, clean (yours)": (epochs, result.clean), "attacked (yours)": (epochs, result.attacked)}
         chart = plots.curves(

@@ -129,7 +129,9 @@ class RobustnessExplorer(Explorer):
         """The curves, and the bars of one epsilon."""
         at = min(state.at, state.largest)
         read = [float(np.interp(at, GREY * result.epsilons, curve)) for curve in result.curves]
-        lines = {name: (GREY * result.epsilons, curve) for name, curve in zip(result.names, result.curves, strict=True)}
+        lines: dict[str, tuple[Any, Any]] = {
+            name: (GREY * result.epsilons, curve) for name, curve in zip(result.names, result.curves, strict=True)
+        }
         chart = plots.curves(
             lines,
             x_label="ε, of 255",
