@@ -180,7 +180,7 @@ def test_the_screen_tells_a_descent_in_rungs(model):
     explorer = InversionExplorer("cat", model, layer="1", steps=2)
     result = explorer.result
     rung = min(r for r in of_inversion.RUNGS if result.distance < r)
-    assert f"below {rung:g} of its own square" in explorer.describe(result, explorer.state)
+    assert f"fell below {rung:g};" in explorer.describe(result, explorer.state)
 
 
 @pytest.mark.parametrize(

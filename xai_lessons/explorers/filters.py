@@ -114,7 +114,7 @@ class FilterExplorer(PictureExplorer):
             panels.append(Panel("Its weights", picture, "The filter as a picture", 384, sharp=True, caption=caption))
         order = np.argsort(-result.drawn, kind="stable")[:6]
         labels = ["this picture", *(menagerie.CLASSES[i] for i in order)]
-        values = [result.activation, *(float(result.drawn[i]) for i in order)]
+        values = [round(float(v), 2) for v in (result.activation, *result.drawn[order])]
         high = max(1e-6, *values)
         chart = plots.bars(labels, values, high=high, percent=False, marked=(0,), width=384)
         said = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))

@@ -188,13 +188,11 @@ class InversionExplorer(PictureExplorer):
     def describe(self, result: InversionResult, state: InversionState) -> str:
         """How well the code is met, and whether the network can tell the two apart."""
         names = self.model(state).classes
-        whose = f"the mean code of {len(result.images)} drawings" if len(result.images) > 1 else "the code"
-        rung = next((f"below {rung:g}" for rung in RUNGS if result.distance < rung), "above 1")
+        whose = f"to the mean code of {len(result.images)} drawings" if len(result.images) > 1 else "of the codes"
+        rung = next((f"fell below {rung:g}" for rung in RUNGS if result.distance < rung), "is above 1")
         a, b = names[int(result.before.argmax())], names[int(result.after.argmax())]
-        answer = f"it says {a} to both" if a == b else f"it says {a} to the first and {b} to what was found"
-        return (
-            f"{state.network}, {state.layer}: {whose} is met, the squared distance {rung} of its own square; {answer}."
-        )
+        answer = f"says {a} to both" if a == b else f"says {a} to the first and {b} to what was found"
+        return f"{state.network}, {state.layer}: the distance {whose} {rung}; the network {answer}."
 
     def code(self, state: InversionState) -> str:
         """The same descent."""
