@@ -8,67 +8,13 @@ import torch
 from torch import Tensor
 
 from xai_lessons.checks import Mistake, exercise
+from xai_lessons.lesson_checks.windows import Scores, all_but, falls_of, loop, one_channel, too_large
 
 Box = tuple[int, int, int, int]
 
 
 def _integer(rng: torch.Generator, low: int, high: int) -> int:
     return int(torch.randint(low, high, (), generator=rng))
-
-
-class Scores:
-    """A small function from pictures (N, 3, H, W) to scores (N, 4); it may have little memory and little patience.
-
-    Args:
-        rng: of its weights.
-        shape: of the pictures, (3, H, W).
-        most: pictures at once.
-        calls: how often it may be asked.
-    """
-
-    def __init__(self, rng: torch.Generator, shape: tuple[int, ...], most: int = 10**9, calls: int = 10**9) -> None:
-        self.weights, self.shape = torch.rand(4, *shape, generator=rng) - 0.3, shape
-        self.most, self.calls, self.asked = most, calls, 0
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """The scores (N, 4)."""
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.shape:
-            wanted = ", ".join(map(str, self.shape))
-            raise ValueError(f"pictures (N, {wanted}) are expected, {tuple(images.shape)} came")
-        if len(images) > self.most:
-            raise MemoryError(f"{len(images)} pictures came at once, and there is memory for {self.most}: take slices")
-        self.asked += 1
-        if self.asked > self.calls:
-            raise TimeoutError(f"asked for the {self.asked}th time: fill each batch, then {self.calls} calls do")
-        return (images[:, None] * self.weights).flatten(2).mean(dim=2) + images.amax(dim=(1, 2, 3))[:, None]
-
-
-def _places(side: int, patch: int, stride: int) -> range:
-    return range(0, side - patch + 1, stride)
-
-
-def _loop(
-    image: Tensor,
-    patch: int,
-    stride: int,
-    fall: Callable[[Tensor], Tensor],
-    hide: Callable[[Tensor, int, int], None] | None = None,
-    fresh: bool = True,
-) -> Tensor:
-    """fall(x) of each picture x with a hidden window, (rows, columns)."""
-    _, H, W = image.shape
-    rows, x = [], image.clone()
-    for i in _places(H, patch, stride):
-        row = []
-        for j in _places(W, patch, stride):
-            x = image.clone() if fresh else x
-            if hide is None:
-                x[:, i : i + patch, j : j + patch] = 0
-            else:
-                hide(x, i, j)
-            row.append(fall(x))
-        rows.append(torch.stack(row))
-    return torch.stack(rows)
 
 
 def _picture(rng: torch.Generator) -> tuple[Scores, Tensor, int, int, int]:
@@ -79,20 +25,6 @@ def _picture(rng: torch.Generator) -> tuple[Scores, Tensor, int, int, int]:
     return Scores(rng, (3, H, W)), image, _integer(rng, 1, 4), patch, stride
 
 
-def _one_channel(x: Tensor, i: int, j: int, patch: int) -> None:
-    x[0, i : i + patch, j : j + patch] = 0
-
-
-def _too_large(x: Tensor, i: int, j: int, patch: int) -> None:
-    x[:, i : i + patch + 1, j : j + patch + 1] = 0
-
-
-def _all_but(x: Tensor, i: int, j: int, patch: int) -> None:
-    kept = x[:, i : i + patch, j : j + patch].clone()
-    x.zero_()
-    x[:, i : i + patch, j : j + patch] = kept
-
-
 @exercise(
     draw=_picture,
     says=("ask", "image", "class", "patch", "stride"),
@@ -100,68 +32,61 @@ def _all_but(x: Tensor, i: int, j: int, patch: int) -> None:
     mistakes=(
         Mistake(
             "the score that is left",
-            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(h[None])[0, c]),
+            lambda ask, x, c, p, s: loop(x, p, s, lambda h: ask(h[None])[0, c]),
             "You note the score that is left when the window is hidden: low where the window matters. Asked for is the "
             "fall, from the whole picture to the hidden one.",
         ),
         Mistake(
             "the sign",
-            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(h[None])[0, c] - ask(x[None])[0, c]),
+            lambda ask, x, c, p, s: -falls_of(ask, x, c, p, s),
             "The sign is the wrong way round: hidden minus whole is negative where the picture needs the window.",
         ),
         Mistake(
             "never mended",
-            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c], fresh=False),
+            lambda ask, x, c, p, s: falls_of(ask, x, c, p, s, fresh=False),
             "Each window stays hidden while you go on to the next: hide it in a fresh copy, image.clone().",
         ),
         Mistake(
             "one colour only",
-            lambda ask, x, c, p, s: _loop(
-                x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c], lambda h, i, j: _one_channel(h, i, j, p)
-            ),
+            lambda ask, x, c, p, s: falls_of(ask, x, c, p, s, hide=one_channel),
             "You hide only the red channel: the first axis of the picture has three colours, take them all.",
         ),
         Mistake(
             "a pixel too large",
-            lambda ask, x, c, p, s: _loop(
-                x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c], lambda h, i, j: _too_large(h, i, j, p)
-            ),
+            lambda ask, x, c, p, s: falls_of(ask, x, c, p, s, hide=too_large),
             "Your windows are one pixel too large: the slice i : i + patch has patch pixels already.",
         ),
         Mistake(
             "everything but the window",
-            lambda ask, x, c, p, s: _loop(
-                x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c], lambda h, i, j: _all_but(h, i, j, p)
-            ),
+            lambda ask, x, c, p, s: falls_of(ask, x, c, p, s, hide=all_but),
             "You hide everything but the window. That is another good question (what is enough?), but not this one.",
         ),
         Mistake(
             "last windows missing",
-            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c])[:-1, :-1],
+            lambda ask, x, c, p, s: falls_of(ask, x, c, p, s)[:-1, :-1],
             "The last row and the last column of windows are missing: range(0, H - patch, stride) ends one too early, "
             "since H - patch itself is a place where a window fits.",
         ),
         Mistake(
             "rows and columns exchanged",
-            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(x[None])[0, c] - ask(h[None])[0, c]).T,
+            lambda ask, x, c, p, s: falls_of(ask, x, c, p, s).T,
             "Rows and columns are exchanged: let the outer loop run over the height.",
         ),
         Mistake(
             "another class",
-            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(x[None])[0, 0] - ask(h[None])[0, 0]),
+            lambda ask, x, c, p, s: falls_of(ask, x, 0, p, s),
             "You look at class 0, whatever class was asked for.",
         ),
         Mistake(
             "the largest score",
-            lambda ask, x, c, p, s: _loop(x, p, s, lambda h: ask(x[None]).max() - ask(h[None]).max()),
+            lambda ask, x, c, p, s: loop(x, p, s, lambda h: ask(x[None]).max() - ask(h[None]).max()),
             "You take the largest score, of whatever class. When the answer changes, that is another class's score.",
         ),
     ),
 )
 def occlusion_loop(ask: Callable[[Tensor], Tensor], image: Tensor, c: int, patch: int, stride: int) -> Tensor:
     """R_ij = Y^c(x) - Y^c(x with window ij black), (rows, columns)."""
-    whole = ask(image[None])[0, c]
-    return _loop(image, patch, stride, lambda hidden: whole - ask(hidden[None])[0, c])
+    return falls_of(ask, image, c, patch, stride)
 
 
 def _boxes(rng: torch.Generator) -> tuple[Scores, Tensor, int, list[Box], int]:
@@ -200,11 +125,6 @@ def _batches(ask: Scores, image: Tensor, c: int, pictures: Tensor, size: int) ->
             lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b), n)[: len(b) // n * n],
             "The last batch is missing: len(boxes) is not always a multiple of the batch size, and what is over "
             "must be asked too.",
-        ),
-        Mistake(
-            "last batch only",
-            lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b), n)[len(b) // n * n :],
-            "Only the last batch comes back: collect the batches and torch.cat them.",
         ),
         Mistake(
             "all windows in every picture",
@@ -286,11 +206,6 @@ def _left(rng: torch.Generator) -> tuple[float, Tensor]:
             lambda p, left: (p - left) / p,
             "You divide by p. That is a fair choice, but asked for is the fall itself, in units of probability.",
         ),
-        Mistake(
-            "only turned over",
-            lambda p, left: -left,
-            "The order is right, but a window that changes nothing should get 0, and here it gets -p.",
-        ),
     ),
 )
 def mended_sign(p: float, left: Tensor) -> Tensor:
@@ -299,19 +214,19 @@ def mended_sign(p: float, left: Tensor) -> Tensor:
 
 
 def _fills(rng: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
-    """Falls (rows, columns) of six fills, and which windows touch the object; each reading points to another fill."""
+    """Falls (rows, columns) of five fills, and which windows touch the object; each reading points to another fill."""
     on = torch.zeros(6, 7, dtype=torch.bool)
     top, left = _integer(rng, 1, 3), _integer(rng, 1, 3)
     on[top : top + 3, left : left + 3] = True
-    names = ["black", "grey", "white", "mean", "blur", "noise"]
-    order = [names[i] for i in torch.randperm(6, generator=rng)]
-    plans = [(0.10, 0.0, 2.0), (0.8, 0.0, 1.5), (0.5, -0.8, 3.0), (0.4, 0.4, 0.2), (1.2, 0.9, 6.0), (0.6, 0.2, 9.0)]
+    names = ["black", "grey", "mean", "blur", "noise"]
+    order = [names[i] for i in torch.randperm(5, generator=rng)]
+    plans = [(0.10, 0.0, 2.0), (0.8, 0.0, 1.5), (0.5, -0.8, 3.0), (0.4, 0.4, 0.2), (1.2, 0.9, 6.0)]
     falls = {}
     for name, (spread, shift, height) in zip(order, plans, strict=True):
         noise = torch.randn(6, 7, generator=rng)
         off = noise - noise[~on].mean() + 0.03 * torch.rand((), generator=rng)
         falls[name] = torch.where(on, height * (1 + 0.1 * noise.abs()), spread * off + shift)
-    names = [names[i] for i in torch.randperm(6, generator=rng)]
+    names = [names[i] for i in torch.randperm(5, generator=rng)]
     second = order[1]
     falls[second] = torch.where(on, falls[second], falls[second] - falls[second][~on].mean() - 0.001)
     return {name: falls[name] for name in names}, on
@@ -347,12 +262,6 @@ def _best(falls: dict[str, Tensor], lie: Callable[[Tensor], Tensor], largest: bo
             "on the object",
             lambda f, on: _best(f, lambda x: x[on].abs().mean()),
             "You look at the windows on the object. There the score should fall: look where nothing matters, at ~on.",
-        ),
-        Mistake(
-            "largest on the object",
-            lambda f, on: _best(f, lambda x: x[on].abs().mean(), largest=True),
-            "You take the fill with which the object matters most. A fill that frightens the network does that too: "
-            "look where nothing matters, at ~on.",
         ),
         Mistake(
             "the number itself",
