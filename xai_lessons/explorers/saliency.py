@@ -97,7 +97,7 @@ class SaliencyExplorer(PictureExplorer):
     """Several methods side by side on one picture; each map appears as it is ready."""
 
     name, title = "saliency", "Which pixels?"
-    question = "One picture, one network: do the methods agree? Then put a bird into a tree, and change the network."
+    question = "One picture, one network: do the methods agree? What do network, noise, baseline and colours change?"
     State = SaliencyState
     shown_by_code = ("maps",)
     pairs = ("cat + dog",)

@@ -75,7 +75,7 @@ class SanityExplorer(PictureExplorer):
     """A slider that makes the network forget, layer by layer from the top: which explanation notices?"""
 
     name, title = "sanity", "Does the explanation notice that the network is broken?"
-    question = "Make the network forget one layer after the other. Which map still draws the bird when nothing is left?"
+    question = "Make it forget, layer by layer. Above: the maps before; below: after. Which still draws the bird?"
     State = SanityState
     shown_by_code = ("maps", "correlations")
 
@@ -137,8 +137,9 @@ class SanityExplorer(PictureExplorer):
         size = 132 if len(state.methods) > 2 else 208
         name, said = self.model(state).classes[result.target], self.say(state)
         picture = plots.enlarge(result.shown, size, smooth=True)
-        note = f"Above: the whole network. Below: {state.forgotten} forgotten."
-        panels = [Panel(f"{name} {result.probability:.0%}", picture, said, size, caption=note)]
+        panels = [
+            Panel(f"{name} {result.probability:.0%}", picture, said, size, caption=f"forgotten: {state.forgotten}")
+        ]
         gap = np.full((6, size, 3), 255, np.uint8)
         for method, before, after, c in zip(
             state.methods, result.before, result.maps, result.correlations + 0.0, strict=True
