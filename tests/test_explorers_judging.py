@@ -13,7 +13,7 @@ from xai_lessons import evaluation, menagerie, models
 from xai_lessons.batching import Cancelled
 from xai_lessons.explorers import DetectiveExplorer as WholeDetective
 from xai_lessons.explorers import LeaderboardExplorer as WholeLeaderboard
-from xai_lessons.explorers import judging, lineup
+from xai_lessons.explorers import judging, lineup, sensitivity
 from xai_lessons.explorers.detective import METHODS as MAPS
 from xai_lessons.explorers.detective import NOTHING
 from xai_lessons.explorers.judging import METHODS
@@ -329,3 +329,26 @@ def test_the_truth_is_folded_away(suspects):
     ]
     assert "tag" not in repr(truth)
     assert truth._repr_html_().startswith("<details>")
+
+
+# the published table, measured again
+
+
+def test_what_is_stored_of_max_sensitivity_is_whole():
+    for measured in sensitivity.stored().values():
+        assert list(measured) == list(sensitivity.METHODS)
+        assert all(value >= 0 for value in measured.values())
+    assert list(sensitivity.stored()) == list(sensitivity.NETWORKS)
+
+
+def test_max_sensitivity_is_measured_as_its_command_stores_it(tmp_path, monkeypatch, model):
+    kept = {name: sensitivity.METHODS[name] for name in ("guided backprop", "LRP")}
+    monkeypatch.setattr(sensitivity, "METHODS", kept)
+    monkeypatch.setattr(models, "load", lambda name: model)
+    path = tmp_path / "table.json"
+    sensitivity.main(["small"], pictures=2, path=path)
+    monkeypatch.setattr(sensitivity, "STORED", path)
+    images, labels, _ = menagerie.sample(2, size=48)
+    explain = kept["LRP"][0]
+    expected = evaluation.max_sensitivity(explain, model, images, labels, radius=0.005, samples=10).mean()
+    assert sensitivity.stored()["small"]["LRP"] == pytest.approx(float(expected), rel=0.01)

@@ -250,9 +250,9 @@ def beaten(scores: Mapping[str, float], control: float, high: bool) -> list[str]
 
 def table(result: LeaderboardResult, order: Sequence[int]) -> np.ndarray:
     """The table as a picture at twice its size: a row a method, a column a metric, coloured by rank."""
-    names, row, cell, head = 330, 44, 118, 96
+    names, row, cell, head = 330, 44, 124, 96
     image = Image.new("RGB", (names + cell * (len(result.metrics) + 1), head + row * len(order)), "white")
-    draw, face, small = ImageDraw.Draw(image), charts.font(26), charts.font(21)
+    draw, face, small = ImageDraw.Draw(image), charts.font(26), charts.font(20)
     for k, metric in enumerate([*result.metrics, "ms a picture"]):
         arrow = "" if metric not in METRICS else " ↑" if METRICS[metric].high else " ↓"
         text = (_words(metric) + arrow).replace(" ", "\n", 1)
