@@ -110,7 +110,7 @@ def test_the_mean_code_of_several_pictures(model):
     expected = inversion.invert(model, seeds, layer="3", mean=True, steps=4, tv=0.2)
     assert np.array_equal(result.found, expected.images.numpy())
     assert "mean code of 3 drawings" in explorer.describe(result, explorer.state)
-    assert "3 drawings" in explorer.panels(result, explorer.state)[0].title
+    assert "3 drawings like" in explorer.panels(result, explorer.state)[0].alt
     check_code(explorer, tolerance=1e-6)
 
 
@@ -144,7 +144,7 @@ def test_the_picture_is_shown_as_it_forms(model, monkeypatch):
     assert len(last.losses) == 12
     for result in forming:  # each can be shown
         assert len(result.steps) == len(result.losses)
-        assert explorer.panels(result, explorer.state)[1].alt
+        assert explorer.panels(result, explorer.state)[0].alt
     assert [len(result.losses) for result in forming] == list(range(1, len(forming) + 1))
 
 

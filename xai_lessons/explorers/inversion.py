@@ -120,7 +120,7 @@ class InversionExplorer(PictureExplorer):
         more, single = "Of more than one drawing of the class: the mean of their codes", {"when": self._is_single}
         return (
             Choice(name="layer", label="Layer", choices=lambda s: layers(self.model(s)), **how),
-            Slider(name="tv", label="Total variation", values=PRIORS, help=rough, **how),
+            Slider(name="tv", label="TV weight", values=PRIORS, help=rough, **how),
             Slider(name="steps", label="Steps", values=STEPS, form="d", **how),
             Choice(name="optimiser", label="Optimiser", choices=("adam", "sgd", "lbfgs"), buttons=True, **how),
             Slider(name="jitter", label="Jitter", high=8, help=f"{still}, at most by so many pixels", **how),
@@ -166,24 +166,24 @@ class InversionExplorer(PictureExplorer):
             yield result(found, list(steps), list(losses))
 
     def panels(self, result: InversionResult, state: InversionState) -> list[Panel]:
-        """The picture, the one found, the loss, and what the network says to both."""
+        """The picture beside the one found, the loss, and what the network says to both."""
         given, said = result.images, self.say(state)
         if len(given) == 1:
-            first = Panel("The picture", _screen(given[0], result.shown, state), f"{said}: its code is to be met")
+            left, title = _screen(given[0], result.shown, state), "The picture"
         else:
-            sheet = plots.grid(list(given), columns=2 if len(given) < 5 else 3, size=180)
-            first = Panel(f"{len(given)} drawings", sheet, f"{len(given)} drawings like {said}: the mean of their "
-                          "codes is to be met", caption="The mean of their codes is looked for.")  # fmt: skip
-        kept = ", ".join(f"{name} {max(value, 0):.0%}" for name, value in result.kept.items())
+            left, title = (
+                plots.grid(list(given), columns=2 if len(given) < 5 else 3, size=180),
+                f"{len(given)} drawings",
+            )
+            said = f"{len(given)} drawings like {said}"
         big = enlarged(torch.from_numpy(result.found), self.screen).numpy()
-        found = Panel(
-            f"Found at {state.layer}, step {_step(result, state)}",
-            _screen(result.found, big, state),
-            f"The picture found from the code of {state.layer}; kept of the first one: {kept}",
-            sharp=state.pixels,
-            caption=f"Kept: {kept}.",
-        )
-        return [first, found, self._curve(result, state), self._answers(result, state)]
+        titles = [title, f"Found at {state.layer}, step {_step(result, state)}"]
+        both = plots.grid([left, _screen(result.found, big, state)], titles, size=self.screen)  # shrinks as one
+        kept = ", ".join(f"{name} {max(value, 0):.0%}" for name, value in result.kept.items())
+        alt = f"{said}, and the picture found from the code of {state.layer}; kept: {kept}"
+        caption = f"Kept: {kept}."
+        pair = Panel("", both, alt, 2 * 384 + 30, sharp=state.pixels, caption=caption)
+        return [pair, self._curve(result, state), self._answers(result, state)]
 
     def describe(self, result: InversionResult, state: InversionState) -> str:
         """How well the code is met, and whether the network can tell the two apart."""
