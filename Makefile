@@ -9,7 +9,7 @@ WORKERS ?= 2
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300
 
 .DEFAULT_GOAL := help
-.PHONY: help environment lab test test-unit test-notebooks test-browser test-gpu coverage lint notebooks student benchmark lock clean
+.PHONY: help environment lab test test-unit test-notebooks test-browser test-gpu coverage oracles lint notebooks student benchmark lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-gpu: environment  ## the notebooks and every method on CUDA, against the CP
 
 coverage: environment  ## the unit tests' coverage of the package (at least 90 %)
 	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder --ignore tests/browser --cov=xai_lessons --cov-config=pyproject.toml tests
+
+oracles: environment  ## every method against other libraries and slow loops: docs/oracles.md
+	$(TEST_ENV) XAI_LESSONS_ORACLE_TABLE=docs/oracles.md $(PY) -m pytest tests/oracles
 
 lint: environment  ## ruff (also on the notebooks) and mypy
 	@$(PY) -m ruff check .
