@@ -273,6 +273,18 @@ def test_everything_comes_back(model):
     assert np.array_equal(explorer.result.left, explorer.result.image)
 
 
+def test_the_canvas_shows_what_is_erased_from_the_beginning_and_after_reset(model):
+    explorer = EraserExplorer("cat", model, strokes=STROKES)
+    assert explorer.widget is not None
+    assert explorer.canvas.strokes == [list(dot) for dot in STROKES]
+    explorer.canvas.strokes = [*explorer.canvas.strokes, [0.2, 0.2, 0.1]]
+    assert explorer.wait()
+    assert len(explorer.state.strokes) == 3
+    explorer.reset()
+    assert explorer.canvas.strokes == [list(dot) for dot in STROKES]
+    assert explorer.wait()
+
+
 def test_the_brush_paints_in_the_colour_of_the_fill(model):
     explorer = EraserExplorer("cat", model, fill="black")
     assert explorer.widget is not None

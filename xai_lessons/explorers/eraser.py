@@ -15,6 +15,7 @@ from xai_lessons import occlusion, plots
 from xai_lessons.explorers.base import Panel
 from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
 from xai_lessons.explorers.controls import Button, Choice, Control, Slider
+from xai_lessons.explorers.worker import Job
 
 Stroke = tuple[float, float, float]
 
@@ -174,7 +175,7 @@ class EraserExplorer(PictureExplorer):
     """Paint over the picture, and see what the network still says."""
 
     name, title = "eraser", "Erase with the mouse"
-    question = "Paint over the picture on the left. Which is the smallest spot whose loss changes the answer?"
+    question = "Paint over the picture. Which is the smallest spot whose loss changes the answer?"
     State = EraserState
     shown_by_code = ("left", "probabilities")
     pairs = ("cat + dog", "bird + umbrella")
@@ -204,6 +205,7 @@ class EraserExplorer(PictureExplorer):
         if find_spec("anywidget") is None:
             return []
         self.canvas = canvas(self.screen)
+        self._follow()
         self.canvas.observe(self._painted, "strokes")
         return [self.canvas]
 
@@ -235,13 +237,13 @@ class EraserExplorer(PictureExplorer):
             marked=[i for i, name in enumerate(names) if name == label],
             before=result.before[first].tolist(),
             width=360,
-            row=40,
+            row=30,
         )
         seen, caption = plots.enlarge(result.left, 300), f"{result.share:.0%} of it erased."
         alt = f"{self.say(state)}, {result.share:.0%} of it erased"
         return [
-            Panel("What the network is shown", seen, alt, 300, sharp=True, caption=caption),
             Panel("What it says", chart, listed, 360, sharp=True, caption="Black: the whole picture."),
+            Panel("What the network is shown", seen, alt, 300, sharp=True, caption=caption),
         ]
 
     def describe(self, result: EraserResult, state: EraserState) -> str:
@@ -268,6 +270,18 @@ class EraserExplorer(PictureExplorer):
 
     # The canvas.
 
+    def request(self, **changes: Any) -> Job:
+        """Move controls without waiting; the canvas follows what did not come from it, such as Reset."""
+        job = super().request(**changes)
+        self._follow()
+        return job
+
+    def _follow(self) -> None:
+        """Bring the canvas's strokes to those of the state. Called where the hand's moves arrive, so none is lost."""
+        strokes = [list(dot) for dot in self.state.strokes]
+        if self.canvas is not None and self.canvas.strokes != strokes:
+            self.canvas.strokes = strokes
+
     def _painted(self, change: dict[str, Any]) -> None:
         """The hand moved: the newest strokes are wished for."""
         strokes = tuple(tuple(float(v) for v in dot) for dot in change["new"])
@@ -275,12 +289,10 @@ class EraserExplorer(PictureExplorer):
             self.request(strokes=strokes)
 
     def _on_canvas(self, result: EraserResult, state: EraserState) -> None:
-        """Bring the canvas to what is on the screen; while the hand paints, it is ahead of it and left alone."""
+        """Give the canvas its picture, and the brush its colour."""
         with self.canvas.hold_sync():
             self.canvas.picture = plots.jpeg(result.shown)
             self.canvas.ink = _ink(state, result.image)
-            if not self.state.strokes and self.canvas.strokes:
-                self.canvas.strokes = []
 
 
 def _clear(state: EraserState) -> EraserState:
