@@ -27,7 +27,7 @@ def record_deviation(method: str, reference: str, value: float) -> float:
 
 def _write(path: str) -> None:
     head = (
-        "# Every method against independent references\n\nThe largest relative deviation, in float64 on small networks; "
+        "# Every method against independent references\n\nThe largest relative deviation, in float64, small networks; "
         "`make oracles` writes this page.\n\n| method | reference | largest deviation |\n|---|---|---|\n"
     )
     rows = [f"| `{method}` | {reference} | {value:.1e} |\n" for (method, reference), value in sorted(_rows.items())]
