@@ -9,7 +9,7 @@ import torch
 from captum import attr
 from torch import Tensor, nn
 
-from benchmarks.speed import Case, bare, network
+from benchmarks.speed import Case, bare, network, plain
 from xai_lessons import cam, hooks, saliency
 
 with warnings.catch_warnings():
@@ -37,29 +37,26 @@ def cases(name: str) -> dict[str, Callable[[], Case]]:
     return {case: lambda make=make, case=case: make(case, *network(name)) for case, make in methods.items()}
 
 
-def _plain(model: nn.Module) -> nn.Module:
-    return model.eval().requires_grad_(False)
-
-
 def _ready(x: Tensor) -> Tensor:
     return x[None].clone().requires_grad_()
 
 
 def _grad_cam(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
-    layer = hooks.find_layer(model)[1]
+    peer, layer = plain(model), hooks.find_layer(model)[1]
+    theirs = hooks.find_layer(peer)[1]
 
     def captum() -> Tensor:
-        L = attr.LayerGradCam(_plain(model), layer).attribute(_ready(x), c, relu_attributions=True)
+        L = attr.LayerGradCam(peer, theirs).attribute(_ready(x), c, relu_attributions=True)
         return attr.LayerAttribution.interpolate(L, tuple(x.shape[-2:]), "bicubic")
 
     def by_torchcam() -> Tensor:
-        with torchcam.methods.GradCAM(_plain(model), layer, input_shape=tuple(x.shape)) as extractor:
-            return extractor(c, model(_ready(x)), normalized=False)[0]
+        with torchcam.methods.GradCAM(peer, theirs, input_shape=tuple(x.shape)) as extractor:
+            return extractor(c, peer(_ready(x)), normalized=False)[0]
 
     def floor() -> None:  # the forward pass, and back to the layer only
         kept: list[Tensor] = []
         handle = layer.register_forward_hook(lambda m, i, o: kept.append(o.detach().requires_grad_()) or kept[0])
-        Y = _plain(model)(x[None].contiguous(memory_format=torch.channels_last))
+        Y = model(x[None])
         handle.remove()
         torch.autograd.grad(Y[:, c].sum(), kept[0])
 
@@ -69,19 +66,20 @@ def _grad_cam(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
 
 
 def _score_cam(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
-    layer = hooks.find_layer(model)[1]
+    peer = plain(model)
+    layer = hooks.find_layer(peer)[1]
     channels = hooks.activation(model, None, x[None])[0].shape[1]
 
     def by_torchcam(at_once: int) -> Callable[[], Tensor]:
         def go() -> Tensor:
             make = torchcam.methods.ScoreCAM
-            with make(_plain(model), layer, batch_size=at_once, input_shape=tuple(x.shape)) as extractor:
-                return extractor(c, model(x[None]), normalized=False)[0]
+            with make(peer, layer, batch_size=at_once, input_shape=tuple(x.shape)) as extractor:
+                return extractor(c, peer(x[None]), normalized=False)[0]
 
         return go
 
     def by_grad_cam() -> object:
-        with pytorch_grad_cam.ScoreCAM(_plain(model), [layer]) as extractor:
+        with pytorch_grad_cam.ScoreCAM(peer, [layer]) as extractor:
             extractor.batch_size = 16
             return extractor(x[None], [ClassifierOutputTarget(c)])
 
@@ -94,12 +92,14 @@ def _score_cam(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
 
 
 def _gradient(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
-    peers = {"captum": lambda: attr.Saliency(_plain(model)).attribute(_ready(x), c, abs=False)}
+    method = attr.Saliency(plain(model))
+    peers = {"captum": lambda: method.attribute(_ready(x), c, abs=False)}
     return Case(case, lambda: saliency.gradient(model, x, c), peers, bare(model, x, 1, backward=True), many=False)
 
 
 def _guided_backprop(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
-    peers = {"captum": lambda: attr.GuidedBackprop(_plain(model)).attribute(_ready(x), c)}
+    method = attr.GuidedBackprop(plain(model))
+    peers = {"captum": lambda: method.attribute(_ready(x), c)}
     return Case(
         case, lambda: saliency.guided_backprop(model, x, c), peers, bare(model, x, 1, backward=True), many=False
     )
@@ -107,7 +107,7 @@ def _guided_backprop(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
 
 def _smooth_grad(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
     def captum(at_once: int) -> Callable[[], Tensor]:
-        method = attr.NoiseTunnel(attr.Saliency(_plain(model)))
+        method = attr.NoiseTunnel(attr.Saliency(plain(model)))
         options = {"nt_samples": PASSES, "nt_samples_batch_size": at_once, "stdevs": 0.04, "abs": False}
         return lambda: method.attribute(_ready(x), target=c, **options)
 
@@ -118,8 +118,9 @@ def _smooth_grad(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
 
 
 def _integrated_gradients(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
+    method = attr.IntegratedGradients(plain(model))
+
     def captum(at_once: int) -> Callable[[], Tensor]:
-        method = attr.IntegratedGradients(_plain(model))
         return lambda: method.attribute(_ready(x), 0.0, c, n_steps=PASSES, internal_batch_size=at_once)
 
     def ours() -> Tensor:
@@ -129,14 +130,15 @@ def _integrated_gradients(case: str, model: nn.Module, x: Tensor, c: int) -> Cas
 
 
 def _gradient_shap(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
-    def captum(_: int) -> Callable[[], Tensor]:
-        method = attr.GradientShap(_plain(model))
-        return lambda: method.attribute(_ready(x), torch.zeros_like(x)[None], n_samples=PASSES, target=c)
+    method = attr.GradientShap(plain(model))
+
+    def captum() -> Tensor:
+        return method.attribute(_ready(x), torch.zeros_like(x)[None], n_samples=PASSES, target=c)
 
     def ours() -> Tensor:
         return saliency.gradient_shap(model, x, c, samples=PASSES)
 
-    return Case(f"{case}, {PASSES} samples", ours, {"captum": captum(0)}, bare(model, x, PASSES, backward=True))
+    return Case(f"{case}, {PASSES} samples", ours, {"captum": captum}, bare(model, x, PASSES, backward=True))
 
 
 def _many(

