@@ -101,6 +101,14 @@ def test_just_enough_goes_to_the_end_where_nothing_is():
     assert "has not changed" in explorer.describe(explorer.result, explorer.state)
 
 
+def test_the_rival_on_the_way_is_the_class_that_overtakes_first(explorer, model):
+    result = explorer.set(epsilon=1.0)
+    answers = [model.classes[i] for i in result.logits.argmax(1)]
+    first = next(name for name in answers if name != answers[0])
+    way = next(panel for panel in explorer.panels(result, explorer.state) if panel.title == "The way there")
+    assert way.alt.startswith(f"The logits of {answers[0]} and {first} ")
+
+
 def test_a_targeted_attack_raises_the_target(explorer, model):
     result = explorer.set(target="car", epsilon=4.0)
     car = model.class_index("car")

@@ -272,8 +272,10 @@ class AttackExplorer(PictureExplorer):
         if state.target != AWAY and state.method != NOISE and classes.index(state.target) != was:
             rival = classes.index(state.target)
         else:
-            at = int(np.abs(result.epsilons - state.epsilon).argmin())
-            rival = int(np.argsort(-result.logits[at] + 1e9 * (np.arange(len(classes)) == was), kind="stable")[0])
+            answers = result.logits.argmax(1)
+            flipped = answers[answers != was]  # the first class that overtakes; if none does, the nearest at the end
+            others = np.where(np.arange(len(classes)) == was, -np.inf, result.logits[-1])
+            rival = int(flipped[0]) if flipped.size else int(others.argmax())
         lines: dict[str, tuple[Any, Any]] = {classes[c]: (result.epsilons, result.logits[:, c]) for c in (was, rival)}
         chart = plots.curves(lines, x_label="ε, of 255", y_label="logit", marker=state.epsilon, width=384, height=300)
         alt = f"The logits of {classes[was]} and {classes[rival]} along the way to the largest ε"

@@ -41,7 +41,7 @@ class HardeningState:
     def settings(self) -> training.Settings:
         """The same for `training.Training`."""
         return training.Settings(
-            epochs=self.epochs, batch_size=64, learning_rate=0.004, adversarial=self.epsilon / GREY
+            epochs=self.epochs, batch_size=32, learning_rate=0.002, adversarial=self.epsilon / GREY
         )
 
 
