@@ -177,12 +177,12 @@ class InversionExplorer(PictureExplorer):
             )
             said = f"{len(given)} drawings like {said}"
         big = enlarged(torch.from_numpy(result.found), self.screen).numpy()
-        titles = [title, f"Found at {state.layer}, step {_step(result, state)}"]
-        both = plots.grid([left, _screen(result.found, big, state)], titles, size=self.screen)  # shrinks as one
+        both = plots.grid([left, _screen(result.found, big, state)], size=self.screen)  # one picture shrinks as one
+        title += f" (left), and what was found at {state.layer}, step {_step(result, state)}"
         kept = ", ".join(f"{name} {max(value, 0):.0%}" for name, value in result.kept.items())
         alt = f"{said}, and the picture found from the code of {state.layer}; kept: {kept}"
         caption = f"Kept: {kept}."
-        pair = Panel("", both, alt, 2 * 384 + 30, sharp=state.pixels, caption=caption)
+        pair = Panel(title, both, alt, 2 * 384 + 30, sharp=state.pixels, caption=caption)
         return [pair, self._curve(result, state), self._answers(result, state)]
 
     def describe(self, result: InversionResult, state: InversionState) -> str:
@@ -233,7 +233,7 @@ class InversionExplorer(PictureExplorer):
         )
 
     def _curve(self, result: InversionResult, state: InversionState) -> Panel:
-        lines = {"loss": (result.steps, result.losses)} if len(result.steps) else {}
+        lines: dict[str, tuple[Any, Any]] = {"loss": (result.steps, result.losses)} if len(result.steps) else {}
         high = max(1.0, float(np.max(result.losses, initial=0)))
         chart = plots.curves(
             lines, x_label="step", x_limits=(0, state.steps), y_limits=(0, high), width=384, height=250
