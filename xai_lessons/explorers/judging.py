@@ -178,7 +178,8 @@ class LeaderboardExplorer(PictureExplorer):
             row=26,
         )
         told = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
-        caption = f"{METRICS[state.metric].help}. Orange: controls, which know nothing of the network.".capitalize()
+        told_by = METRICS[state.metric].help
+        caption = f"{told_by[0].upper()}{told_by[1:]}. Orange: controls, which know nothing of the network."
         return [
             Panel(f"{_words(state.metric)}: {good}", bars, f"Bars, the best first: {told}", 430, True, caption),
             Panel(
