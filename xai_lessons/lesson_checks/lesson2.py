@@ -46,6 +46,16 @@ def _layer(rng: torch.Generator) -> tuple[Tensor, Tensor]:
             "You averaged over one axis of the map. A map has two: height and width.",
         ),
         Mistake(
+            "the other axis only",
+            lambda A, g: g.mean(1),
+            "You averaged over the height only, and are left with one number a column. Average over the width too.",
+        ),
+        Mistake(
+            "the wrong two axes",
+            lambda A, g: g.mean((0, 1)),
+            "You averaged over axes 0 and 1, but axis 0 counts the maps. Height and width are the two after it.",
+        ),
+        Mistake(
             "shape kept",
             lambda A, g: g.mean((1, 2), keepdim=True),
             "The numbers are right; the shape is (K, 1, 1), from keepdim=True. Asked for is (K,).",
@@ -61,6 +71,17 @@ def _layer(rng: torch.Generator) -> tuple[Tensor, Tensor]:
             lambda A, g: (g * A).mean((1, 2)),
             "You multiply with A before you average. That is HiResCAM's product, summed up; Grad-CAM's weight knows "
             "the gradient only.",
+        ),
+        Mistake(
+            "gradient times activation, summed",
+            lambda A, g: (g * A).sum((1, 2)),
+            "You multiply with A and sum up: that is what each map adds to the logit, if the gradient stays as it is. "
+            "The weight comes before, from the gradient alone, and is a mean.",
+        ),
+        Mistake(
+            "weighed maps",
+            lambda A, g: g.mean((1, 2))[:, None, None] * A,
+            "These are the maps already weighed. Asked for are only the weights, one number a map.",
         ),
         Mistake(
             "rectified gradient",
@@ -133,6 +154,11 @@ def _share(maps: Tensor, mask: Tensor) -> Tensor:
             lambda M, m: int(M[:, m].amax(1).argmax()),
             "You compare the highest value on the part. One bright place does not say where the rest of the map lies: "
             "sum up.",
+        ),
+        Mistake(
+            "divided by the peak",
+            lambda M, m: int((M[:, m].sum(1) / M.amax((1, 2))).argmax()),
+            "You divide by the highest value of each map. A share is of the whole: divide by the sum of the map.",
         ),
         Mistake(
             "the smallest share",
@@ -212,12 +238,21 @@ def _order(box: tuple[int, int, int, int], *places: int) -> tuple[int, ...]:
         Mistake(
             "everything above zero",
             lambda M, t: _box(M > 0),
-            "You take every pixel above zero, so the box is nearly the whole map: the threshold is not used.",
+            "Your box is nearly the whole map, as if every pixel above zero belonged: is the threshold used, and do "
+            "you keep what is above it?",
         ),
         Mistake(
             "the largest values only",
             lambda M, t: _box((1 - t) * M.max() <= M),
             "You keep what is within a share t of the maximum, so above 1 - t of it. Keep what is above t of it.",
+        ),
+        Mistake(
+            "first and last found",
+            lambda M, t: (lambda i, j: (int(j[0]), int(i[0]), int(j[-1]) + 1, int(i[-1]) + 1))(
+                *torch.where(t * M.max() <= M)
+            ),
+            "You take the first and the last pixel that torch.where found. They are the top and the bottom one; the "
+            "leftmost and the rightmost may be any: take the smallest and the largest column.",
         ),
         Mistake(
             "width and height",
