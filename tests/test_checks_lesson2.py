@@ -83,6 +83,10 @@ def test_another_wrong_answer_is_described():
     assert "For heatmap of shape" in verdict.message
 
 
+def test_a_wrong_index_is_an_error_and_not_a_stub():
+    assert LESSON.box.judge(lambda M, t: M[t], 0).kind == "error"
+
+
 def test_what_is_not_attempted_says_so():
     for check in EXERCISES:
         assert check.judge(lambda *_: ...).kind == "unattempted"

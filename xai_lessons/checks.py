@@ -258,7 +258,8 @@ def _is_empty(given: Any) -> bool:
 
 def _stopped(error: Exception, function: Callable[..., Any]) -> Verdict:
     """An exception of the student's code, with the line that it came from."""
-    if isinstance(error, NotImplementedError) or "ellipsis" in str(error).lower():
+    indexed = isinstance(error, IndexError)  # whose message names the ellipsis as an index, and no stub
+    if isinstance(error, NotImplementedError) or ("ellipsis" in str(error).lower() and not indexed):
         return Verdict("unattempted", "Replace the ... by your code and run the cell again; the rest goes on.")
     own = getattr(getattr(function, "__code__", None), "co_filename", None)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
