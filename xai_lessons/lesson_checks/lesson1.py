@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ def _logits(rng: torch.Generator) -> tuple[Tensor, int]:
     draw=_logits,
     says=("logits", "k"),
     tolerance=1e-3,
-    praise="Probabilities, largest first, also for logits of over 100: you took the largest logit away first.",
+    praise="Probabilities, largest first, also for logits of over 100, where exp alone would overflow.",
     mistakes=(
         Mistake(
             "exp overflows",
@@ -70,6 +71,32 @@ def _logits(rng: torch.Generator) -> tuple[Tensor, int]:
             "Both are right, but in the wrong order: return the probabilities first, then the classes.",
         ),
         Mistake(
+            "all classes",
+            lambda z, k: z.softmax(0),
+            "These are all the probabilities: return the k largest of them, and the numbers of their classes.",
+        ),
+        Mistake(
+            "not divided",
+            lambda z, k: (z - z.max()).exp().topk(k),
+            "The exponentials are right, but they must be divided by their sum: the likeliest class has 1 now.",
+        ),
+        Mistake(
+            "largest taken away above only",
+            lambda z, k: ((z - z.max()).exp() / z.exp().sum()).topk(k),
+            "You take the largest logit away above the fraction line, but not below it: "
+            "use the same exponentials in both.",
+        ),
+        Mistake(
+            "counted from 1",
+            lambda z, k: (z.softmax(0).topk(k).values, z.softmax(0).topk(k).indices + 1),
+            "The probabilities are right, but the classes are counted from 0.",
+        ),
+        Mistake(
+            "per cent",
+            lambda z, k: (100 * z.softmax(0).topk(k).values, z.softmax(0).topk(k).indices),
+            "Those are per cent: a probability lies between 0 and 1.",
+        ),
+        Mistake(
             "probabilities only",
             lambda z, k: z.softmax(0).topk(k).values,
             "The probabilities are right; return the numbers of their classes as well.",
@@ -84,13 +111,21 @@ def softmax_top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _layer(rng: torch.Generator) -> tuple[tuple[int, int, int], int, int, int, int]:
-    """A shape (C, H, W), H unlike W, and a convolution: filters, kernel, stride, padding."""
+    """A shape (C, H, W), H unlike W, and a convolution: filters, kernel, stride, padding.
+
+    Along the height nearly one more step would fit, along the width the last one fits exactly, and the padding is one
+    more than the stride: so formulas that are wrong in different ways never agree in both.
+    """
 
     def integer(low: int, high: int) -> int:
         return int(torch.randint(low, high, (), generator=rng))
 
-    c, kernel, stride = integer(1, 5), integer(2, 7), integer(2, 4)
-    return (c, integer(20, 40), integer(41, 60)), c + integer(3, 30), kernel, stride, integer(1, 3)
+    c, kernel, stride = integer(1, 5), integer(8, 14), integer(3, 5)
+    padding = stride + 1
+    high, wide = integer(20, 36), integer(44, 56)
+    high += (stride - 1 - (high + 2 * padding - kernel)) % stride
+    wide += -(wide + 2 * padding - kernel) % stride
+    return (c, high, wide), c + integer(3, 30), kernel, stride, padding
 
 
 def _out(n: int, kernel: int, stride: int, padding: int) -> int:
@@ -105,6 +140,27 @@ def _out(n: int, kernel: int, stride: int, padding: int) -> int:
             "no + 1",
             lambda s, f, k, t, p: (f, *(_out(n, k, t, p) - 1 for n in s[1:])),
             "One is missing in height and width: the filter's first place counts too, before it ever moves.",
+        ),
+        Mistake(
+            "+ 1 before the division",
+            lambda s, f, k, t, p: (f, *((n + 2 * p - k + 1) // t for n in s[1:])),
+            "One short, but only where the last step fits exactly: count the first place, and then as many "
+            "whole steps as fit into what is left.",
+        ),
+        Mistake(
+            "kernel forgotten",
+            lambda s, f, k, t, p: (f, *((n + 2 * p) // t for n in s[1:])),
+            "The kernel's size does not occur: a filter cannot begin so late that it hangs over the edge.",
+        ),
+        Mistake(
+            "square",
+            lambda s, f, k, t, p: (f, _out(s[1], k, t, p), _out(s[1], k, t, p)),
+            "You use the height for the width as well: the maps need not be square.",
+        ),
+        Mistake(
+            "batch axis",
+            lambda s, f, k, t, p: (1, f, *(_out(n, k, t, p) for n in s[1:])),
+            "The numbers are right, but there is no batch here: return three of them, (C, H, W).",
         ),
         Mistake(
             "stride forgotten",
@@ -136,7 +192,7 @@ def _out(n: int, kernel: int, stride: int, padding: int) -> int:
         Mistake(
             "rounded up",
             lambda s, f, k, t, p: (f, *(math.ceil((n + 2 * p - k) / t) + 1 for n in s[1:])),
-            "You round up: a place where the filter would hang over the edge is not visited.",
+            "You round up, or to the nearest number: a place where the filter would hang over the edge is not visited.",
         ),
         Mistake(
             "not rounded",
@@ -153,6 +209,12 @@ def _out(n: int, kernel: int, stride: int, padding: int) -> int:
             lambda s, f, k, t, p: (_out(s[1], k, t, p), _out(s[2], k, t, p), f),
             "The right numbers, but PyTorch's order is channels, height, width.",
         ),
+        Mistake(
+            "only the stride",
+            lambda s, f, k, t, p: (f, *(n // t for n in s[1:])),
+            "You divide by the stride only. That is a rule of thumb for a padding of half the kernel: "
+            "put kernel and padding in.",
+        ),
     ),
 )
 def output_shape(
@@ -164,24 +226,36 @@ def output_shape(
 
 
 def _curves(rng: torch.Generator) -> tuple[list[float], list[float]]:
-    """Losses of a training whose validation loss rises once before its lowest point, and falls a little at the end."""
+    """Losses of a training in which every wrong reading finds another epoch.
+
+    The validation loss rises once before its lowest point and falls a little at the end; the training loss is
+    lowest in one epoch of luck, and the gap widest in another.
+    """
 
     def integer(low: int, high: int) -> int:
         return int(torch.randint(low, high, (), generator=rng))
 
-    turn, bump = integer(10, 18), integer(4, 8)
+    turn, bump = integer(10, 18), integer(5, 8)
     epochs = turn + integer(12, 20)
-    train = [2.3 * math.exp(-0.3 * t) + 0.3 * math.exp(-0.03 * t) for t in range(epochs)]
-    validation = [1.0 + (0.004 if t < turn else 0.02) * (t - turn) ** 2 for t in range(epochs)]
-    validation[bump] += 0.4
-    train[turn + 5] = 0.01  # an epoch of luck
+    train = [2.3 * math.exp(-0.9 * t) + 0.9 * math.exp(-0.03 * t) for t in range(epochs)]
+    validation = [1.0 + (0.002 * (turn - t) ** 2 if t < turn else 0.1 * (t - turn)) for t in range(epochs)]
+    validation[bump] += 0.3
+    train[turn + 5], train[epochs - 6] = 0.005, 0.01
     for t in range(epochs - 3, epochs):
-        validation[t] = validation[t - 1] - 0.001
+        validation[t] = validation[t - 1] - 0.02
     return train, validation
 
 
 def _first_rise(train: list[float], validation: list[float]) -> int:
     return next(t for t in range(1, len(validation)) if validation[t] > validation[t - 1]) + 1
+
+
+def _lowest_train(train: list[float], validation: list[float]) -> int:
+    return train.index(min(train)) + 1
+
+
+def _highest(train: list[float], validation: list[float]) -> int:
+    return validation.index(max(validation)) + 1
 
 
 def _widest(train: list[float], validation: list[float]) -> int:
@@ -191,6 +265,12 @@ def _widest(train: list[float], validation: list[float]) -> int:
 
 def _crossing(train: list[float], validation: list[float]) -> int:
     return next(t for t in range(len(train)) if validation[t] > train[t]) + 1
+
+
+def _wrong_place(name: str, find: Callable[[list[float], list[float]], int], hint: str) -> tuple[Mistake, Mistake]:
+    """The same wrong place, counted from 1 and from 0."""
+    from_0 = f"{hint} (And lists count from 0, epochs from 1.)"
+    return Mistake(name, find, hint), Mistake(f"{name}, from 0", lambda t, v: find(t, v) - 1, from_0)
 
 
 @exercise(
@@ -220,27 +300,37 @@ def _crossing(train: list[float], validation: list[float]) -> int:
             "You stop at the first rise of the validation loss, but it falls again later: look for "
             "the lowest point of all.",
         ),
-        Mistake(
+        *_wrong_place(
             "lowest training loss",
-            lambda t, v: t.index(min(t)) + 1,
+            _lowest_train,
             "That is the lowest training loss. It can fall for ever: overfitting shows on pictures that "
             "are not trained on.",
         ),
-        Mistake(
+        *_wrong_place(
             "highest validation loss",
-            lambda t, v: v.index(max(v)) + 1,
+            _highest,
             "That is the highest validation loss: the worst epoch for new pictures, not the best one.",
         ),
-        Mistake(
+        *_wrong_place(
             "widest gap",
             _widest,
             "There the two losses are furthest apart. But a growing gap alone is no harm: does "
             "validation still get better?",
         ),
-        Mistake(
+        *_wrong_place(
             "where the curves cross",
             _crossing,
             "There validation becomes worse than training. That is usual long before it does any harm.",
+        ),
+        Mistake(
+            "last epoch",
+            lambda t, v: len(v),
+            "That is the last epoch. Had the training gone on for longer, would it have been that one, too?",
+        ),
+        Mistake(
+            "both",
+            lambda t, v: (v.index(min(v)) + 1, min(v)),
+            "The epoch is right: return it alone, without its loss.",
         ),
         Mistake(
             "the loss itself",
