@@ -51,7 +51,8 @@ def _grad_cam(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
 
     def by_torchcam() -> Tensor:
         with torchcam.methods.GradCAM(peer, theirs, input_shape=tuple(x.shape)) as extractor:
-            return extractor(c, peer(_ready(x)), normalized=False)[0]
+            L = extractor(c, peer(_ready(x)), normalized=False)[0]
+        return attr.LayerAttribution.interpolate(L[None], tuple(x.shape[-2:]), "bicubic")
 
     def floor() -> None:  # the forward pass, and back to the layer only
         kept: list[Tensor] = []

@@ -92,7 +92,7 @@ def bare(model: nn.Module, x: Tensor, passes: int, backward: bool = False) -> di
 
         return go
 
-    return {size: run(size) for size in (1, 4, 8, 16, 32) if size <= passes}
+    return {size: run(size) for size in (1, 8, 16, 32) if size <= passes and (passes == 1 or size > 1)}
 
 
 def fastest(runs: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
@@ -115,7 +115,7 @@ def row(case: Case, repeat: int) -> str:
     runs |= {f"floor {size}": run for size, run in case.floor.items()}
     if case.fast:
         runs["fast"] = case.fast
-    times = fastest(runs, repeat)
+    times = fastest(runs, repeat if case.many else 10 * repeat)  # short ones are disturbed more easily
     ours, floor = times["ours"], min((t for name, t in times.items() if name.startswith("floor")), default=float("nan"))
     peers = {name: times[name] for name in case.peers}
     best = min(peers.values(), default=float("nan"))
