@@ -1,0 +1,52 @@
+"""Every lesson in JupyterLab in Chromium: Run All, scrolled from top to bottom, a slider of each explorer moved."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page
+
+from browser.lab import MINUTE, NOTEBOOK, console_errors, open_notebook, run_all, show_cell
+
+NAMES = sorted(p.name for p in (Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+
+
+def named(page: Page, number: int) -> Locator:
+    """The code cell of this number, found again by an attribute that it is given."""
+    page.evaluate(
+        f"number => {NOTEBOOK}.content.widgets.filter(cell => cell.model.type === 'code')[number]"
+        ".node.setAttribute('data-number', number)",
+        number,
+    )
+    return page.locator(f"[data-number='{number}']")
+
+
+def moves(page: Page, handle: Locator) -> bool:
+    """Press the arrow keys on a slider's handle; whether its value changes."""
+    before = handle.get_attribute("aria-valuenow")
+    handle.focus()
+    for key in ("ArrowRight", "ArrowLeft"):  # at one end of its range only one of them moves it
+        page.keyboard.press(key)
+        if handle.get_attribute("aria-valuenow") != before:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lesson_runs_scrolls_and_moves(lab, page, name):
+    open_notebook(page, name)
+    cells = run_all(page, timeout=10 * MINUTE)
+    moved = 0
+    for number, cell in enumerate(cells):
+        show_cell(page, number)
+        if "Explorer(" not in cell["source"]:
+            continue
+        explorer = named(page, number)
+        explorer.locator(".xai-headline").first.wait_for(timeout=MINUTE)
+        handles = explorer.locator(".noUi-handle:visible")
+        if handles.count():
+            assert moves(page, handles.first), f"the first slider of code cell {number} does not move"
+            moved += 1
+        said = explorer.locator(".xai-error").all_inner_texts()
+        assert not any(text.strip() for text in said), said
+    assert moved, f"{name} has no explorer with a slider in sight"
+    assert console_errors(page) == []
