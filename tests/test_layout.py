@@ -13,8 +13,8 @@ PACKAGE = ROOT / "xai_lessons"
 
 # A module imports from its own row and from the rows above it. One that is not named here stands with the methods.
 ROWS = {
-    "foundation": "menagerie picture_files photos hooks batching networks models imagenet store training scoring datasets augmentation"
-    " progress",
+    "foundation": "menagerie picture_files photos hooks batching networks models imagenet store training scoring"
+    " datasets augmentation progress",
     "methods": "cam saliency paths relevance occlusion surrogates fgsm inversion evaluation",
     "recipes": "recipes",
     "pictures": "plots charts",

@@ -248,8 +248,8 @@ def _order(box: tuple[int, int, int, int], *places: int) -> tuple[int, ...]:
         ),
         Mistake(
             "first and last found",
-            lambda M, t: (lambda i, j: (int(j[0]), int(i[0]), int(j[-1]) + 1, int(i[-1]) + 1))(
-                *torch.where(t * M.max() <= M)
+            lambda M, t: (lambda at: (int(at[0, 1]), int(at[0, 0]), int(at[-1, 1]) + 1, int(at[-1, 0]) + 1))(
+                torch.nonzero(t * M.max() <= M)
             ),
             "You take the first and the last pixel that torch.where found. They are the top and the bottom one; the "
             "leftmost and the rightmost may be any: take the smallest and the largest column.",
