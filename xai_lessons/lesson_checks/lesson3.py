@@ -116,6 +116,22 @@ def _integral(gradient: Gradient, x: Tensor, b: Tensor, alphas: Tensor) -> Tenso
             "linspace(0, 1, m) includes both ends, as if a step reached beyond them. Take the middles, (k - 1/2) / m.",
         ),
         Mistake(
+            "k counted from 0",
+            lambda g, x, b, m: _integral(g, x, b, (torch.arange(m, dtype=torch.float64) - 0.5) / m),
+            "With k = 0 your first place lies before the baseline, and the last step is missing. range(m) begins at "
+            "0: take range(1, m + 1).",
+        ),
+        Mistake(
+            "last step missing",
+            lambda g, x, b, m: (x - b) * _along(g, x, b, _midpoints(m)[:-1]).sum(0) / m,
+            "Your last step is missing: range(1, m) ends at m - 1. Take range(1, m + 1).",
+        ),
+        Mistake(
+            "overshoots",
+            lambda g, x, b, m: (x - b) * torch.stack([g(b + a * x) for a in _midpoints(m)]).mean(0),
+            "You walk b + a x, beyond the picture. The way is x - b: after the share a of it you are at b + a (x - b).",
+        ),
+        Mistake(
             "the sum alone",
             lambda g, x, b, m: _integral(g, x, b, _midpoints(m)).sum(),
             "That is the sum of the attributions, and it is right. Return the attributions themselves, one a pixel.",
@@ -210,6 +226,21 @@ def _verdict(values: Tensor, lowest: bool = True) -> tuple[Tensor, int]:
             "You look for the weakest map. Random weights may give strong gradients: ask where they are.",
         ),
         Mistake(
+            "the wrong dimension",
+            lambda maps, mask: _verdict(_shares(maps.abs().amax(0), mask)),
+            "You take the largest over the networks, dimension 0. The colours are dimension 1.",
+        ),
+        Mistake(
+            "counted from 1",
+            lambda maps, mask: (_shares(_sizes(maps), mask), int(_shares(_sizes(maps), mask).argmin()) + 1),
+            "The shares are right, and you mean the right network; but count the networks from 0.",
+        ),
+        Mistake(
+            "number first",
+            lambda maps, mask: _verdict(_shares(_sizes(maps), mask))[::-1],
+            "Both are right, in the other order: first the shares, then the number.",
+        ),
+        Mistake(
             "shares only",
             lambda maps, mask: _shares(_sizes(maps), mask),
             "The shares are right. Return the number of the broken network as well: (shares, number).",
@@ -297,6 +328,21 @@ def _copies(x: Tensor, noise: Tensor, sigma: float) -> Tensor:
             "squares",
             lambda g, x, n, s: torch.stack([g(y) ** 2 for y in _copies(x, n, s)]).mean(0),
             "That is SmoothGrad squared; here the gradients themselves are averaged.",
+        ),
+        Mistake(
+            "noise clamped",
+            lambda g, x, n, s: torch.stack([g(x + (s * e).clamp(0, 1)) for e in n]).mean(0),
+            "You clamp the noise, so none of it darkens a pixel. Add it first, then clamp the noisy picture.",
+        ),
+        Mistake(
+            "size at the end",
+            lambda g, x, n, s: torch.stack([g(y) for y in _copies(x, n, s)]).mean(0).abs(),
+            "The mean is right; its signs are lost. Sizes are for drawing: return the mean as it is.",
+        ),
+        Mistake(
+            "times the picture",
+            lambda g, x, n, s: x * torch.stack([g(y) for y in _copies(x, n, s)]).mean(0),
+            "You multiply by the picture, as gradient × input does. SmoothGrad is the mean gradient alone.",
         ),
         Mistake(
             "no noise",
