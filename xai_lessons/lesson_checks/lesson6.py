@@ -102,6 +102,16 @@ def _each_way(x: Tensor, beta: float) -> Tensor:
             "You add the two differences before you square: one up and one down cancel. Square each, then add.",
         ),
         Mistake(
+            "absolute differences added",
+            lambda x, b: (_slopes(x)[0].abs() + _slopes(x)[1].abs()).pow(b).mean(),
+            "You add absolute differences, then raise to beta. Add the squares, then raise to beta / 2.",
+        ),
+        Mistake(
+            "times instead of power",
+            lambda x, b: (_energy(x) * b / 2).mean(),
+            "You multiply by beta / 2 instead of raising to it: ** (beta / 2), with the brackets.",
+        ),
+        Mistake(
             "colours summed",
             lambda x, b: _energy(x).pow(b / 2).sum(0).mean(),
             "Exactly three times too large: you sum over the three colours and take the mean over places. The mean "
@@ -158,6 +168,21 @@ def _square(x: Tensor) -> Tensor:
             "not squared",
             lambda A, A0, B, B0: (A - A0).norm() / A0.norm() + (B - B0).norm() / B0.norm(),
             "These are the distances, not their squares: the equation says |.|^2 above and below.",
+        ),
+        Mistake(
+            "denominators not squared",
+            lambda A, A0, B, B0: _square(A - A0) / A0.norm() + _square(B - B0) / B0.norm(),
+            "Above the line the norms are squared, below it they are not: divide by the square of each norm.",
+        ),
+        Mistake(
+            "denominators exchanged",
+            lambda A, A0, B, B0: _square(A - A0) / _square(B0) + _square(B - B0) / _square(A0),
+            "Each distance is divided by the code of the other layer: A belongs to A_0, B to B_0.",
+        ),
+        Mistake(
+            "root of the whole",
+            lambda A, A0, B, B0: (_square(A - A0) / _square(A0) + _square(B - B0) / _square(B0)).sqrt(),
+            "The sum is right, but you take its root: leave it squared.",
         ),
         Mistake(
             "only the first layer",
@@ -243,6 +268,12 @@ def _colours(rng: torch.Generator) -> tuple[list[str], list[float], float]:
             "last layer",
             lambda n, c, t: n[-1],
             "That is the last layer of all. Go back from it as long as the value is below the limit.",
+        ),
+        Mistake(
+            "first layer",
+            lambda n, c, t: n[0],
+            "That is the first layer, where the colour is still there. If you wrote any(...): from there on all "
+            "values have to be below the limit.",
         ),
         Mistake(
             "the index",
