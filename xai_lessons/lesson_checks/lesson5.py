@@ -98,6 +98,11 @@ def _per_picture(g: Tensor, norm: float) -> Tensor:
             "rivals. Take the gradient of the loss.",
         ),
         Mistake(
+            "epsilon divided by 255",
+            lambda f, x, t, e: _clip(x - e / 255 * _gradient(f, x, t).sign()),
+            "Your step is 255 times too small: epsilon is in the units of x already, from 0 to 1.",
+        ),
+        Mistake(
             "only the change",
             lambda f, x, t, e: (-e * _gradient(f, x, t).sign()).detach(),
             "That is the change alone, and it is right. Add the picture, and clip.",
@@ -178,6 +183,11 @@ def _one_pixel(g: Tensor) -> Tensor:
             lambda g, e: (e * g.sign(), float(e * g.norm())),
             "The step is right. The rise is g · r; you took epsilon times the length of g, which is the rise of the "
             "best step of *length* epsilon.",
+        ),
+        Mistake(
+            "epsilon missing in the rise",
+            lambda g, e: (e * g.sign(), float(g.abs().sum())),
+            "The step is right. The rise is that of a step of 1: epsilon is missing in it.",
         ),
         Mistake(
             "epsilon forgotten",
@@ -276,6 +286,11 @@ def _back(x: Tensor, m: Tensor, s: Tensor) -> Tensor:
             "mean and std exchanged",
             lambda z, g, e, m, s: _back(_pixels(_step(z, g, e, m), s, m).clamp(0, 1), s, m),
             "You use mean where std belongs and the other way round.",
+        ),
+        Mistake(
+            "no sign",
+            lambda z, g, e, m, s: _back(_pixels(z + e / _wide(s) * g, m, s).clamp(0, 1), m, s),
+            "You step along the gradient itself: take its sign, so that every pixel moves by epsilon.",
         ),
         Mistake(
             "minus",
