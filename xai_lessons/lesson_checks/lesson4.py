@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xai_lessons.checks import Mistake, exercise
-from xai_lessons.lesson_checks.windows import Scores, all_but, falls_of, loop, one_channel, too_large
+from xai_lessons.lesson_checks.windows import Scores, all_but, falls_of, grey, loop, one_channel, too_large
 
 Box = tuple[int, int, int, int]
 
@@ -55,6 +55,11 @@ def _picture(rng: torch.Generator) -> tuple[Scores, Tensor, int, int, int]:
             "a pixel too large",
             lambda ask, x, c, p, s: falls_of(ask, x, c, p, s, hide=too_large),
             "Your windows are one pixel too large: the slice i : i + patch has patch pixels already.",
+        ),
+        Mistake(
+            "grey",
+            lambda ask, x, c, p, s: falls_of(ask, x, c, p, s, hide=grey),
+            "You fill with grey, 0.5. Asked for is black: 0.",
         ),
         Mistake(
             "everything but the window",
@@ -214,19 +219,19 @@ def mended_sign(p: float, left: Tensor) -> Tensor:
 
 
 def _fills(rng: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
-    """Falls (rows, columns) of five fills, and which windows touch the object; each reading points to another fill."""
+    """Falls (rows, columns) of six fills, and which windows touch the object; each reading points to another fill."""
     on = torch.zeros(6, 7, dtype=torch.bool)
     top, left = _integer(rng, 1, 3), _integer(rng, 1, 3)
     on[top : top + 3, left : left + 3] = True
-    names = ["black", "grey", "mean", "blur", "noise"]
-    order = [names[i] for i in torch.randperm(5, generator=rng)]
-    plans = [(0.10, 0.0, 2.0), (0.8, 0.0, 1.5), (0.5, -0.8, 3.0), (0.4, 0.4, 0.2), (1.2, 0.9, 6.0)]
+    names = ["black", "white", "grey", "mean", "blur", "noise"]
+    order = [names[i] for i in torch.randperm(6, generator=rng)]
+    plans = [(0.10, 0.0, 2.0), (0.8, 0.0, 1.5), (0.5, -0.8, 3.0), (0.4, 0.4, 0.2), (1.2, 0.9, 6.0), (0.03, 0.4, 20.0)]
     falls = {}
     for name, (spread, shift, height) in zip(order, plans, strict=True):
         noise = torch.randn(6, 7, generator=rng)
         off = noise - noise[~on].mean() + 0.03 * torch.rand((), generator=rng)
         falls[name] = torch.where(on, height * (1 + 0.1 * noise.abs()), spread * off + shift)
-    names = [names[i] for i in torch.randperm(5, generator=rng)]
+    names = [names[i] for i in torch.randperm(6, generator=rng)]
     second = order[1]
     falls[second] = torch.where(on, falls[second], falls[second] - falls[second][~on].mean() - 0.001)
     return {name: falls[name] for name in names}, on
@@ -262,6 +267,12 @@ def _best(falls: dict[str, Tensor], lie: Callable[[Tensor], Tensor], largest: bo
             "on the object",
             lambda f, on: _best(f, lambda x: x[on].abs().mean()),
             "You look at the windows on the object. There the score should fall: look where nothing matters, at ~on.",
+        ),
+        Mistake(
+            "spread",
+            lambda f, on: _best(f, lambda x: x[~on].std()),
+            "Your fill moves all windows alike: little spread, and little beside the falls on the object. But each of "
+            "those falls is a lie: take their mean size itself, neither std() nor a ratio.",
         ),
         Mistake(
             "the number itself",

@@ -78,6 +78,11 @@ def one_channel(x: Tensor, i: int, j: int, patch: int) -> None:
     x[0, i : i + patch, j : j + patch] = 0
 
 
+def grey(x: Tensor, i: int, j: int, patch: int) -> None:
+    """Fill with grey instead of black."""
+    x[:, i : i + patch, j : j + patch] = 0.5
+
+
 def too_large(x: Tensor, i: int, j: int, patch: int) -> None:
     """Hide a pixel too much, right and below."""
     x[:, i : i + patch + 1, j : j + patch + 1] = 0
