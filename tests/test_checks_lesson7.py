@@ -91,6 +91,19 @@ def test_a_student_who_writes_the_mistake_another_way_gets_the_same_hint():
     assert LESSON.beaten.judge(written_wrongly_on_purpose, 1).mistake == "ties let through"
 
 
+def test_the_order_of_the_names_does_not_hide_a_mistake():
+    def no_ties(methods, controls, high):
+        best = max(controls.values()) if high else min(controls.values())
+        return [name for name, score in methods.items() if (score < best if high else score > best)]
+
+    def highest(table, high):
+        return [metric for metric in reversed(table) if table[metric]["empty"] == max(table[metric].values())]
+
+    for seed in range(4):
+        assert LESSON.beaten.judge(no_ties, seed).mistake == "ties let through"
+        assert LESSON.won_by_empty.judge(highest, seed).mistake == "high always good"
+
+
 def test_another_wrong_answer_is_described():
     verdict = LESSON.pointing_game.judge(lambda M, m: torch.ones(len(M)), 0)
     assert verdict.kind == "wrong"

@@ -10,6 +10,15 @@ from xai_lessons.checks import Mistake, exercise
 Scores = dict[str, float]
 
 
+class _Names(frozenset[str]):
+    """Names of a mistaken answer, equal to a student's list, tuple or set of them in any order."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, list | tuple | set | frozenset) and len(other) == len(self) and set(other) == set(self)
+
+    __hash__ = frozenset.__hash__
+
+
 def _integer(rng: torch.Generator, low: int, high: int) -> int:
     """A whole number from low to high, both included."""
     return int(torch.randint(low, high + 1, (), generator=rng))
@@ -127,9 +136,9 @@ def _scores(rng: torch.Generator) -> tuple[Scores, Scores, bool]:
     return {names[k]: round(methods[names[k]], 4) for k in shuffled}, controls, high
 
 
-def _beaten(methods: Scores, bar: float, high: bool, ties: bool = True) -> list[str]:
+def _beaten(methods: Scores, bar: float, high: bool, ties: bool = True) -> _Names:
     sign = 1 if high else -1
-    return sorted(m for m, v in methods.items() if sign * v < sign * bar or (ties and v == bar))
+    return _Names(m for m, v in methods.items() if sign * v < sign * bar or (ties and v == bar))
 
 
 def _bar(controls: Scores, high: bool) -> float:
@@ -139,7 +148,7 @@ def _bar(controls: Scores, high: bool) -> float:
 @exercise(
     draw=_scores,
     says=("methods", "controls", "high_is_good"),
-    accept=lambda given, expected, _: isinstance(given, list | tuple | set) and sorted(given) == expected,
+    accept=lambda given, expected, _: _Names(expected) == given,
     praise="A method that does not beat a map that knows nothing has not shown that it knows something.",
     mistakes=(
         Mistake(
@@ -171,7 +180,7 @@ def _bar(controls: Scores, high: bool) -> float:
         ),
         Mistake(
             "those that win",
-            lambda m, c, high: sorted(set(m) - set(_beaten(m, _bar(c, high), high))),
+            lambda m, c, high: _Names(set(m) - _beaten(m, _bar(c, high), high)),
             "These are the methods that beat every control. Asked for are the others.",
         ),
         Mistake(
@@ -188,7 +197,7 @@ def _bar(controls: Scores, high: bool) -> float:
 )
 def beaten(methods: Scores, controls: Scores, high_is_good: bool) -> list[str]:
     """The names of the methods that the best control equals or beats."""
-    return _beaten(methods, _bar(controls, high_is_good), high_is_good)
+    return sorted(_beaten(methods, _bar(controls, high_is_good), high_is_good))
 
 
 def _table(rng: torch.Generator) -> tuple[dict[str, Scores], dict[str, bool]]:
@@ -219,23 +228,23 @@ def _table(rng: torch.Generator) -> tuple[dict[str, Scores], dict[str, bool]]:
     return table, {name: bool(directions[k]) for k, name in enumerate(names)}
 
 
-def _won(table: dict[str, Scores], high: dict[str, bool], ties: bool = True) -> list[str]:
+def _won(table: dict[str, Scores], high: dict[str, bool], ties: bool = True) -> _Names:
     found = []
     for metric, row in table.items():
         best = (max if high[metric] else min)(row.values())
         if row["empty"] == best and (ties or sum(v == best for v in row.values()) == 1):
             found.append(metric)
-    return sorted(found)
+    return _Names(found)
 
 
-def _all(table: dict[str, Scores], high: bool) -> list[str]:
+def _all(table: dict[str, Scores], high: bool) -> _Names:
     return _won(table, dict.fromkeys(table, high))
 
 
 @exercise(
     draw=_table,
     says=(),
-    accept=lambda given, expected, _: isinstance(given, list | tuple | set) and sorted(given) == expected,
+    accept=lambda given, expected, _: _Names(expected) == given,
     praise="Now ask it of the leaderboard above: any metric that it names can be won without explaining anything.",
     mistakes=(
         Mistake(
@@ -271,16 +280,16 @@ def _all(table: dict[str, Scores], high: bool) -> list[str]:
         ),
         Mistake(
             "the others",
-            lambda t, high: sorted(set(t) - set(_won(t, high))),
+            lambda t, high: _Names(set(t) - _won(t, high)),
             "These are the metrics in which something beats the empty map. Asked for are the others.",
         ),
         Mistake(
             "no score at all",
-            lambda t, high: sorted(m for m, row in t.items() if row["empty"] == 0),
+            lambda t, high: _Names(m for m, row in t.items() if row["empty"] == 0),
             "You look for a score of zero. A metric need not give nothing to an empty map: compare it with the others.",
         ),
     ),
 )
 def won_by_empty(table: dict[str, Scores], high_is_good: dict[str, bool]) -> list[str]:
     """The metrics in which nothing scores better than "empty"."""
-    return _won(table, high_is_good)
+    return sorted(_won(table, high_is_good))
