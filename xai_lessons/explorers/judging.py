@@ -202,12 +202,16 @@ class LeaderboardExplorer(PictureExplorer):
         own = {m: v for m, v in scores.items() if m not in controls and not math.isnan(v)}
         if own:
             first = _best(own, state.metric)
-            text += f"the best method is {first} ({own[first]:.2f}). "
+            others = sum(score == own[first] for score in own.values()) - 1
+            shared = f", and {others} more share its score" if others else ""
+            text += f"the best method is {first} ({own[first]:.2f}){shared}. "
         if controls:
             first = _best(controls, state.metric)
             lost = beaten(own, controls[first], METRICS[state.metric].high)
             text += f"The control {first!r} ({controls[first]:.2f}) does at least as well as "
             text += f"{', '.join(lost) if 0 < len(lost) < len(own) else 'every method' if lost else 'none'}. "
+        if state.metric == "pointing_game":
+            text += f"With {result.pictures} pictures a single one counts {1 / result.pictures:.2f}. "
         if len(result.methods) < result.rows:
             text += f"{len(result.methods)} of {result.rows} rows so far. "
         return f"{text}{result.note}".rstrip()
