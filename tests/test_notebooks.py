@@ -3,15 +3,18 @@
 The notebooks themselves are run by nbval: ``make test-notebooks``.
 """
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+import safetensors.torch
 
 from tools import execute_notebooks
 
@@ -83,7 +86,7 @@ def stored(tmp_path_factory) -> Path:
     return folder / "lesson.ipynb"
 
 
-def nbval(notebook: Path) -> subprocess.CompletedProcess:
+def nbval(notebook: Path, *more: str) -> subprocess.CompletedProcess:
     """Nbval with the options of the Makefile."""
     options = re.search(r"^NBVAL := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1].split()
     options[options.index("--nbval-sanitize-with") + 1] = str(ROOT / "tests" / "nbval_sanitize.cfg")
@@ -96,7 +99,7 @@ def nbval(notebook: Path) -> subprocess.CompletedProcess:
         "no:cacheprovider",
         "--color=no",
     ]
-    command = [sys.executable, "-m", "pytest", *rules, *options, str(notebook)]
+    command = [sys.executable, "-m", "pytest", *rules, *options, *more, str(notebook)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     return subprocess.run(command, cwd=notebook.parent, env=clean, capture_output=True, text=True, check=False)
 
@@ -119,6 +122,21 @@ def test_nbval_fails_on_another_number(stored, tmp_path):
     done = nbval(other)
     assert done.returncode == 1
     assert "1 failed, 1 passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_nbval_fails_on_lesson_1_when_one_weight_is_another(tmp_path):
+    package = shutil.copytree(ROOT / "xai_lessons", tmp_path / "xai_lessons")
+    weights, card = (package / "weights" / f"menagerie-resnet.{ending}" for ending in ("safetensors", "json"))
+    state = safetensors.torch.load_file(weights)
+    state["head.weight"][0, 0] += 1
+    safetensors.torch.save_file(state, weights)
+    facts = json.loads(card.read_text(encoding="utf-8"))
+    facts["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    card.write_text(json.dumps(facts), encoding="utf-8")
+    done = nbval(Path(shutil.copy(NOTEBOOKS[0], tmp_path)), "-x")  # the copy here comes before the installed package
+    assert done.returncode == 1, done.stdout
+    assert "Cell outputs differ" in done.stdout
 
 
 def test_a_second_run_stores_the_same_bytes(stored):
