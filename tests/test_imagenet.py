@@ -1,8 +1,10 @@
 """Downloads by torchvision's own means, from a server on this machine that is good, cuts off, lies, sleeps, refuses."""
 
+import gc
 import hashlib
 import socket
 import threading
+import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 
@@ -14,6 +16,11 @@ from safetensors.torch import save_file
 from xai_lessons import cli, imagenet, models
 
 NAME = "squeezenet1_1"  # the smallest but for its weights, which are made here
+
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +83,9 @@ def server(content):
     server.shutdown()
     thread.join()
     server.server_close()
+    with warnings.catch_warnings():  # torch.hub leaves its connections to the garbage collector: let it find them here
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture
