@@ -1,0 +1,35 @@
+"""What holds for every exercise of every lesson: each typical mistake is told by its own hint, whatever the inputs."""
+
+from __future__ import annotations
+
+import pytest
+
+from xai_lessons import checks
+
+LESSONS = [getattr(checks, f"lesson{number}") for number in range(1, 8)]
+EXERCISES = [check for lesson in LESSONS for check in vars(lesson).values() if isinstance(check, checks.Check)]
+MISTAKES = [(check, mistake) for check in EXERCISES for mistake in check.mistakes]
+every_exercise = pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.__name__)
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.__name__)
+def test_a_lesson_has_two_exercises_or_more(lesson):
+    assert sum(isinstance(value, checks.Check) for value in vars(lesson).values()) >= 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("check", "mistake"), MISTAKES, ids=[f"{c.__name__}-{m.name}" for c, m in MISTAKES])
+def test_each_typical_mistake_gets_its_own_hint(check, mistake, seed):
+    verdict = check.judge(mistake.function, seed)
+    assert (verdict.kind, verdict.mistake, verdict.message) == ("mistake", mistake.name, mistake.hint)
+
+
+@every_exercise
+def test_there_are_enough_typical_mistakes(check):
+    assert len(check.mistakes) >= 5
+    assert len({mistake.hint for mistake in check.mistakes}) == len(check.mistakes)
+
+
+@every_exercise
+def test_an_untouched_stub_is_not_an_error(check):
+    assert check.judge(lambda *_: ...).kind == "unattempted"
