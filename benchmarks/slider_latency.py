@@ -20,26 +20,28 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from browser import conftest  # noqa: E402
 from browser.lab import open_notebook, run_all, show_cell  # noqa: E402
 
-CELL = "from xai_lessons.explorers import PredictionExplorer\nPredictionExplorer('cat')"
-STAND_IN = """
-import torch
-from xai_lessons import menagerie, models
-from xai_lessons.explorers import PredictionExplorer
-net = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 6, 2), torch.nn.ReLU(), torch.nn.Conv2d(32, 32, 3), torch.nn.ReLU(),
-                          torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(32, 10))
-PredictionExplorer('cat', models.wrap(net, classes=menagerie.CLASSES, input_size=96))
-"""
-CLOCK = """async ([css, moves, pause]) => {
+# an explorer's css name, the call that opens it, and the sliders to move: of each, what moving it asks for
+CASES = (
+    ("prediction", "PredictionExplorer('cat')", {"turn": "turn the picture", "seed": "draw another picture"}),
+    ("cam", "CamExplorer('cat')", {"seed": "another picture and its CAM"}),
+    ("attack", "AttackExplorer('elephant')", {"epsilon": "one step of FGSM"}),
+)
+CLOCK = """async ([name, slider, moves, pause]) => {
     const wait = ms => new Promise(done => setTimeout(done, ms));
-    const image = document.querySelector('.xai-prediction img'), handle = document.querySelector(css), times = [];
+    const root = document.querySelector('.xai-' + name), times = [];
+    const handle = root.querySelector(`.xai-control-${slider} .noUi-handle`);
     handle.focus();
     let key = 'ArrowRight';
     for (let i = 0; i < moves; i++) {
         const shown = new Promise(done => {
-            const watch = new MutationObserver(() => { watch.disconnect(); image.decode().then(done, done); });
-            watch.observe(image, {attributes: true, attributeFilter: ['src']});
+            const watch = new MutationObserver(seen => {
+                watch.disconnect();
+                seen[0].target.decode().then(done, done);
+            });
+            watch.observe(root, {subtree: true, attributes: true, attributeFilter: ['src']});
         });
         if (handle.getAttribute('aria-valuenow') === handle.getAttribute('aria-valuemax')) key = 'ArrowLeft';
+        if (handle.getAttribute('aria-valuenow') === handle.getAttribute('aria-valuemin')) key = 'ArrowRight';
         const start = performance.now();
         handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));
         await shown;
@@ -66,24 +68,24 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moves", type=int, default=60, help="at most 70")
-    parser.add_argument("--stand-in", action="store_true", help="a network with random weights")
     options = parser.parse_args()
     chromium = plain(conftest.chromium)()
     fixtures = (conftest.lab, conftest.browser, conftest.page)
     lab_, browser_, page_ = (contextlib.contextmanager(plain(fixture)) for fixture in fixtures)
     with lab_(chromium, _Folders()) as lab, browser_(chromium) as browser, page_(lab, browser) as page:
-        open_notebook(page, lab.put("latency.ipynb", STAND_IN if options.stand_in else CELL))
+        opened = [f"from xai_lessons import explorers\nexplorers.{call}" for _, call, _ in CASES]
+        open_notebook(page, lab.put("latency.ipynb", *opened))
         run_all(page)
-        page.locator(".xai-prediction .noUi-handle").first.wait_for()
-        show_cell(page, 0)
         print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        print(f"{'slider':24} {'median':>8} {'95 %':>8} {'worst':>8}   milliseconds, {options.moves} moves")
-        for name, says in (("turn", "turn the picture"), ("seed", "draw another picture")):
-            css = f".xai-prediction .xai-control-{name} .noUi-handle"
-            page.evaluate(CLOCK, [css, 3, 300])
-            times = sorted(page.evaluate(CLOCK, [css, options.moves, 250]))
-            middle, high = times[len(times) // 2], times[int(len(times) * 0.95)]
-            print(f"{says:24} {middle:8.0f} {high:8.0f} {times[-1]:8.0f}")
+        print(f"{'slider':32} {'median':>8} {'95 %':>8} {'worst':>8}   milliseconds, {options.moves} moves")
+        for number, (name, _, sliders) in enumerate(CASES):
+            show_cell(page, number)
+            page.locator(f".xai-{name} .noUi-handle").first.wait_for()
+            for slider, says in sliders.items():
+                page.evaluate(CLOCK, [name, slider, 3, 300])
+                times = sorted(page.evaluate(CLOCK, [name, slider, options.moves, 250]))
+                middle, high = times[len(times) // 2], times[int(len(times) * 0.95)]
+                print(f"{says:32} {middle:8.0f} {high:8.0f} {times[-1]:8.0f}", flush=True)
 
 
 if __name__ == "__main__":
