@@ -27,7 +27,7 @@ test-unit: environment  ## the tests that need neither notebooks nor a browser
 	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder --ignore tests/browser tests
 
 test-notebooks: environment  ## the notebooks against their stored outputs
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder $(NBVAL) notebooks
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadfile $(NBVAL) notebooks
 
 test-browser: environment  ## JupyterLab in Chromium
 	$(TEST_ENV) $(PY) -m pytest tests/browser
