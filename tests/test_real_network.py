@@ -1,0 +1,56 @@
+"""Every method on a real ImageNet network and a real photograph, where the test data are at hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from methods import METHODS, Method
+from xai_lessons import models, photos
+from xai_lessons.evaluation import heat
+
+pytestmark = pytest.mark.data
+SMALLER = {"occlusion.occlusion": {"patch": 56, "stride": 56}, "cam.score_cam": {"layer": "features.1"}}
+
+
+@pytest.fixture(scope="module")
+def network(test_data):
+    return models.load("squeezenet1_0", weights=test_data / "squeezenet1_0.safetensors", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photograph(network, test_data):
+    return network.prepare(photos.load(test_data / "photos" / "triceratops.jpg"))
+
+
+@pytest.fixture(scope="module")
+def cheetah(network, test_data):
+    return network.prepare(photos.load(test_data / "photos" / "cheetah.jpg"))
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.network != "pooling"], ids=lambda m: m.name)
+def test_a_method_answers_on_a_photograph(network, cheetah, method: Method):
+    # not the triceratops: of it a deconvnet shows nothing at all, in captum as here
+    answer = method(network, cheetah, "cheetah", **SMALLER.get(method.name, {}))
+    if method.returns == "other":
+        answer = answer if isinstance(answer, torch.Tensor) else torch.as_tensor(answer)
+        assert not torch.isnan(answer).any()
+        return
+    assert answer.shape[-2:] == cheetah.shape[-2:]
+    assert torch.isfinite(answer).all()
+    assert float(answer.abs().max()) > 0
+
+
+def test_cam_is_refused_with_what_to_use_instead(network, photograph):
+    with pytest.raises(ValueError, match="grad_cam"):
+        METHODS["cam.cam"](network, photograph, "triceratops")
+
+
+@pytest.mark.parametrize("name", ["saliency.gradient", "saliency.guided_backprop", "cam.grad_cam", "relevance.lrp"])
+def test_the_light_lies_in_the_middle_where_the_animal_is(network, photograph, name):
+    options = {"rule": "zplus"} if name == "relevance.lrp" else {}
+    answer = METHODS[name](network, photograph, "triceratops", **options)
+    light = heat(answer[None] if answer.ndim == photograph.ndim else answer)
+    light = light.reshape(light.shape[-2:])
+    middle = light[56:168, 56:168].sum() / light.sum()  # a quarter of the picture
+    assert float(middle) > 0.3
