@@ -122,8 +122,8 @@ def test_probabilities_work_with_a_notice():
 def test_logits_and_log_probabilities_give_no_notice():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        wrap(After(lambda y: y))
-        wrap(After(lambda y: y.log_softmax(1)))
+        wrapped = [wrap(After(lambda y: y)), wrap(After(lambda y: y.log_softmax(1)))]
+    assert not any(model.probabilities for model in wrapped)
 
 
 def sequential(*parts):
