@@ -103,6 +103,7 @@ def test_the_doctor_counts_downloaded_weights(monkeypatch, tmp_path):
     import torch
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.delenv("XAI_LESSONS_WEIGHTS", raising=False)
     assert "prefetch" in doctor.cached_weights().advice
     (tmp_path / "checkpoints").mkdir()
     for number in range(8):
@@ -111,6 +112,24 @@ def test_the_doctor_counts_downloaded_weights(monkeypatch, tmp_path):
     assert finding.advice == ""
     assert finding.found.startswith("8 files")
     assert "and 2 more" in finding.found
+
+
+def test_the_doctor_says_what_the_folder_of_weights_holds(monkeypatch, tmp_path):
+    import torch
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setenv("XAI_LESSONS_WEIGHTS", str(tmp_path))
+    assert "prefetch" in doctor.cached_weights().advice
+    assert "no network of the lessons" in doctor.cached_weights().found
+    (tmp_path / "resnet18-f37072fd.pth").touch()
+    finding = doctor.cached_weights()
+    assert finding.found.startswith(f"resnet18 in {tmp_path} (XAI_LESSONS_WEIGHTS)")
+    assert not finding.advice
+    monkeypatch.setenv("XAI_LESSONS_WEIGHTS", str(tmp_path / "gone"))
+    finding = doctor.cached_weights()
+    assert "no such folder" in finding.found
+    assert finding.advice.startswith("plug it in")
+    assert not finding.fatal
 
 
 def test_the_doctor_finds_the_networks_and_the_lessons(monkeypatch, tmp_path):

@@ -144,16 +144,28 @@ def networks() -> Finding:
 
 
 def cached_weights() -> Finding:
-    """The ImageNet networks that were downloaded before."""
+    """The ImageNet networks at hand: in the folder that `XAI_LESSONS_WEIGHTS` names, and downloaded before."""
     import torch
 
+    from xai_lessons import imagenet
+
+    try:
+        given = imagenet.given_folder()
+    except ValueError as error:
+        said, _, advice = str(error).partition(": ")
+        return Finding("ImageNet", said, advice)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     files = sorted(folder.glob("*.pth")) if folder.is_dir() else []
     size = sum(path.stat().st_size for path in files) / GIGABYTE
-    found = f"{len(files)} files, {size:.2f} GB in {folder}" + "".join(f"\n{'':17}{path.name}" for path in files[:6])
-    more = f"\n{'':17}and {len(files) - 6} more" if len(files) > 6 else ""
-    advice = "" if files else "only for the parts on photographs, while there is a network: xai-lessons prefetch"
-    return Finding("ImageNet", found + more, advice)
+    lines = [f"{len(files)} files, {size:.2f} GB in {folder}", *(path.name for path in files[:6])]
+    if len(files) > 6:
+        lines.append(f"and {len(files) - 6} more")
+    if given is not None:
+        names = [name for name in imagenet.NAMES if imagenet.given_file(name)]
+        lines.insert(0, f"{', '.join(names) or 'no network of the lessons'} in {given} ({imagenet.FOLDER})")
+    at_hand = files or (given is not None and names)
+    advice = "" if at_hand else "only for the parts on photographs, while there is a network: xai-lessons prefetch"
+    return Finding("ImageNet", f"\n{'':17}".join(lines), advice)
 
 
 def disk() -> Finding:

@@ -29,6 +29,7 @@ NAMES = (
     "convnext_tiny",
 )
 TIMEOUT = 30.0  # seconds without a byte after which a server counts as gone
+FOLDER = "XAI_LESSONS_WEIGHTS"  # names a folder of weights, such as one on a USB stick that goes round in class
 
 
 def exists(name: str) -> bool:
@@ -45,13 +46,14 @@ def load(name: str, weights: str | os.PathLike[str] | None = None) -> models.Cla
 
     Args:
         name: torchvision's name.
-        weights: a file of weights instead of the download into torch's cache (`TORCH_HOME`).
+        weights: a file of weights; if not given, that of the folder `XAI_LESSONS_WEIGHTS` (see `given_file`), else the
+            one in torch's cache (`TORCH_HOME`), into which it is downloaded.
 
     Returns:
         The network on the CPU.
 
     Raises:
-        ValueError: if the file is not there, damaged, or of another network.
+        ValueError: if the file or the folder is not there, or the file is damaged or of another network.
         ConnectionError: if the download fails; nothing half-written stays behind.
     """
     import torchvision
@@ -60,13 +62,13 @@ def load(name: str, weights: str | os.PathLike[str] | None = None) -> models.Cla
     # what torchvision itself sets when it loads these two with their weights
     own: dict[str, Any] = {"transform_input": True, "init_weights": False} if name in _INCEPTIONS else {}
     module = torchvision.models.get_model(name, weights=None, **own)
-    state = _read(Path(weights)) if weights is not None else download(entry)
+    file = weights if weights is not None else given_file(name)
+    state = _read(Path(file)) if file is not None else download(entry)
     try:
         module.load_state_dict({_OLD_KEY.sub(r"\1\2", key): value for key, value in state.items()})
-    except RuntimeError as error:
-        raise ValueError(
-            f"these are not the weights of {name}: {str(error).strip().splitlines()[-1].strip()}"
-        ) from error
+    except (RuntimeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"in {file or 'the download'} are not the weights of {name}: {reason}") from error
     preset: Any = entry.transforms()
     return models.wrap(module.eval(), entry.meta["categories"], preset.mean, preset.std, preset.crop_size[0], name=name)
 
@@ -139,10 +141,40 @@ def cached_file(entry: Any) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
 
 
+def given_folder() -> Path | None:
+    """The folder of weights that the environment variable `XAI_LESSONS_WEIGHTS` names; None if it names none.
+
+    Raises:
+        ValueError: if there is no such folder.
+    """
+    named = os.environ.get(FOLDER)
+    if not named:
+        return None
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"{FOLDER} names {named}, and there is no such folder: plug it in, or unset the variable")
+    return folder
+
+
+def given_file(name: str) -> Path | None:
+    """A network's weights in the folder `XAI_LESSONS_WEIGHTS`: NAME.safetensors, NAME.pth or torchvision's own name.
+
+    Raises:
+        ValueError: if there is no such folder.
+    """
+    folder = given_folder()
+    patterns = (f"{name}.safetensors", f"{name}.pth", f"{name}-*.pth")
+    return None if folder is None else next((file for one in patterns for file in sorted(folder.glob(one))), None)
+
+
 def at_hand() -> tuple[str, ...]:
-    """Those of `NAMES` whose weights are in torch's cache: they load without a download."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    return tuple(name for name in NAMES if any(folder.glob(f"{name}-*.pth")))
+    """Those of `NAMES` that load without a download: in the folder `XAI_LESSONS_WEIGHTS`, or in torch's cache.
+
+    Raises:
+        ValueError: if that variable names a folder that is not there.
+    """
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    return tuple(name for name in NAMES if given_file(name) or any(cache.glob(f"{name}-*.pth")))
 
 
 def prefetch(names: Sequence[str] = NAMES) -> dict[str, Path]:
