@@ -110,24 +110,83 @@ def test_a_callback_that_raises_stops_the_drawing(tmp_path):
         datasets.drawn(0)
 
 
-def test_cifar10_from_folders(leaves, tmp_path_factory):
-    root = tmp_path_factory.mktemp("cifar")
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """A machine that has no CIFAR-10."""
+    monkeypatch.delenv("XAI_LESSONS_CIFAR10", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path
+
+
+def test_only_the_first_of_each_class(leaves):
+    few = datasets.folder(leaves, 8, each=2)
+    assert few.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert torch.equal(few.images[2:4], datasets.folder(leaves, 8).images[5:7])
+    with pytest.raises(ValueError, match="each must be at least 1"):
+        datasets.folder(leaves, 8, each=0)
+
+
+def test_cifar10_from_folders(leaves, nowhere):
+    root = nowhere / "cifar"
+    root.mkdir()
     (root / "train").symlink_to(leaves)
     (root / "test").symlink_to(leaves)
     train, test = datasets.cifar10(root)
     assert train.images.shape == test.images.shape == (15, 3, 32, 32)
+    assert torch.equal(datasets.cifar10_test(root).images, test.images)
+    assert datasets.cifar10_test(root, each=2).labels.tolist() == [0, 0, 1, 1, 2, 2]
     (root / "test").unlink()
-    with pytest.raises(ValueError, match="needs at least two subfolders"):
+    with pytest.raises(ValueError, match=r"does not hold CIFAR-10: expected the folders train and test.*the path"):
         datasets.cifar10(root)
 
 
-def test_cifar10_offline_is_one_sentence(tmp_path, monkeypatch):
+def test_cifar10_is_found_where_it_is_named_and_never_downloaded_for_that(nowhere, monkeypatch):
+    assert datasets.cifar10_at_hand() is None
+    named, cached = nowhere / "named", nowhere / "torch" / "hub" / "datasets"
+    for part in ("train", "test"):
+        (named / part).mkdir(parents=True)
+    (cached / "cifar-10-batches-py").mkdir(parents=True)
+    assert datasets.cifar10_at_hand() == cached
+    assert datasets.cifar10_at_hand(cached / "cifar-10-batches-py") == cached
+    monkeypatch.setenv("XAI_LESSONS_CIFAR10", str(named))
+    assert datasets.cifar10_at_hand() == named
+    assert datasets.cifar10_at_hand(cached) == cached
+    monkeypatch.setenv("XAI_LESSONS_CIFAR10", str(nowhere / "mistyped"))
+    with pytest.raises(ValueError, match=r"mistyped does not hold CIFAR-10.*check XAI_LESSONS_CIFAR10"):
+        datasets.cifar10_at_hand()
+
+
+def test_torchvisions_own_files_are_read(nowhere, monkeypatch):
+    import torchvision
+
+    class Stored:
+        data, targets = np.arange(30 * 32 * 32 * 3).reshape(30, 32, 32, 3).astype(np.uint8), list(range(10)) * 3
+
+        def __init__(self, root, train, download):
+            assert (root, download) == (str(nowhere), False)
+
+    (nowhere / "cifar-10-batches-py").mkdir()
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Stored)
+    train, test = datasets.cifar10(nowhere)
+    assert train.classes == test.classes == datasets.CIFAR10_CLASSES
+    assert torch.equal(test.images, torch.from_numpy(Stored.data).permute(0, 3, 1, 2))
+    first = datasets.cifar10_test(nowhere, each=2)
+    assert first.labels.tolist() == [k for k in range(10) for _ in range(2)]
+    assert torch.equal(first.images[1], test.images[10])
+
+
+def test_torchvisions_damaged_files_are_one_sentence(nowhere):
+    (nowhere / "cifar-10-batches-py").mkdir()
+    with pytest.raises(ValueError, match=r"is damaged \(.*\): delete it and fetch it again"):
+        datasets.cifar10_test(nowhere)
+
+
+def test_cifar10_offline_is_one_sentence(nowhere, monkeypatch):
     import torchvision
 
     def offline(*_, **__):
         raise OSError
 
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", offline)
     with pytest.raises(ConnectionError, match=r"could not be downloaded \(OSError\): connect, or name the folder"):
         datasets.cifar10()

@@ -262,3 +262,18 @@ def test_plot_and_save_never_over(tmp_path):
 def test_matplotlib_comes_only_with_a_figure():
     code = "import sys; from xai_lessons import plots; plots.bars(['a'], [1.0]); assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_matrix_is_darkest_where_most_is_wrong_and_frames_the_cell():
+    counts = np.array([[80, 20, 0], [5, 95, 0], [0, 0, 100]])
+    picture, names = plots.matrix(counts, ("a", "b", "c"), width=200), ("a", "b", "c")
+    assert picture.shape[1] == 400
+    for fill in ((213, 94, 0), (234, 174, 127)):  # of 20, the most, and of 5, a quarter of it
+        assert (picture == fill).all(axis=2).sum() > 1000
+    marked = plots.matrix(counts, names, marked=(0, 1), width=200)
+    row = plots.matrix(counts, names, marked=(0, None), width=200)
+    assert 0 < (marked != picture).any(axis=2).sum() < (row != picture).any(axis=2).sum()
+    paler = plots.matrix(counts, names, high=200, width=200)
+    assert not (paler == (213, 94, 0)).all(axis=2).any()
+    with pytest.raises(ValueError, match=r"counts of shape \(3, 3\) and 2 names came; expected \(2, 2\)"):
+        plots.matrix(counts, ("a", "b"))

@@ -81,6 +81,59 @@ def bars(
     return np.asarray(image)
 
 
+def matrix(
+    counts: Any,
+    names: Sequence[str],
+    *,
+    marked: tuple[int | None, int | None] = (None, None),
+    high: float | None = None,
+    width: int = 480,
+) -> np.ndarray:
+    """A confusion matrix: rows what it is, columns what it was called, mistakes the darker the more there are.
+
+    Args:
+        counts: (K, K), of a tensor or an array.
+        names: of the K classes.
+        marked: a row, a column, or both (then their cell), to be framed; None for none.
+        high: how many mistakes are darkest; by default the most in this matrix. Pass one to compare matrices.
+        width: width in screen pixels; the array is twice as wide.
+    """
+    values = np.asarray(counts, dtype=float)
+    k = len(names)
+    if values.shape != (k, k):
+        raise ValueError(f"counts of shape {values.shape} and {k} names came; expected ({k}, {k}).")
+    wrong = np.where(np.eye(k, dtype=bool), 0.0, values)
+    most = max(wrong.max() if high is None else high, 1)
+    face, twice = font(min(24, 360 // k)), 2 * width
+    left = int(max(face.getlength(name) for name in names)) + 24
+    side = (twice - left - 6) // k
+    image = Image.new("RGB", (twice, left + side * k + 6), "white")
+    draw = ImageDraw.Draw(image)
+    deep = np.array([213, 94, 0])
+    for i, name in enumerate(names):
+        draw.text((left - 12, left + (i + 0.5) * side), name, INK, face, anchor="rm")
+        tall = Image.new("RGB", (left - 12, side), "white")
+        ImageDraw.Draw(tall).text((0, side / 2), name, INK, face, anchor="lm")
+        image.paste(tall.rotate(90, expand=True), (left + i * side, 0))
+        for j in range(k):
+            x, y = left + j * side, left + i * side
+            share = min(1.0, float(np.sqrt(wrong[i, j] / most)))
+            fill = (222, 235, 247) if i == j else tuple(int(v) for v in 255 - share * (255 - deep))
+            draw.rectangle((x, y, x + side - 1, y + side - 1), fill, RULE)
+            if values[i, j]:
+                ink = "white" if share > 0.8 else INK
+                draw.text((x + side / 2, y + side / 2), f"{values[i, j]:g}", ink, face, anchor="mm")
+    row, column = marked
+    if row is not None or column is not None:
+        top, low = (0, k) if row is None else (row, row + 1)
+        first, last = (0, k) if column is None else (column, column + 1)
+        frame = (left + first * side - 2, left + top * side - 2, left + last * side + 1, left + low * side + 1)
+        draw.rectangle(frame, outline=PALETTE[0], width=6)
+    draw.text((6, left - 14), "it is ↓", PALE, face, anchor="lb")
+    draw.text((left - 12, 12), "it says →", PALE, face, anchor="rt")
+    return np.asarray(image)
+
+
 def _ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers between low and high, about `count` of them."""
     raw = (high - low) / max(count - 1, 1)

@@ -19,6 +19,8 @@ from xai_lessons import batching, menagerie, store
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_FOLDER = "XAI_LESSONS_CIFAR10"  # the environment variable that names the folder with it
+_BATCHES = "cifar-10-batches-py"  # what torchvision unpacks
 
 
 class Pictures(NamedTuple):
@@ -83,13 +85,14 @@ def drawn(
     return pictures
 
 
-def folder(path: str | os.PathLike[str], size: int, fit: str = "crop") -> Pictures:
-    """All pictures of a folder with a subfolder a class.
+def folder(path: str | os.PathLike[str], size: int, fit: str = "crop", each: int | None = None) -> Pictures:
+    """The pictures of a folder with a subfolder a class.
 
     Args:
         path: the folder.
         size: height and width to bring every picture to.
         fit: "crop" scales the short side and cuts out the centre; "squash" scales both sides.
+        each: only the first so many of each class; all if not given.
 
     Returns:
         The pictures, in the order of their names.
@@ -98,6 +101,7 @@ def folder(path: str | os.PathLike[str], size: int, fit: str = "crop") -> Pictur
         ValueError: if there are not at least two subfolders with pictures, or one file cannot be read.
     """
     batching.at_least("size", size, 1)
+    batching.at_least("each", 1 if each is None else each, 1)
     if fit not in ("crop", "squash"):
         raise ValueError(f"fit must be 'crop' or 'squash', got {fit!r}")
     root = Path(path).expanduser()
@@ -109,7 +113,7 @@ def folder(path: str | os.PathLike[str], size: int, fit: str = "crop") -> Pictur
     classes = tuple(name for name, files in found.items() if files)
     if len(classes) < 2:
         raise ValueError(f"{root} needs at least two subfolders with pictures, one a class; found {len(classes)}")
-    files = [(file, k) for k, name in enumerate(classes) for file in found[name]]
+    files = [(file, k) for k, name in enumerate(classes) for file in found[name][:each]]
     with ThreadPoolExecutor() as pool:
         arrays = list(pool.map(lambda entry: _read(entry[0], size, fit), files))
     images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
@@ -161,12 +165,40 @@ def split(pictures: Pictures, share: float = 0.2, seed: int = 0) -> tuple[Pictur
     return a, b
 
 
+def cifar10_at_hand(source: str | os.PathLike[str] | None = None) -> Path | None:
+    """The folder on this machine that holds CIFAR-10, if there is one; nothing is downloaded.
+
+    Args:
+        source: a folder that holds `train` and `test`, each with a subfolder a class, or torchvision's
+            `cifar-10-batches-py`. If not given, the folder that the environment variable `XAI_LESSONS_CIFAR10` names
+            is taken, else torch's cache, where `cifar10` puts its download.
+
+    Returns:
+        The folder, or None if none was named and the cache has none.
+
+    Raises:
+        ValueError: if the named folder does not hold the set.
+    """
+    named = source or os.environ.get(CIFAR10_FOLDER)
+    root = Path(named).expanduser() if named else _cache()
+    if root.name == _BATCHES:
+        root = root.parent
+    if (root / _BATCHES).is_dir() or all((root / part).is_dir() for part in ("train", "test")):
+        return root
+    if not named:
+        return None
+    raise ValueError(
+        f"{root} does not hold CIFAR-10: expected the folders train and test, or {_BATCHES} (check "
+        f"{'the path' if source else CIFAR10_FOLDER})"
+    )
+
+
 def cifar10(source: str | os.PathLike[str] | None = None) -> tuple[Pictures, Pictures]:
     """CIFAR-10 (Krizhevsky, 2009): 50,000 pictures of 32 x 32 pixels to train on and 10,000 to test on.
 
     Args:
-        source: a folder that holds `train` and `test`, each with a subfolder a class; if not given, torchvision
-            downloads the set into torch's cache.
+        source: a folder, see `cifar10_at_hand`; where none is at hand, torchvision downloads the set into torch's
+            cache.
 
     Returns:
         The pictures to train on, and those to test on.
@@ -175,24 +207,37 @@ def cifar10(source: str | os.PathLike[str] | None = None) -> tuple[Pictures, Pic
         ValueError: if the folder does not hold the set.
         ConnectionError: if the download fails.
     """
-    if source is not None:
-        root = Path(source).expanduser()
-        train, test = folder(root / "train", 32), folder(root / "test", 32)
-        if train.classes != test.classes:
-            raise ValueError(f"{root}: train and test hold different classes")
-        return train, test
+    train, test = (_cifar10_part(source, part) for part in ("train", "test"))
+    if train.classes != test.classes:
+        raise ValueError(f"{source}: train and test hold different classes")
+    return train, test
+
+
+def cifar10_test(source: str | os.PathLike[str] | None = None, each: int | None = None) -> Pictures:
+    """The pictures of CIFAR-10 to test on alone (see `cifar10`), or only the first `each` of each class."""
+    return _cifar10_part(source, "test", each)
+
+
+def _cifar10_part(source: str | os.PathLike[str] | None, part: str, each: int | None = None) -> Pictures:
+    root = cifar10_at_hand(source)
+    if root is not None and not (root / _BATCHES).is_dir():
+        return folder(root / part, 32, each=each)
     import torchvision
 
-    root = Path(torch.hub.get_dir()) / "datasets"
     try:
-        sets = [torchvision.datasets.CIFAR10(str(root), train=part, download=True) for part in (True, False)]
+        stored = torchvision.datasets.CIFAR10(str(root or _cache()), train=part == "train", download=root is None)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if root is not None:
+            raise ValueError(f"CIFAR-10 in {root} is damaged ({reason}): delete it and fetch it again") from error
         raise ConnectionError(
             f"CIFAR-10 could not be downloaded ({reason}): connect, or name the folder with it"
         ) from error
-    a, b = (
-        Pictures(torch.from_numpy(s.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(s.targets), CIFAR10_CLASSES)
-        for s in sets
-    )
-    return a, b
+    images, labels = torch.from_numpy(stored.data).permute(0, 3, 1, 2), torch.tensor(stored.targets)
+    kept = torch.cat([torch.nonzero(labels == k)[:each, 0] for k in range(10)]) if each else slice(None)
+    return Pictures(images[kept].contiguous(), labels[kept], CIFAR10_CLASSES)
+
+
+def _cache() -> Path:
+    """Where torchvision's download goes."""
+    return Path(torch.hub.get_dir()) / "datasets"

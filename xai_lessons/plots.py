@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xai_lessons.charts import INK, PALETTE, bars, curves, fit, font
+from xai_lessons.charts import INK, PALETTE, bars, curves, fit, font, matrix
 
 __all__ = ["PALETTE", "bars", "box", "colour_bar", "curves", "enlarge", "flatten", "grid", "heatmap", "jpeg", "limits",
-           "overlay", "pixels", "plot", "png", "point", "show"]  # fmt: skip
+           "matrix", "overlay", "pixels", "plot", "png", "point", "show"]  # fmt: skip
 
 FIGURE_BYTES = 130_000
 

@@ -16,6 +16,7 @@ _HOMES = {
     "InversionExplorer": "inversion",
     "LayerExplorer": "layers",
     "LeaderboardExplorer": "judging",
+    "MistakesExplorer": "mistakes",
     "OcclusionExplorer": "occlusion",
     "PredictionExplorer": "classification",
     "RobustnessExplorer": "robustness",
