@@ -1,6 +1,7 @@
 """What all tests share: one thread, the CPU, no user's settings; and their order when two processes share them out."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import hypothesis
@@ -33,6 +34,17 @@ def test_data() -> Path:
             "XAI_LESSONS_TEST_DATA is not set: it names the folder of test data, which is not in the repository"
         )
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def some_of_cifar10(test_data, tmp_path_factory) -> Path:
+    """A folder with forty of each class's test pictures of CIFAR-10: only these are unpacked."""
+    folder, chosen = tmp_path_factory.mktemp("cifar"), tuple(f"/{i:04d}.webp" for i in range(0, 1000, 25))
+    with zipfile.ZipFile(test_data / "cifar10.zip") as archive:
+        names = [name for name in archive.namelist() if "/test/" in name and name.endswith(chosen)]
+        archive.extractall(folder, names)
+    (folder / "cifar10" / "train").mkdir()  # empty: nothing is trained
+    return folder / "cifar10"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

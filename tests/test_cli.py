@@ -47,6 +47,18 @@ def test_prefetch_hands_the_names_on_and_says_where_they_are(monkeypatch, capsys
     assert said == ["resnet18", "vgg16", "resnet50"]
 
 
+def test_prefetch_knows_cifar10(monkeypatch, capsys):
+    fetched = []
+    stand_in(monkeypatch, "imagenet", prefetch=lambda names: dict.fromkeys(names, "there"), NAMES=("resnet50",))
+    stand_in(
+        monkeypatch, "datasets", cifar10=lambda: fetched.append("all"), cifar10_at_hand=lambda: Path("cache/datasets")
+    )
+    assert cli.main(["prefetch", "cifar10", "vgg16"]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"cifar10: {Path('cache/datasets')}", "vgg16: there"]
+    assert cli.main(["prefetch"]) == 0
+    assert fetched == ["all"], "only where it was asked for"
+
+
 def test_a_mistake_is_one_sentence(monkeypatch, capsys):
     def refuse(name, **options):
         raise ValueError(f"no network is called {name!r}")

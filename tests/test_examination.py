@@ -1,7 +1,6 @@
 """Examinations: confusion, confidence, shared mistakes, by hand; and the shipped networks on CIFAR-10 itself."""
 
 import json
-import zipfile
 
 import pytest
 import torch
@@ -138,25 +137,18 @@ def test_the_stored_figures_are_of_the_shipped_weights():
 
 
 @pytest.fixture(scope="module")
-def some_of_cifar10(test_data, tmp_path_factory):
-    """The first forty pictures of each class of the test set: only these are unpacked."""
-    folder = tmp_path_factory.mktemp("cifar")
-    with zipfile.ZipFile(test_data / "cifar10.zip") as archive:
-        names = [
-            n for n in archive.namelist() if "/test/" in n and n.endswith(tuple(f"/{i:04d}.webp" for i in range(40)))
-        ]
-        archive.extractall(folder, names)
-    (folder / "cifar10" / "train").mkdir()
-    return datasets.cifar10_test(folder / "cifar10")
+def pictures_of_cifar10(some_of_cifar10):
+    return datasets.cifar10_test(some_of_cifar10)
 
 
 @SHIPPED
 @pytest.mark.data
 @pytest.mark.parametrize("name", examination.NETWORKS)
-def test_the_shipped_networks_know_cifar10(some_of_cifar10, name):
-    assert len(some_of_cifar10.labels) == 400
-    assert some_of_cifar10.classes == datasets.CIFAR10_CLASSES
-    found = examination.examine(examination.answers(models.load(name), some_of_cifar10.images), some_of_cifar10.labels)
+def test_the_shipped_networks_know_cifar10(pictures_of_cifar10, name):
+    images, labels, classes = pictures_of_cifar10
+    assert len(labels) == 400
+    assert classes == datasets.CIFAR10_CLASSES
+    found = examination.examine(examination.answers(models.load(name), images), labels)
     assert found.accuracy > 0.88
     stored = examination.stored().networks[name].accuracy
     assert abs(found.accuracy - stored) < 4 * (stored * (1 - stored) / 400) ** 0.5

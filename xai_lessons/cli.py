@@ -59,10 +59,14 @@ def network_doctor(options: argparse.Namespace) -> int:
 
 
 def prefetch(options: argparse.Namespace) -> int:
-    """Download ImageNet networks before class."""
-    from xai_lessons import imagenet
+    """Download ImageNet networks, or CIFAR-10, before class."""
+    from xai_lessons import datasets, imagenet
 
-    for name, file in imagenet.prefetch(options.names or imagenet.NAMES).items():
+    names = options.names or imagenet.NAMES
+    if "cifar10" in names:
+        datasets.cifar10()
+        print(f"cifar10: {datasets.cifar10_at_hand()}")
+    for name, file in imagenet.prefetch([name for name in names if name != "cifar10"]).items():
         print(f"{name}: {file}")
     return 0
 
@@ -111,8 +115,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--network", metavar="FILE.PY:NAME", help="examine this network (the file is run)")
     one.add_argument("--input-size", type=int, metavar="PIXELS", help="height and width of the network's pictures")
 
-    one = command(prefetch, "download ImageNet networks before class")
-    one.add_argument("names", nargs="*", metavar="NAME", help="such as resnet18 (default: all that the lessons use)")
+    one = command(prefetch, "download ImageNet networks, or CIFAR-10, before class")
+    one.add_argument(
+        "names", nargs="*", metavar="NAME", help="such as resnet18, or cifar10 (default: all networks of the lessons)"
+    )
 
     one = command(kernels, "install the CPU and the GPU kernel")
     one.add_argument("--sys-prefix", action="store_true", help="into this environment, not into the user's own list")

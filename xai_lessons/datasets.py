@@ -92,7 +92,7 @@ def folder(path: str | os.PathLike[str], size: int, fit: str = "crop", each: int
         path: the folder.
         size: height and width to bring every picture to.
         fit: "crop" scales the short side and cuts out the centre; "squash" scales both sides.
-        each: only the first so many of each class; all if not given.
+        each: only so many of each class, spread over the order of their names; all if not given.
 
     Returns:
         The pictures, in the order of their names.
@@ -113,11 +113,16 @@ def folder(path: str | os.PathLike[str], size: int, fit: str = "crop", each: int
     classes = tuple(name for name, files in found.items() if files)
     if len(classes) < 2:
         raise ValueError(f"{root} needs at least two subfolders with pictures, one a class; found {len(classes)}")
-    files = [(file, k) for k, name in enumerate(classes) for file in found[name][:each]]
+    files = [(file, k) for k, name in enumerate(classes) for file in _spread(found[name], each)]
     with ThreadPoolExecutor() as pool:
         arrays = list(pool.map(lambda entry: _read(entry[0], size, fit), files))
     images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
     return Pictures(images, torch.tensor([k for _, k in files]), classes)
+
+
+def _spread(members: Any, each: int | None) -> Any:
+    """So many of them, evenly spaced: sets are seldom in an order that says nothing."""
+    return members if each is None else members[:: max(1, len(members) // each)][:each]
 
 
 def _read(file: Path, size: int, fit: str) -> np.ndarray:
@@ -214,7 +219,7 @@ def cifar10(source: str | os.PathLike[str] | None = None) -> tuple[Pictures, Pic
 
 
 def cifar10_test(source: str | os.PathLike[str] | None = None, each: int | None = None) -> Pictures:
-    """The pictures of CIFAR-10 to test on alone (see `cifar10`), or only the first `each` of each class."""
+    """The pictures of CIFAR-10 to test on alone (see `cifar10`), or only `each` of each class."""
     return _cifar10_part(source, "test", each)
 
 
@@ -234,7 +239,7 @@ def _cifar10_part(source: str | os.PathLike[str] | None, part: str, each: int | 
             f"CIFAR-10 could not be downloaded ({reason}): connect, or name the folder with it"
         ) from error
     images, labels = torch.from_numpy(stored.data).permute(0, 3, 1, 2), torch.tensor(stored.targets)
-    kept = torch.cat([torch.nonzero(labels == k)[:each, 0] for k in range(10)]) if each else slice(None)
+    kept = torch.cat([_spread(torch.nonzero(labels == k)[:, 0], each) for k in range(10)]) if each else slice(None)
     return Pictures(images[kept].contiguous(), labels[kept], CIFAR10_CLASSES)
 
 
