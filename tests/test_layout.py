@@ -14,12 +14,12 @@ PACKAGE = ROOT / "xai_lessons"
 # A module imports from its own row and from the rows above it. One that is not named here stands with the methods.
 ROWS = {
     "foundation": "menagerie picture_files photos hooks batching networks models imagenet store training scoring"
-    " datasets augmentation progress",
+    " datasets augmentation progress folding",
     "methods": "cam saliency paths relevance occlusion surrogates fgsm inversion evaluation",
     "recipes": "recipes",
     "pictures": "plots charts",
     "explorers": "explorers",
-    "teaching": "checks quiz lesson_checks answers",
+    "teaching": "checks quiz lesson_checks answers reference",
     "command": "kernels lab doctor network_doctor cli __main__",
 }  # fmt: skip
 NAMED = {name: number for number, names in enumerate(ROWS.values()) for name in names.split()}

@@ -161,7 +161,7 @@ def logits(model: Any, x: Tensor) -> Tensor:
     """
     if isinstance(model, nn.Module) and not hasattr(model, "layout"):  # a Classifier does so after normalising
         x = x.contiguous(memory_format=torch.channels_last)
-    scores = model(x)
+    scores = hooks.fastest(model, x)(x)
     if isinstance(scores, np.ndarray):
         scores = torch.from_numpy(scores).to(x.device)
     scores = hooks.check_scores(scores, len(x))
@@ -319,7 +319,7 @@ def over_images(
 
 
 def over_passes(
-    of: Callable[..., Tensor],
+    of: Callable[..., Tensor | tuple[Tensor, Tensor]],
     passes: int,
     model: Any,
     images: Tensor,
@@ -336,7 +336,7 @@ def over_passes(
 
     Args:
         of: from pictures (B, 3, H, W), which it must not change in place, class numbers (B,) and pass numbers (B,), and
-            the rows of each tensor in ``beside``, to a tensor with B rows.
+            the rows of each tensor in ``beside``, to a tensor with B rows; or to weights (B,) and maps to be summed.
         passes: how many passes a picture.
         model: a network or a callable.
         images: (N, 3, H, W), already through `check_images`.
@@ -346,8 +346,7 @@ def over_passes(
         gradients: whether ``of`` needs autograd.
         fast: bfloat16 inside the network.
         batch_size: passes at once; chosen from the pictures' size if not given.
-        progress: True for a bar, or a callback ``(done, total)`` in passes; one that raises cancels. If it has an
-            attribute ``partial``, that is called with the result so far.
+        progress: True for a bar, or a callback ``(done, total)``; its ``partial``, if any, gets the result so far.
 
     Returns:
         (N, passes, ...) or (N, ...).
@@ -362,12 +361,14 @@ def over_passes(
         first, last = start // passes, (stop - 1) // passes
         same = first == last  # one picture: a view serves all its passes
         x, *others = (t[first].expand(stop - start, *t.shape[1:]) if same else t[i] for t in (images, *beside))
-        out = of(x, targets[i], k, *others).detach()
+        out = of(x, targets[i], k, *others)
+        weights, out = out if isinstance(out, tuple) else (1, out.detach())
         if result is None:
             result = out.new_zeros((n, *out.shape[1:]) if reduce == "sum" else (n, passes, *out.shape[1:]))
         if reduce == "sum":
-            each = [out] if same else [out[i == j] for j in range(first, last + 1)]
-            sums = torch.stack([part.sum(dim=0) for part in each])
+            each = ((i == torch.arange(first, last + 1, device=i.device)[:, None]) * weights).to(out)  # (pictures, B)
+            with torch.autocast(out.device.type, enabled=False):
+                sums = (each @ out.reshape(len(k), -1)).view(-1, *out.shape[1:])
             result[first : last + 1] += sums  # all at once: nothing is counted twice if memory runs out before
         else:
             result[i, k] = out

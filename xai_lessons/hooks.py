@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xai_lessons.folding import Foldable
+
 
 @dataclass
 class _Held:
@@ -55,7 +57,7 @@ def undisturbed(model: Any) -> Iterator[None]:
     Args:
         model: a network, or any callable.
     """
-    inside = _here.__dict__.setdefault("models", set())
+    inside: dict[int, Foldable] = _here.__dict__.setdefault("models", {})
     if not isinstance(model, nn.Module) or id(model) in inside:  # a call within a call holds everything already
         yield
         return
@@ -70,11 +72,11 @@ def undisturbed(model: Any) -> Iterator[None]:
             entry.callers += 1
             if was:
                 setattr(owner, flag, False)
-    inside.add(id(model))
+    inside[id(model)] = Foldable(model, modules)
     try:
         yield
     finally:
-        inside.discard(id(model))
+        del inside[id(model)]
         with _lock:
             for flag, owner in flags:
                 entry = _held[flag, id(owner)]
@@ -85,6 +87,17 @@ def undisturbed(model: Any) -> Iterator[None]:
                         setattr(owner, flag, entry.was)
         if state is not None and section % 2 == 0 and section == _sections:  # nobody seeded the state meanwhile
             torch.set_rng_state(state)
+
+
+def fastest(model: Any, x: Tensor) -> Any:
+    """Within `undisturbed`, what to ask in place of a network whose layers nobody looks at: see `folding.Foldable`.
+
+    Args:
+        model: a network, or any callable.
+        x: the pictures (N, 3, H, W).
+    """
+    here = _here.__dict__.get("models", {}).get(id(model))
+    return model if here is None else here.fastest(x)
 
 
 @contextmanager
