@@ -128,11 +128,11 @@ def occlusion(
     def original(x: Tensor, c: Tensor, _: Tensor) -> Tensor:
         return ask(model, x, c, output)
 
-    def fall(x: Tensor, c: Tensor, k: Tensor, background: Tensor, Y: Tensor) -> Tensor:
+    def fall(x: Tensor, c: Tensor, k: Tensor, background: Tensor, Y: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         hidden = _inside(boxes[k], *x.shape[-2:]).to(x)
         x_w = torch.lerp(x, background, hidden[:, None])  # as torch.where, and ten times faster
         difference = Y - ask(model, x_w, c, output)
-        return difference if size is None else difference[:, None, None] * hidden / covered
+        return difference if size is None else (difference, hidden / covered)
 
     Y = batching.over_passes(original, 1, model, x, c, fast=fast, batch_size=batch_size)[:, 0]
     options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
@@ -235,10 +235,9 @@ def rise(
     c = batching.predicted(model, x, c, batch_size)
     grids, offsets = grids.to(x), offsets.to(x)
 
-    def seen(x: Tensor, c: Tensor, k: Tensor, background: Tensor) -> Tensor:
+    def seen(x: Tensor, c: Tensor, k: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
         M = _enlarge(grids[k], offsets[k], *x.shape[-2:])
-        Y = ask(model, torch.lerp(background, x, M[:, None]), c, output)
-        return Y[:, None, None] * M / (share * samples)
+        return ask(model, torch.lerp(background, x, M[:, None]), c, output) / (share * samples), M
 
     options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
     S = batching.over_passes(seen, samples, model, x, c, beside=(background,), reduce="sum", **options)
