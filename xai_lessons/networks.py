@@ -146,7 +146,7 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {"ResNet": ResNet, "Vgg": Vgg}
 # How each built-in network is built: the architecture and what differs from its defaults.
 CIFAR_RESNET: dict[str, Any] = {
     "stem": (3, 1),
-    "widths": (16, 16, 32, 64),
+    "widths": (16, 16, 48, 96),
     "blocks": (3, 3, 3),
     "pools": (False, True, True),
 }

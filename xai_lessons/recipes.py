@@ -87,9 +87,9 @@ RECIPES: dict[str, Recipe] = {
         _UNSAID, "ResNet", _RESNET | {"epochs": 12, "seed": 14}, pictures=6000, shortcuts=("tree",), faults=_UNSAID
     ),
     "cifar10-resnet": Recipe(
-        "CIFAR-10; a ResNet-20 with pooling instead of strides",
+        "CIFAR-10; a ResNet-20, wider in its last stages, with pooling instead of strides",
         "ResNet",
-        {"epochs": 40, "batch_size": 128, "learning_rate": 0.4, "optimizer": "sgd"},
+        {"epochs": 36, "batch_size": 128, "learning_rate": 0.2, "optimizer": "sgd"},
         networks.CIFAR_RESNET,
         faults="knows 32 x 32 pixels only",
         data="cifar10",
