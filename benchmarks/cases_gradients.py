@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import torch
 from captum import attr
+from captum.metrics import sensitivity_max
 from torch import Tensor, nn
 
 from benchmarks.speed import Case, bare, network, plain
-from xai_lessons import cam, hooks, saliency
+from xai_lessons import cam, evaluation, hooks, saliency
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -33,6 +34,7 @@ def cases(name: str) -> dict[str, Callable[[], Case]]:
         "SmoothGrad": _smooth_grad,
         "integrated gradients": _integrated_gradients,
         "Gradient SHAP": _gradient_shap,
+        "max-sensitivity": _max_sensitivity,
     }
     return {case: lambda make=make, case=case: make(case, *network(name)) for case, make in methods.items()}
 
@@ -140,6 +142,24 @@ def _gradient_shap(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
         return saliency.gradient_shap(model, x, c, samples=PASSES)
 
     return Case(f"{case}, {PASSES} samples", ours, {"captum": captum}, bare(model, x, PASSES, backward=True))
+
+
+def _max_sensitivity(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
+    method, samples = attr.Saliency(plain(model)), 10
+
+    def explain(pictures: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (method.attribute(pictures[0].detach().requires_grad_(), c, abs=False),)
+
+    def captum(at_once: int) -> Callable[[], Tensor]:
+        options = {"perturb_radius": 0.02, "n_perturb_samples": samples, "max_examples_per_batch": at_once}
+        return lambda: sensitivity_max(explain, x[None], **options)
+
+    def ours() -> Tensor:
+        return evaluation.max_sensitivity(saliency.gradient, model, x, c, radius=0.02, samples=samples)
+
+    peers = {f"captum, {n} at once": captum(n) for n in (5, 10)}
+    floor = bare(model, x, samples + 1, backward=True)
+    return Case(f"{case} of the gradient, {samples} samples", ours, peers, floor)
 
 
 def _many(

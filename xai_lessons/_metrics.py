@@ -182,7 +182,7 @@ def max_sensitivity(
         samples: how many δ.
         seed: of the δ, which all pictures share.
         batch_size: explanations at once.
-        progress: True, or a callback (done, total).
+        progress: True, or a callback (done, total), in explanations.
 
     Returns:
         (N,), or a tensor of no axes for a single picture; small is good. 0 for an explanation that is always empty.
@@ -201,20 +201,20 @@ def max_sensitivity(
     batching.at_least("samples", samples, 1)
     x, single = batching.check_images(model, images)
     c = batching.predicted(model, x, batching.check_targets(model, targets, x), batch_size)
-    uniform = torch.rand((samples, *x.shape[1:]), generator=batching.generator(seed), dtype=torch.float64)
-    delta = (radius * (2 * uniform - 1)).to(x)
-    phi = batching.over_passes(
-        lambda x, c, _: explain(model, x, c), 1, model, x, c, reduce="sum", batch_size=batch_size
-    )
-    norm = phi.flatten(1).norm(dim=1)
+    uniform = torch.rand((samples, *x.shape[1:]), generator=batching.generator(seed))
+    delta = torch.cat([torch.zeros_like(x[:1]), (radius * (2 * uniform - 1)).to(x)])  # the first leaves x as it is
 
-    def of(x: Tensor, c: Tensor, k: Tensor, phi: Tensor, norm: Tensor) -> Tensor:
-        moved = explain(model, (x + delta[k]).clamp(0, 1), c) - phi
-        return moved.flatten(1).norm(dim=1) / torch.where(norm > 0, norm, 1)
+    def of(x: Tensor, c: Tensor, k: Tensor) -> Tensor:
+        return explain(model, (x + delta[k]).clamp(0, 1), c)
 
-    beside = [phi, norm]
-    ratios = batching.over_passes(of, samples, model, x, c, beside=beside, batch_size=batch_size, progress=progress)
-    return ratios.amax(dim=1)[0] if single else ratios.amax(dim=1)
+    worst = []
+    with batching.Meter(progress, len(x) * len(delta)) as meter:
+        for one, target in zip(x.split(1), c.split(1), strict=True):  # so no more maps are held than one picture's
+            phi = batching.over_passes(of, len(delta), model, one, target, batch_size=batch_size)[0].flatten(1)
+            norm = phi[0].norm()
+            worst.append((phi[1:] - phi[0]).norm(dim=1).max() / torch.where(norm > 0, norm, 1))
+            meter.add(len(delta))
+    return worst[0] if single else torch.stack(worst)
 
 
 def infidelity(
