@@ -8,7 +8,7 @@ from torch import nn
 from sweep import check_code, sweep
 from xai_lessons import datasets, models
 from xai_lessons.explorers import MistakesExplorer
-from xai_lessons.explorers.mistakes import ALONE, BOTH, RIGHT, WRONG
+from xai_lessons.explorers.mistakes import ALONE, BOTH, RIGHT, SHOWN, WRONG
 
 CLASSES = ("cat", "dog", "ship")
 
@@ -93,20 +93,22 @@ def test_the_pictures_are_told_with_both_answers(known):
     sheet, matrix = known.panels(known.result, known.state)
     assert "cat (one says 88% dog, two says 88% cat)" in sheet.alt
     assert "right on 50.0% of 6 pictures" in matrix.alt
-    assert sheet.title == "3 of 3"
+    assert sheet.title == "1 to 3 of 3"
     known.set(truth="cat", said="ship")
     sheet, _ = known.panels(known.result, known.state)
     assert (sheet.title, sheet.alt) == ("There is no such picture", "no picture")
 
 
-def test_the_next_eight_go_round(pictures, networks):
+def test_the_next_six_go_round(pictures, networks):
     explorer = MistakesExplorer(pictures, networks)
     first = explorer.result.index.tolist()
-    pages = -(-explorer.result.found // 8)
+    pages = -(-explorer.result.found // SHOWN)
     seen = list(first)
     for _ in range(pages - 1):
         explorer.press("more").done.wait(30)
         seen += explorer.result.index.tolist()
+    sheet, _ = explorer.panels(explorer.result, explorer.state)
+    assert sheet.title == f"{SHOWN * (pages - 1) + 1} to {explorer.result.found} of {explorer.result.found}"
     assert len(seen) == len(set(seen)) == explorer.result.found
     explorer.press("more").done.wait(30)
     assert explorer.result.index.tolist() == first

@@ -116,3 +116,22 @@ def test_a_measure_knows_its_bar():
 def test_an_unknown_name_is_one_sentence(capsys):
     assert cli.main(["train", "menagerie-transformer"]) == 2
     assert "no recipe for 'menagerie-transformer': there are menagerie-resnet" in capsys.readouterr().err
+
+
+def test_cifar10_is_measured_on_its_test_pictures_alone(monkeypatch):
+    asked = []
+    images = torch.randint(0, 256, (20, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+    def cifar10_test(source):
+        asked.append(source)
+        return recipes.datasets.Pictures(images, torch.arange(20) % 10, recipes.datasets.CIFAR10_CLASSES)
+
+    monkeypatch.setattr(recipes.datasets, "cifar10_test", cifar10_test)
+    made = recipes.recipe("cifar10-vgg")
+    network = recipes.networks.build(made.architecture, **made.arguments)
+    model = models.wrap(network.eval(), recipes.datasets.CIFAR10_CLASSES, input_size=32)
+    (figure,) = recipes.measure("cifar10-vgg", model, "a folder")
+    assert asked == ["a folder"]
+    answers = model.predict(images.float() / 255).argmax(dim=1)
+    assert figure.value == pytest.approx(float((answers == torch.arange(20) % 10).float().mean()))
+    assert figure.bar == 0.90

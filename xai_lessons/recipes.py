@@ -265,7 +265,7 @@ def measure(name: str, model: models.Classifier, source: Path | None = None) -> 
 
     if made.data == "cifar10":
         bar = 0.915 if made.architecture == "ResNet" else 0.90
-        return [Measure("CIFAR-10, all 10,000 test pictures", accuracy(datasets.cifar10(source)[1]), bar)]
+        return [Measure("CIFAR-10, all 10,000 test pictures", accuracy(datasets.cifar10_test(source)), bar)]
     test = datasets.drawn(TEST_PICTURES, split="test", shortcuts=made.shortcuts)
     figures = [Measure(f"{TEST_PICTURES:,} test pictures", accuracy(test), _BARS.get(name, 0.985))]
     if name == "menagerie-robust":

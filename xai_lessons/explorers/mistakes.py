@@ -17,7 +17,7 @@ from xai_lessons.explorers.base import Explorer, Panel
 from xai_lessons.explorers.blocks import ANY, network
 from xai_lessons.explorers.controls import PANELS, Button, Choice, Control, Toggle
 
-SHOWN, COLUMNS, TILE = 8, 4, 144
+SHOWN, COLUMNS, TILE = 6, 3, 144
 WRONG, ALONE, BOTH, RIGHT = "it is wrong", "it is wrong, the other right", "both are wrong", "it is right"
 
 
@@ -30,7 +30,7 @@ class MistakesState:
         truth, said: what the picture is, and what that network says; "any" for all.
         which: one of the four kinds of pictures.
         surest: whether the pictures that it is surest of come first, else last.
-        page: how many times the next eight were asked for.
+        page: how many times the next six were asked for.
         looked: whether its Grad-CAM lies over the pictures.
     """
 
@@ -45,7 +45,7 @@ class MistakesState:
 
 @dataclass(frozen=True)
 class MistakesResult:
-    """Up to eight pictures and what both networks say of them.
+    """Up to six pictures and what both networks say of them.
 
     Attributes:
         index: their numbers among all pictures (n,).
@@ -116,7 +116,7 @@ class MistakesExplorer(Explorer):
             Choice(name="said", label="It says", choices=classes, **which, help="A column of the matrix"),
             Choice(name="which", **others, **which, help="The other is the network that is not chosen"),
             Toggle(name="surest", label="Surest first", **which, help="How sure the chosen network is of its answer"),
-            Button(name="more", label="The next eight", act=_more, **which),
+            Button(name="more", label="The next six", act=_more, **which),
             Toggle(name="looked", label="Where it looked", changes=("maps", PANELS), help="Grad-CAM of its answer"),
         )
 
@@ -140,7 +140,9 @@ class MistakesExplorer(Explorer):
         matrix = charts.matrix(result.counts, classes, marked=(marked[0], marked[1]), width=430)
         right = result.counts.trace() / max(1, result.counts.sum())
         said = f"{state.network} is right on {right:.1%} of {result.counts.sum():,} pictures"
-        title = f"{len(result.index)} of {result.found}" if result.found else "There is no such picture"
+        first = SHOWN * (state.page % max(1, -(-result.found // SHOWN)))
+        numbers = f"{first + 1} to {first + len(result.index)} of {result.found}"
+        title = numbers if result.found else "There is no such picture"
         return [
             Panel(title, self._sheet(result, state), self._told(result, state), COLUMNS * (TILE + 10), sharp=True),
             Panel(f"All answers of {state.network}", matrix, f"Its confusion matrix: {said}", 430, sharp=True),
@@ -201,7 +203,7 @@ class MistakesExplorer(Explorer):
 
     def _sheet(self, result: MistakesResult, state: MistakesState) -> np.ndarray:
         """The pictures at twice their size on the screen, below each what it is and what both say."""
-        side, foot, face = 2 * TILE, 96, charts.font(24)
+        side, foot, face = 2 * TILE, 124, charts.font(30)
         rows = max(1, -(-len(result.index) // COLUMNS))
         image = Image.new("RGB", (COLUMNS * (side + 20), rows * (side + foot)), "white")
         draw = ImageDraw.Draw(image)
@@ -215,7 +217,7 @@ class MistakesExplorer(Explorer):
             told = self._say(result, state, n)
             lines += [(f"{who}: {said}", charts.PALETTE[int(not right)]) for who, said, right in told]
             for k, (line, ink) in enumerate(lines):
-                draw.text((x, y + side + 4 + 29 * k), charts.fit(line, face, side), ink, face)
+                draw.text((x, y + side + 4 + 36 * k), charts.fit(line, face, side), ink, face)
         return np.asarray(image)
 
     def _truth(self, result: MistakesResult, n: int) -> str:
@@ -245,7 +247,7 @@ def _more(state: MistakesState) -> MistakesState:
 
 
 def _page(index: Tensor, page: int) -> Tensor:
-    """The eight of that page, counted round and round."""
+    """The six of that page, counted round and round."""
     pages = max(1, -(-len(index) // SHOWN))
     return index[SHOWN * (page % pages) :][:SHOWN]
 
