@@ -19,6 +19,7 @@ def test_the_doctor_looks_at_everything_in_one_screen(capsys):
         "kernels",
         "widgets",
         "ImageNet",
+        "CIFAR-10",
         "disk",
         "memory",
     ):
@@ -130,6 +131,20 @@ def test_the_doctor_says_what_the_folder_of_weights_holds(monkeypatch, tmp_path)
     assert "no such folder" in finding.found
     assert finding.advice.startswith("plug it in")
     assert not finding.fatal
+
+
+def test_the_doctor_knows_where_cifar10_is(monkeypatch, tmp_path):
+    monkeypatch.delenv("XAI_LESSONS_CIFAR10", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    missing = doctor.cifar10()
+    assert (missing.found, missing.fatal) == ("not here", False)
+    assert "xai-lessons prefetch cifar10" in missing.advice
+    monkeypatch.setenv("XAI_LESSONS_CIFAR10", str(tmp_path))
+    assert doctor.cifar10().found == f"{tmp_path} does not hold CIFAR-10"
+    assert "check XAI_LESSONS_CIFAR10" in doctor.cifar10().advice
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+    assert (doctor.cifar10().found, doctor.cifar10().advice) == (f"in {tmp_path}", "")
 
 
 def test_the_doctor_finds_the_networks_and_the_lessons(monkeypatch, tmp_path):

@@ -168,6 +168,19 @@ def cached_weights() -> Finding:
     return Finding("ImageNet", f"\n{'':17}".join(lines), advice)
 
 
+def cifar10() -> Finding:
+    """The pictures of CIFAR-10, which lesson 1 shows where they are."""
+    from xai_lessons import datasets
+
+    try:
+        folder = datasets.cifar10_at_hand()
+    except ValueError as error:
+        said, _, advice = str(error).partition(": ")
+        return Finding("CIFAR-10", said, advice)
+    advice = "" if folder else "only for its pictures in lesson 1, while online: xai-lessons prefetch cifar10"
+    return Finding("CIFAR-10", f"in {folder}" if folder else "not here", advice)
+
+
 def disk() -> Finding:
     """The space left where the lessons write."""
     free = shutil.disk_usage(Path.cwd()).free / GIGABYTE
@@ -197,6 +210,7 @@ LOOKS: tuple[Callable[[], Finding], ...] = (
     lessons,
     networks,
     cached_weights,
+    cifar10,
     disk,
     memory,
 )
