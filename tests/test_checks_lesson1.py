@@ -36,6 +36,16 @@ def epoch_by_hand(train_loss, validation_loss):
     return best + 1
 
 
+def precision_recall_by_hand(confusion, c):
+    called = sum(int(confusion[i][c]) for i in range(len(confusion)))
+    there = sum(int(n) for n in confusion[c])
+    return int(confusion[c][c]) / called, int(confusion[c][c]) / there
+
+
+def precision_recall_of_tensors(confusion, c):
+    return confusion[c, c] / confusion[:, c].sum(), confusion[c, c] / confusion[c].sum()
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     ("check", "solution"),
@@ -45,6 +55,8 @@ def epoch_by_hand(train_loss, validation_loss):
         (LESSON.output_shape, shape_by_hand),
         (LESSON.output_shape, shape_by_torch),
         (LESSON.overfitting_starts, epoch_by_hand),
+        (LESSON.precision_recall, precision_recall_by_hand),
+        (LESSON.precision_recall, precision_recall_of_tensors),
     ],
 )
 def test_solutions_are_accepted(check, solution, seed):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from xai_lessons.checks import Mistake, exercise
+from xai_lessons.lesson_checks.matrices import precision_recall as precision_recall
 
 
 def _logits(rng: torch.Generator) -> tuple[Tensor, int]:
