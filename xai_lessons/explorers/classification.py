@@ -178,7 +178,8 @@ class PredictionExplorer(PictureExplorer):
         if doings:
             lines.append(f"image = intervene(image, {', '.join(f'{k}={v!r}' for k, v in doings.items())})")
         lines.append("probabilities = model.predict(image)")
-        lines.append("for p, i in zip(*probabilities.topk(5)):\n    print(f'{model.classes[i]:20} {p:.1%}')")
+        some = min(5, len(self.model(state).classes))
+        lines.append(f"for p, i in zip(*probabilities.topk({some})):\n    print(f'{{model.classes[i]:20}} {{p:.1%}}')")
         return "\n".join(lines)
 
     def _parts(self, state: PredictionState) -> tuple[str, ...]:

@@ -226,7 +226,8 @@ class AttackExplorer(PictureExplorer):
                 options = [repr(state.target), *options, "targeted=True"]
             lines.append(f"attacked = fgsm.{ATTACKS[state.method]}(model, image, {', '.join(options)})")
         lines.append("before, probabilities = model.predict(image), model.predict(attacked)")
-        lines.append("for p, i in zip(*probabilities.topk(3)):\n    print(f'{model.classes[i]:20} {p:.1%}')")
+        some = min(3, len(self.model(state).classes))
+        lines.append(f"for p, i in zip(*probabilities.topk({some})):\n    print(f'{{model.classes[i]:20}} {{p:.1%}}')")
         if state.maps:
             lines.append("maps = [cam.grad_cam(model, picture) for picture in (image, attacked)]")
         return "\n".join(lines)
