@@ -203,7 +203,7 @@ class MistakesExplorer(Explorer):
 
     def _sheet(self, result: MistakesResult, state: MistakesState) -> np.ndarray:
         """The pictures at twice their size on the screen, below each what it is and what both say."""
-        side, foot, face = 2 * TILE, 124, charts.font(30)
+        side, foot = 2 * TILE, 124
         rows = max(1, -(-len(result.index) // COLUMNS))
         image = Image.new("RGB", (COLUMNS * (side + 20), rows * (side + foot)), "white")
         draw = ImageDraw.Draw(image)
@@ -217,7 +217,9 @@ class MistakesExplorer(Explorer):
             told = self._say(result, state, n)
             lines += [(f"{who}: {said}", charts.PALETTE[int(not right)]) for who, said, right in told]
             for k, (line, ink) in enumerate(lines):
-                draw.text((x, y + side + 4 + 36 * k), charts.fit(line, face, side), ink, face)
+                fonts = (charts.font(size) for size in (30, 26, 22))  # a long name is set smaller
+                face = next((one for one in fonts if one.getlength(line) <= side), charts.font(22))
+                draw.text((x, y + side + 22 + 36 * k), charts.fit(line, face, side), ink, face, anchor="lm")
         return np.asarray(image)
 
     def _truth(self, result: MistakesResult, n: int) -> str:
