@@ -234,11 +234,11 @@ def smooth_grad(
     if kind not in ("mean", "square", "var"):
         raise ValueError(f"kind must be 'mean', 'square' or 'var', got {kind!r}")
     x, single = check_images(model, images)
-    epsilon = sigma * torch.randn(samples, *x.shape[1:], generator=generator(seed)).to(x)
+    epsilon = torch.randn(samples, *x.shape[1:], generator=generator(seed)).to(x).mul_(sigma)
     c = predicted(model, x, check_targets(model, targets, x), batch_size)
 
     def of(x: Tensor, c: Tensor, k: Tensor) -> Tensor:
-        M = method(model, (x + epsilon[k]).clamp(0, 1), c)
+        M = method(model, (x + epsilon[k]).clamp_(0, 1), c)
         if kind == "var":
             return torch.stack([M.double(), M.double() ** 2], dim=1)  # their difference would drown in float32
         return M if kind == "mean" else M**2

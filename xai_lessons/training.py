@@ -131,7 +131,7 @@ class Training:
         self.batch_size = min(settings.batch_size, len(images))
         self.steps_per_epoch = len(images) // self.batch_size
         self.total_steps = settings.epochs * self.steps_per_epoch
-        self.step = 0
+        self.step, self._ordered = 0, -1  # the epoch whose order is at hand
         self.history: list[Epoch] = []
         every = [p for p in model.parameters() if p.is_floating_point()]
         weights = [p for p in every if p.requires_grad] or every
@@ -217,8 +217,10 @@ class Training:
     def _one_step(self) -> None:
         began, settings = time.perf_counter(), self.settings
         epoch, batch = divmod(self.step, self.steps_per_epoch)
-        order = torch.randperm(len(self.images), generator=batching.generator(settings.seed * 1009 + epoch))
-        chosen = order[batch * self.batch_size :][: self.batch_size].to(self.device)
+        if self._ordered != epoch:
+            order = torch.randperm(len(self.images), generator=batching.generator(settings.seed * 1009 + epoch))
+            self._ordered, self._order = epoch, order.to(self.device)
+        chosen = self._order[batch * self.batch_size :][: self.batch_size]
         rng = batching.generator(settings.seed * 1_000_003 + self.step)
         x = augment(pixels(self.images[chosen]).to(self.dtype), settings.flip, settings.shift, settings.erase, rng)
         x = x.contiguous(memory_format=torch.channels_last)
