@@ -135,7 +135,7 @@ def test_the_distance_is_that_of_the_codes(model):
 
 
 def test_the_picture_is_shown_as_it_forms(model, monkeypatch):
-    monkeypatch.setattr("xai_lessons.explorers.occlusion.PAUSE", 0.0)
+    monkeypatch.setattr("xai_lessons.explorers.forming.PAUSE", 0.0)
     monkeypatch.setattr("xai_lessons.explorers.inversion.STEPS", (2, 4, 12))
     explorer = InversionExplorer("cat", model, layer="1", steps=12)
     *forming, last = explorer.compute(explorer.state, lambda done, total: None)

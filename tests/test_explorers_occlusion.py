@@ -13,9 +13,10 @@ from xai_lessons.explorers import DeletionExplorer as WholeDeletion
 from xai_lessons.explorers import EraserExplorer as WholeEraser
 from xai_lessons.explorers import OcclusionExplorer as WholeOcclusion
 from xai_lessons.explorers import eraser
-from xai_lessons.explorers import occlusion as module
+from xai_lessons.explorers import forming as module
 from xai_lessons.explorers.deletion import KEEP, MAPS
-from xai_lessons.explorers.occlusion import LIME, METHODS, RISE, SHAP, WINDOW, Witness, forming
+from xai_lessons.explorers.forming import forming
+from xai_lessons.explorers.occlusion import LIME, METHODS, RISE, SHAP, WINDOW, Witness
 
 
 class OcclusionExplorer(WholeOcclusion):

@@ -321,8 +321,7 @@ def score_cam(
               L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k A^k\Big)
 
     U resizes a map to the picture, bilinearly. This is the paper's algorithm 1: the *softmax over the channels* of the
-    increase of the *logit*. The black picture's Y(0) is the same for all channels and cancels in the softmax; it is
-    not computed. One forward pass for each channel of the layer.
+    increase of the *logit*. The black picture's Y(0) is the same for all and cancels. One forward pass a channel.
 
     Args:
         model: a network.

@@ -276,6 +276,8 @@ def _stopped(error: Exception, function: Callable[..., Any]) -> Verdict:
         "RuntimeError": "PyTorch refuses this, mostly because shapes do not fit together: print them.",
     }
     words = known.get(type(error).__name__, "")
+    if "does not require grad" in reason:
+        words = "No gradient leads back from here: call x.requires_grad_() on the picture before you ask the network."
     return Verdict("error", f"{type(error).__name__}{where}: {reason}. {words}".rstrip())
 
 

@@ -15,8 +15,8 @@ from xai_lessons import hooks, inversion, menagerie, plots
 from xai_lessons.explorers.base import Panel
 from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, enlarged
 from xai_lessons.explorers.controls import Button, Choice, Control, Slider
+from xai_lessons.explorers.forming import forming
 from xai_lessons.explorers.inversion import NOISE, PRIORS, STEPS, layers
-from xai_lessons.explorers.occlusion import forming
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from xai_lessons import hooks, inversion, models, plots
 from xai_lessons.explorers.base import Panel
 from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
 from xai_lessons.explorers.controls import PANELS, Choice, Control, Slider, Toggle
-from xai_lessons.explorers.occlusion import forming
+from xai_lessons.explorers.forming import forming
 
 STEPS = (10, 20, 40, 60, 100, 200, 400)
 PRIORS = (0.0, 0.02, 0.2, 1.0, 2.0, 5.0, 20.0)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -17,12 +14,12 @@ from xai_lessons import batching, evaluation, occlusion, plots
 from xai_lessons.explorers.base import Panel
 from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState
 from xai_lessons.explorers.controls import PANELS, Choice, Control, Slider
+from xai_lessons.explorers.forming import forming
 
 WINDOW, RISE, LIME, SHAP = "sliding window", "RISE", "LIME", "Kernel SHAP"
 METHODS = (WINDOW, RISE, LIME, SHAP)
 PREDICTED = "what it predicts"
 KEPT = 24  # of the pictures that the network is shown, so many can be looked at
-PAUSE = 0.12  # seconds between two looks at a map that forms
 
 
 class Witness:
@@ -51,51 +48,6 @@ class Witness:
         """The pictures that were kept so far (F, 3, H, W), uint8, and the probabilities given to them (F, K)."""
         answers = list(self._answers)  # another thread may be adding to them
         return np.stack(self._pictures[: len(answers)]), np.stack(answers)
-
-
-def forming(call: Callable[[Any], Tensor], progress: Callable[[int, int], object]) -> Iterator[Tensor]:
-    """What a long call has so far, a few times a second, and at last what it returns.
-
-    Args:
-        call: takes the callback that it hands on as ``progress=``; it runs on a thread of its own.
-        progress: called with (done, total); what it raises ends the call.
-
-    Yields:
-        Results as `batching.over_passes` has them half-way, then the whole one.
-    """
-    results: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-    closed, told = threading.Event(), time.monotonic()
-
-    def callback(done: int, total: int) -> None:
-        if closed.is_set():
-            raise batching.Cancelled
-        progress(done, total)
-
-    def partial(result: Tensor) -> None:
-        nonlocal told
-        if time.monotonic() - told > PAUSE:
-            told = time.monotonic()
-            results.put(("part", result.clone()))
-
-    def work() -> None:
-        try:
-            results.put(("whole", call(callback)))
-        except BaseException as error:  # raised again where it is waited for
-            results.put(("error", error))
-
-    callback.partial = partial  # type: ignore[attr-defined]
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        kind = "part"
-        while kind == "part":
-            kind, result = results.get()
-            if kind == "error":
-                raise result
-            yield result
-    finally:
-        closed.set()
-        thread.join()
 
 
 @dataclass(frozen=True)
