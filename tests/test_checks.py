@@ -65,6 +65,13 @@ def test_an_error_is_told_in_plain_words_with_its_line():
     assert "never given a value" in verdict.message
 
 
+def test_a_forgotten_requires_grad_is_told_as_such():
+    verdict = row_sums.judge(lambda x, k: torch.autograd.grad(x.sum(), x)[0])
+    assert verdict.kind == "error"
+    assert "x.requires_grad_()" in verdict.message
+    assert "shapes" not in verdict.message
+
+
 @pytest.mark.parametrize(
     "error", [KeyError("a"), ValueError(), IndexError("no"), ZeroDivisionError("division by zero")]
 )
