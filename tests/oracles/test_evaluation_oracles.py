@@ -98,8 +98,8 @@ def test_curves_are_the_slow_loops(steps: int) -> None:
 
 def deltas(samples: int, radius: float) -> Tensor:
     """The perturbations that the package draws, from its seed."""
-    uniform = torch.rand((samples, 3, 16, 16), generator=batching.generator(0), dtype=torch.float64)
-    return radius * (2 * uniform - 1)
+    uniform = torch.rand((samples, 3, 16, 16), generator=batching.generator(0))
+    return (radius * (2 * uniform - 1)).double()
 
 
 @pytest.mark.filterwarnings("ignore")
