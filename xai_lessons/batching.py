@@ -380,15 +380,15 @@ def over_passes(
         stack.enter_context(torch.set_grad_enabled(gradients))
         stack.enter_context(fast_math(fast, images.device))
         meter = stack.enter_context(Meter(progress, total))
-        more = 6 if fast and batch_size is None else 1  # bfloat16 pays from larger batches on
-        in_batches(run, total, more * _batch_size(batch_size, images))
+        in_batches(run, total, _batch_size(batch_size, images, fast))
     assert result is not None
     return result
 
 
-def _batch_size(batch_size: int | None, images: Tensor) -> int:
+def _batch_size(batch_size: int | None, images: Tensor, fast: bool = False) -> int:
     if batch_size is None:
-        return default_batch_size(images)
+        n = default_batch_size(images)
+        return n * (6 if n >= 16 else 2) if fast else n  # bfloat16 pays from larger batches on, if the cache holds them
     at_least("batch_size", _whole("batch_size", batch_size), 1)
     return operator.index(batch_size)
 
