@@ -152,3 +152,9 @@ def test_the_shipped_networks_know_cifar10(pictures_of_cifar10, name):
     assert found.accuracy > 0.88
     stored = examination.stored().networks[name].accuracy
     assert abs(found.accuracy - stored) < 4 * (stored * (1 - stored) / 400) ** 0.5
+
+
+@SHIPPED
+def test_the_docs_show_the_stored_figures(root):
+    said = (root / "docs" / "cifar10.md").read_text(encoding="utf-8")
+    assert examination.table(examination.stored()) in said
