@@ -1,0 +1,302 @@
+"""Published figures and ours: tables, figures, what is stored, and the real network where the test data are at hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from benchmarks import reference as command
+from xai_lessons import evaluation, models, occlusion, plots, reference
+from xai_lessons.explorers import sensitivity
+from xai_lessons.reference import Table, figures, tables
+
+CLASSES = ("cheetah", "tabby", "gibbon", "boxer", "tiger cat", "umbrella")
+
+
+@pytest.fixture(scope="module")
+def network():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        body = [nn.Conv2d(3, 8, 5, 4), nn.ReLU(), nn.Conv2d(8, 12, 3, padding=1), nn.ReLU()]
+        net = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, len(CLASSES)))
+        nn.init.normal_(net[6].weight, std=3.0)
+    return models.wrap(net.eval().requires_grad_(False), CLASSES, input_size=48, layers=("1", "3"), name="small")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Noise under names that mean something."""
+    rng = np.random.default_rng(0)
+    for name in ("cheetah", "cat_dog", "umbrella", "holiday"):
+        Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def pictures(network, folder):
+    return reference.photographs(network, folder)
+
+
+def test_the_samples_are_always_there_and_a_folder_comes_after_them(network, folder, monkeypatch):
+    monkeypatch.delenv("XAI_LESSONS_PHOTOS", raising=False)
+    assert tuple(reference.photographs(network)) == reference.SAMPLES
+    own = ("cat_dog", "cheetah", "holiday", "umbrella")
+    assert tuple(reference.photographs(network, folder)) == (*reference.SAMPLES, *own)
+    assert tuple(reference.photographs(network, folder, most=1)) == (*reference.SAMPLES, "cat_dog")
+    monkeypatch.setenv("XAI_LESSONS_PHOTOS", str(folder))
+    pictures = reference.photographs(network)
+    assert tuple(pictures) == (*reference.SAMPLES, *own)
+    assert all(x.shape == (3, 48, 48) for x in pictures.values())
+
+
+def test_a_photograph_that_cannot_be_read_is_left_out_with_a_warning(network, folder):
+    (folder / "cheetah.png").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match=r"left out: cheetah\.png"):
+        assert "cheetah" not in reference.photographs(network, folder)
+
+
+def test_a_folder_that_is_not_there_is_refused(network, folder):
+    with pytest.raises(ValueError, match="there is no folder"):
+        reference.photographs(network, folder / "gone")
+
+
+def test_the_name_of_a_photograph_says_what_it_is_asked_about(network, pictures):
+    assert reference.subject(network, "tiger_cat", pictures["holiday"]) == 4
+    assert reference.subject(network, "Cheetah", pictures["holiday"]) == 0
+    expected = int(network.predict(pictures["holiday"]).argmax())
+    assert reference.subject(network, "holiday", pictures["holiday"]) == expected
+    assert reference.says(network, pictures["holiday"]).startswith(CLASSES[expected])
+
+
+def test_a_table_is_printed_in_columns_and_as_a_page():
+    table = Table(("name", "value"), (("a", "1.0"), ("bcdefg", "2")))
+    assert str(table) == "name    value\na       1.0\nbcdefg  2"
+    assert table.markdown() == "| name | value |\n| --- | --- |\n| a | 1.0 |\n| bcdefg | 2 |"
+    assert table.only("a").rows == (("a", "1.0"),)
+
+
+def test_long_names_are_cut():
+    assert reference.short("black-footed ferret") == "black-footed ferr…"
+    assert len(reference.short("black-footed ferret")) == 18
+    assert reference.short("tabby") == "tabby"
+
+
+def test_where_the_light_lies_in_words():
+    for at, words in (((0, 0), "top left"), ((4, 4), "middle"), ((8, 4), "bottom"), ((4, 8), "right")):
+        M = torch.zeros(9, 9)
+        M[at] = 1
+        assert tables.place(M) == words
+    assert tables.place(torch.zeros(9, 9)) == "nowhere"
+    even = torch.ones(10, 10)
+    assert tables._half(even) == pytest.approx(0.5)
+
+
+def test_a_photograph_of_two_is_asked_about_both(network, pictures):
+    rows = tables.looked(network, pictures).rows
+    assert [row[3] for row in rows if row[0] == "cat_dog"] == ["boxer", "tiger cat"]
+    assert [row[1] for row in rows if row[0] == "cat_dog"] == ["the dog", "the cat"]
+    assert [row[1] for row in rows if row[0] == "cheetah"] == ["its face and spots"]
+    assert len(rows) == len(pictures) + 1
+
+
+def test_the_shares_of_a_map_by_hand():
+    M = torch.zeros(8, 8)
+    M[3, 3], M[0, 0], M[7, 7] = 3, 1, -4
+    colours = torch.stack([M, M, -M])
+    table = tables.eight({"map": M, "colours": colours, "square": M**2, "empty": 0 * M})
+    assert table.rows == (
+        ("map", "50%", "75%"),
+        ("colours", "50%", "75%"),
+        ("square", "100%", "35%"),
+        ("empty", "100%", "0%"),
+    )
+
+
+def test_what_is_said_of_erased_pictures(network, pictures):
+    from xai_lessons import cam
+
+    table = tables.erased(network, pictures)
+    (row,) = table.only("umbrella").rows
+    x = pictures["umbrella"]
+    M = cam.grad_cam(network, x, "umbrella")
+    assert row[1] == "envelope"
+    assert row[2] == reference.says(network, x)
+    assert row[3] == reference.says(network, occlusion.erase_top(x, M, 0.2, boxes=3))
+    assert row[5] == reference.says(network, occlusion.keep_top(x, M, 0.3))
+
+
+def test_what_is_left_when_a_window_is_hidden(network, pictures):
+    (row,) = tables.occluded(network, pictures).only("cheetah").rows
+    x, least, most = pictures["cheetah"], 1.0, 0.0
+    for i in range(0, 37, 6):
+        for j in range(0, 37, 6):
+            hidden = x.clone()
+            hidden[:, i : i + 12, j : j + 12] = 0
+            p = float(network.predict(hidden)[0])
+            least, most = min(least, p), max(most, p)
+    assert row[1:3] == ("0.88", "cheetah")
+    assert [float(v) for v in row[4:]] == pytest.approx([least, most], abs=0.006)
+
+
+def test_changes_stay_small_and_the_attack_works(network, pictures):
+    x = pictures["cheetah"]
+    found = tables.changes(network, x)
+    for name in ("FGSM, 0.007", "PGD, 0.007", "led to gibbon"):
+        assert float((found[name] - x).abs().max()) <= 0.007 + 1e-6
+    c = int(network.predict(x).argmax())
+    assert float(network.predict(found["PGD, 0.007"])[c]) < float(network.predict(x)[c])
+    assert float(network.predict(found["led to gibbon"])[2]) > float(network.predict(x)[2])
+
+
+def test_what_stays_is_called_the_same(network, pictures):
+    attacked, turned = tables.changed(network, pictures)
+    assert attacked.columns[2:] == ("FGSM, 0.007", "PGD, 0.007", "led to gibbon")
+    assert turned.columns[2:] == ("brighter by 0.3", "darker by 0.3", "mirrored", "upside down")
+    found = tables.changes(network, pictures["coffee"])
+    before, now = (reference.says(network, found[name]) for name in ("as it is", "mirrored"))
+    expected = f"same {now.split()[-1]}" if before.rpartition(" ")[0] == now.rpartition(" ")[0] else now
+    assert turned.only("coffee").rows[0][4] == expected
+
+
+def test_inversion_lowers_the_loss(network, pictures):
+    rows = tables.inverted(network, pictures["coffee"], steps=30).rows
+    assert [row[:2] for row in rows] == [(layer, how) for layer in network.layers for how in ("sgd", "adam")]
+    assert all(float(row[2]) < 1 for row in rows)
+
+
+def test_max_sensitivity_is_that_of_evaluation_and_stands_beside_the_published(network, pictures):
+    x, told = pictures["cheetah"], []
+    few = {name: tables.methods(48)[name] for name in ("guided backprop", "LRP")}
+    found = tables.max_sensitivity(network, x, 0, 2, few, progress=lambda done, of: told.append((done, of)))
+    expected = evaluation.max_sensitivity(few["LRP"], network, x, 0, radius=0.0045, samples=2)
+    assert found["LRP"] == pytest.approx(float(expected))
+    assert told == [(1, 2), (2, 2)]
+    table = tables.sensitive(found)
+    assert table.only("LRP").rows == (("LRP", "3.567", f"{found['LRP']:.3f}"),)
+    assert table.only("occlusion").rows == (("occlusion", "0.030", "-"),)
+    assert len(tables.sensitive(found, {}).columns) == 4
+
+
+def test_a_librarys_options_draw_new_numbers_at_every_call(network, pictures):
+    x = pictures["cheetah"]
+    shap = tables.as_elsewhere(x)["Gradient SHAP"]
+    assert not torch.equal(shap(network, x, 0), shap(network, x, 0))
+    assert set(tables.as_elsewhere(x)) <= set(sensitivity.METHODS)
+
+
+def test_figures_are_pictures_with_a_caption_that_names_the_network(network, pictures):
+    maps = {name: method(network, pictures["coffee"], 0) for name, method in list(tables.methods(48).items())[3:5]}
+    made = (
+        figures.looked(network, pictures),
+        figures.erased(network, pictures),
+        figures.changed(network, pictures["coffee"]),
+    )
+    for figure in made:
+        assert "small" in figure.caption
+        assert figure.kind == "jpeg"
+        assert len(figure.picture) > 5000
+    assert figures.eight(pictures["coffee"], maps).kind == "jpeg"
+
+
+def test_what_is_stored_can_be_read_again(tmp_path, monkeypatch):
+    table, figure = Table(("a",), (("1",),)), plots.Static(b"jpeg", "what to see", "jpeg")
+    reference.store({"one": table}, {"two": figure}, tmp_path, network="small")
+    monkeypatch.setattr(reference, "HERE", tmp_path)
+    assert reference.stored("one") == table
+    assert reference.stored_figure("two").caption == "what to see"
+    assert reference.stored_figure("two").picture == b"jpeg"
+    assert reference.facts()["network"] == "small"
+    with pytest.raises(ValueError, match="there are one"):
+        reference.stored("two")
+    with pytest.raises(ValueError, match="there are two"):
+        reference.stored_figure("one")
+
+
+def test_the_command_measures_every_section_and_writes_the_page(network, folder, monkeypatch):
+    monkeypatch.setattr(tables, "inverted", lambda *_: Table(("layer",), (("1",),)))
+    monkeypatch.setattr(tables, "max_sensitivity", lambda *_: {"LRP": 1.0})
+    found = dict(command.measure(network, folder, samples=1))
+    assert list(found) == list(command.SECTIONS)
+    page = command.page(found, network.name, 8)
+    for heading, why in command.SECTIONS.values():
+        assert heading in page
+        assert why in page
+    assert "| LRP | 3.567 | 1.000 | 1.000 |" in page
+
+
+# What is in the repository.
+
+
+def test_the_page_holds_the_stored_tables(root):
+    page = (root / "docs" / "reference.md").read_text(encoding="utf-8")
+    for name in command.SECTIONS:
+        assert reference.stored(name).markdown() in page
+    assert page == command.page({name: reference.stored(name) for name in command.SECTIONS}, "squeezenet1_0", 16)
+
+
+def test_only_scikit_images_photographs_are_stored_as_pictures():
+    files = {path.name for path in reference.HERE.iterdir() if path.suffix not in (".py", "")}
+    captions = json.loads((reference.HERE / "stored.json").read_text(encoding="utf-8"))["captions"]
+    assert files == {"stored.json", *(f"{name}.jpg" for name in captions)}
+    assert set(captions) == {"looked", "eight", "erased", "changed"}
+    for name in captions:
+        with Image.open(reference.HERE / f"{name}.jpg") as picture:
+            assert picture.width > 600
+
+
+def alike(ours, kept):
+    """The same words, and percentages that a last digit of rounding may move."""
+    for own, other in zip(ours.rows, kept.rows, strict=True):
+        for a, b in zip(own, other, strict=True):
+            (words, _, p), (expected, _, q) = a.rpartition(" "), b.rpartition(" ")
+            if a.endswith("%") and b.endswith("%"):
+                assert words == expected
+                assert abs(int(p.strip("%")) - int(q.strip("%"))) <= 1
+            else:
+                assert a == b
+
+
+@pytest.fixture(scope="module")
+def real(test_data):
+    return models.load("squeezenet1_0", weights=test_data / "squeezenet1_0.safetensors", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photographs(real, test_data):
+    return reference.photographs(real, Path(test_data) / "photos")
+
+
+@pytest.mark.data
+def test_the_real_network_sees_cat_and_dog_in_different_places(real, photographs):
+    table = tables.looked(real, {name: photographs[name] for name in ("cat_dog", "labrador_retriever")})
+    alike(table, reference.stored("looked").only("cat_dog", "labrador_retriever"))
+    assert table.rows[0][4] != table.rows[1][4]
+
+
+@pytest.mark.data
+def test_the_real_network_loses_the_label_without_the_brightest_areas(real, photographs):
+    some = {name: photographs[name] for name in ("bloodhound", "egyptian_cat", "tabby", "umbrella")}
+    table = tables.erased(real, some)
+    alike(table, reference.stored("erased").only(*some))
+    lost = [row[2].rpartition(" ")[0] != row[4].rpartition(" ")[0] for row in table.rows]
+    assert all(lost)
+
+
+@pytest.mark.data
+def test_the_real_network_is_fooled_at_0_007(real, photographs):
+    attacked, turned = tables.changed(real, {name: photographs[name] for name in ("labrador_retriever", "tabby")})
+    alike(attacked, reference.stored("attacked").only("tabby", "labrador_retriever"))
+    alike(turned, reference.stored("changed").only("tabby", "labrador_retriever"))
+    assert not any(row[2].startswith("same") for row in attacked.rows)
+
+
+@pytest.mark.data
+def test_the_real_networks_sensitivities_are_as_stored(real, photographs):
+    few = {name: tables.methods(224)[name] for name in ("guided backprop", "guided Grad-CAM", "LRP")}
+    found = tables.max_sensitivity(real, photographs["triceratops"], real.class_index("triceratops"), 10, few)
+    for row in reference.stored("sensitivity").only(*few).rows:
+        assert found[row[0]] == pytest.approx(float(row[2]), rel=0.02)
