@@ -129,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--epochs", type=int, help="instead of the recipe's own number")
     one.add_argument("--device", choices=("cpu", "cuda"), help="default: CUDA where it is")
     one.add_argument("--out", type=Path, help="the folder for checkpoints and the result (default: ./trained)")
-    one.add_argument("--source", type=Path, metavar="FOLDER", help="CIFAR-10 as folders, instead of its download")
+    one.add_argument("--source", type=Path, metavar="FOLDER", help="CIFAR-10 (default: where it is, else its download)")
     return top
 
 
