@@ -76,6 +76,16 @@ def _from(formula: Any) -> Any:
             "Those are per cent: a share lies between 0 and 1.",
         ),
         Mistake(
+            "whole numbers",
+            _from(lambda right, said, there, every: (right // said, right // there)),
+            "Both are 0: // drops what follows the point. Divide with a single /.",
+        ),
+        Mistake(
+            "rounded",
+            _from(lambda right, said, there, every: (round(right / said, 2), round(right / there, 2))),
+            "Right, but rounded: return the shares as they are, and round where you print them.",
+        ),
+        Mistake(
             "counts",
             _from(lambda right, said, there, every: (said, there)),
             "These are the sums of the column and of the row: divide what is right by each of them.",
