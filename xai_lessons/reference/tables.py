@@ -58,7 +58,7 @@ def as_elsewhere(picture: Tensor) -> dict[str, Callable[..., Any]]:
 
 
 def looked(network: models.Classifier, pictures: Pictures) -> Table:
-    """Lesson 2. Where Grad-CAM's light lies: its brightest place, and how much of the picture holds half of it.
+    """Lesson 2. Where Grad-CAM's light lies: its brightest place, and the share of the picture that holds half of it.
 
     Args:
         network: one that knows photographs.
@@ -71,9 +71,9 @@ def looked(network: models.Classifier, pictures: Pictures) -> Table:
         for i, c in enumerate(asked or [subject(network, name, x)]):
             M = cam.grad_cam(network, x, c).cpu()
             told = published[i] if i < len(published) else NOTHING
-            half = f"{_half(M):.0%} of the picture" if float(M.max()) > 0 else NOTHING
+            half = f"{_half(M):.0%}" if float(M.max()) > 0 else NOTHING
             rows.append((name, told, says(network, x), reference.short(network.classes[c]), place(M), half))
-    columns = ("photograph", "published", "it says", "asked about", "brightest", "half of the light in")
+    columns = ("photograph", "published", "it says", "asked about", "brightest", "half its light in")
     return Table(columns, tuple(rows))
 
 
