@@ -66,7 +66,7 @@ in black.
     ),
     "occluded": (
         "Lesson 4: hiding windows, the cheetah at p = 0.88",
-        """One report says p = 0.88 of its cheetah, and colours each patch by the probability that is left when it is
+        """A report says p = 0.88 of its cheetah, and one colours each patch by the probability that is left when it is
 hidden. Here: the probability as it is, with the window black that hurts most, and with the one that helps most.
 
 - *Not found:* 0.88. *Why:* another photograph and another network, which is surer of this one.""",
