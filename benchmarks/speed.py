@@ -115,7 +115,7 @@ def row(case: Case, repeat: int) -> str:
     runs |= {f"floor {size}": run for size, run in case.floor.items()}
     if case.fast:
         runs["fast"] = case.fast
-    times = fastest(runs, repeat if case.many else 10 * repeat)  # short ones are disturbed more easily
+    times = fastest(runs, repeat if case.many else 40 * repeat)  # short ones are disturbed more easily
     ours, floor = times["ours"], min((t for name, t in times.items() if name.startswith("floor")), default=float("nan"))
     peers = {name: times[name] for name in case.peers}
     best = min(peers.values(), default=float("nan"))
