@@ -55,16 +55,19 @@ def move(explorer: Explorer, control: Control) -> list[dict[str, Any]]:
 
 def sweep(
     explorer: Explorer, starts: Mapping[str, Mapping[str, Any]] | None = None, skip: tuple[str, ...] = ()
-) -> None:
+) -> set[str]:
     """Move every control from end to end, and assert that what it declares to change does change.
 
     Args:
         explorer: a cheap one; it is left as it was found.
         starts: control -> fields of the state to set before it is moved, where it shows only then.
         skip: controls that are swept elsewhere, with a reason written there.
+
+    Returns:
+        The names of the controls that were moved.
     """
     assert explorer.widget is not None
-    home = explorer.state
+    home, moved = explorer.state, set()
     for control in explorer.declared:
         if isinstance(control, Upload) or control.name in skip:
             continue
@@ -76,7 +79,9 @@ def sweep(
         for field in control.changes:
             differ = any(not same(found[0][field], one[field]) for one in found[1:])
             assert differ, f"{control.name} was moved through all its positions, and {field} stayed the same"
+        moved.add(control.name)
     explorer.set(**{f.name: getattr(home, f.name) for f in fields(home)})
+    return moved
 
 
 def check_code(explorer: Explorer, tolerance: float = 0.0) -> None:

@@ -160,7 +160,8 @@ def robustness(model, pictures) -> RobustnessExplorer:
 
 
 def test_every_control_of_the_curves_changes_what_it_says(robustness):
-    sweep(robustness)
+    every = "at attack largest networks pictures"
+    assert sweep(robustness) == set(every.split())
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -70,7 +70,8 @@ FEW = {"methods": ("Grad-CAM", "gradient"), "metrics": ("pointing_game", "max_se
 def test_every_control_of_the_leaderboard_changes_what_it_says(model):
     explorer = LeaderboardExplorer(networks=[model, small_network(1)], **FEW)
     starts = {"methods": {"metrics": ("pointing_game",)}, "metrics": {"methods": ("gradient",)}}
-    sweep(explorer, starts=starts)
+    every = "blind methods metric metrics network pictures"
+    assert sweep(explorer, starts=starts) == set(every.split())
 
 
 def test_the_scores_are_those_of_compare_and_the_code_gives_them(model):
@@ -184,7 +185,8 @@ def test_every_control_of_the_detective_changes_what_it_says(suspects):
     explorer = DetectiveExplorer("cat", suspects=suspects, pictures=8, epochs=1)
     # "again" begins the same repair anew and ends the same: tested below
     starts = {"seed": {"background": "any"}, "pictures": {"epochs": 3}}
-    sweep(explorer, starts=starts, skip=("again",))
+    every = "another background collar cue epochs method network opacity picture pictures pose seed tag tree"
+    assert sweep(explorer, starts=starts, skip=("again",)) == set(every.split())
 
 
 @pytest.mark.parametrize("method", MAPS)

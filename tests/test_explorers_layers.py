@@ -37,7 +37,9 @@ def explorer(resnet, vgg):
 
 
 def test_every_control_changes_the_arrays_it_says(explorer):
-    sweep(explorer, starts={"seed": {"background": "any"}, "strongest": {"layer": "stage3.0.conv1", "channel": 1}})
+    starts = {"seed": {"background": "any"}, "strongest": {"layer": "stage3.0.conv1", "channel": 1}}
+    every = "another background channel layer network picture pose seed shared strongest tag tree"
+    assert sweep(explorer, starts=starts) == set(every.split())
 
 
 @pytest.mark.parametrize(

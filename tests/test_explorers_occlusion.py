@@ -180,7 +180,8 @@ def test_how_much_lies_on_the_thing_is_told_only_where_it_is_known(model):
 
 def test_every_control_of_the_deletion_explorer_changes_what_it_says(model, other):
     explorer = DeletionExplorer("cat", networks=[model, other], method="Grad-CAM", share=0.2)
-    sweep(explorer, starts={"seed": {"background": "any"}})
+    every = "another background fill method network picture pieces pose seed share show_map tag tree way"
+    assert sweep(explorer, starts={"seed": {"background": "any"}}) == set(every.split())
 
 
 @pytest.mark.parametrize("method", MAPS)
@@ -231,7 +232,9 @@ STROKES = ((0.5, 0.5, 0.2), (0.1, 0.9, 0.05))
 def test_every_control_of_the_eraser_changes_what_it_says(model, other):
     explorer = EraserExplorer("cat", networks=[model, other], strokes=STROKES)
     there = {"width": 0.4}
-    sweep(explorer, starts={"seed": {"background": "any"}, "left": there, "top": there, "height": there})
+    starts = {"seed": {"background": "any"}, "left": there, "top": there, "height": there}
+    every = "another background clear fill height left network picture pose seed tag top tree width"
+    assert sweep(explorer, starts=starts) == set(every.split())
 
 
 @pytest.mark.parametrize(

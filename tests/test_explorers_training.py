@@ -35,7 +35,8 @@ def test_every_control_changes_the_arrays_it_says(explorer):
     explorer.set(learning_rate=0.006)
     # "again" begins the same training anew and ends in the same curves: tested below
     starts = {"pictures": {"batch_size": 32}}
-    sweep(explorer, starts=starts, skip=("again",))
+    every = "augmentation batch_size curves earlier epochs learning_rate network pictures weight_decay"
+    assert sweep(explorer, starts=starts, skip=("again",)) == set(every.split())
     explorer.run()
 
 
