@@ -58,6 +58,14 @@ def test_the_set_up_is_short(path):
 
 
 @every_notebook
+def test_a_quiz_does_not_show_its_answer_in_its_code(path):
+    book = nbformat.read(path, as_version=4)
+    asked = [cell for cell in book.cells if cell.cell_type == "code" and "quiz.ask(" in cell.source]
+    assert asked
+    assert [cell.id for cell in asked if not cell.metadata.get("jupyter", {}).get("source_hidden")] == []
+
+
+@every_notebook
 def test_its_links_to_other_notebooks_lead_somewhere(path):
     book = nbformat.read(path, as_version=4)
     texts = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
