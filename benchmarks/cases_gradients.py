@@ -11,7 +11,9 @@ from captum.metrics import sensitivity_max
 from torch import Tensor, nn
 
 from benchmarks.speed import Case, bare, network, plain
-from xai_lessons import cam, evaluation, hooks, saliency
+from xai_lessons import evaluation
+from xai_lessons.core import activations
+from xai_lessons.methods import cam, saliency
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -44,8 +46,8 @@ def _ready(x: Tensor) -> Tensor:
 
 
 def _grad_cam(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
-    peer, layer = plain(model), hooks.find_layer(model)[1]
-    theirs = hooks.find_layer(peer)[1]
+    peer, layer = plain(model), activations.find_layer(model)[1]
+    theirs = activations.find_layer(peer)[1]
 
     def captum() -> Tensor:
         L = attr.LayerGradCam(peer, theirs).attribute(_ready(x), c, relu_attributions=True)
@@ -70,8 +72,8 @@ def _grad_cam(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
 
 def _score_cam(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
     peer = plain(model)
-    layer = hooks.find_layer(peer)[1]
-    channels = hooks.activation(model, None, x[None])[0].shape[1]
+    layer = activations.find_layer(peer)[1]
+    channels = activations.activation(model, None, x[None])[0].shape[1]
 
     def by_torchcam(at_once: int) -> Callable[[], Tensor]:
         def go() -> Tensor:

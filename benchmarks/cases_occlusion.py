@@ -12,7 +12,7 @@ from captum.robust import FGSM, PGD
 from torch import Tensor, nn
 
 from benchmarks.speed import Case, bare, network, plain
-from xai_lessons import fgsm, occlusion
+from xai_lessons.methods import fgsm, occlusion
 
 warnings.filterwarnings("ignore", module="captum")
 BATCHES = (8, 16, 64)  # captum's perturbations at once: the table shows each

@@ -1,6 +1,6 @@
 """The drawn world and the training: python -m benchmarks.foundation.
 
-Prints how many pictures a core draws in a second, how far a linear model gets by colour and by small pixels alone, and
+Prints how many pictures a core draws in a second, how far a linear model gets by color and by small pixels alone, and
 how many seconds of one core a network needs from nothing to 97 %.
 """
 
@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from xai_lessons import datasets, menagerie, models, networks, training
+from xai_lessons import models, training
+from xai_lessons.data import datasets, menagerie
+from xai_lessons.models import architectures as networks
 
 FIT, HELD = 1600, 400
 
@@ -27,7 +29,7 @@ def drawing(n: int = 300) -> float:
 
 
 def linear(features: np.ndarray, labels: np.ndarray) -> float:
-    """The best accuracy of a logistic regression over three strengths of regularisation."""
+    """The best accuracy of a logistic regression over three strengths of regularization."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -58,13 +60,11 @@ def main() -> None:
     print(f"drawing: {drawing():.0f} pictures of 96 pixels a second of one core (bar: 80)", flush=True)
     data = datasets.drawn(FIT + HELD, split="open")
     x, y = data.images.float() / 255, data.labels.numpy()
-    colours = (x * 3.999).long()
-    bins = (colours[:, 0] * 16 + colours[:, 1] * 4 + colours[:, 2]).flatten(1)
+    colors = (x * 3.999).long()
+    bins = (colors[:, 0] * 16 + colors[:, 1] * 4 + colors[:, 2]).flatten(1)
     histogram = F.one_hot(bins, 64).float().mean(dim=1).numpy()
     small = F.adaptive_avg_pool2d(x, 16).flatten(1).numpy()
-    print(
-        f"a linear model on a histogram of 64 colours: {linear(histogram, y):.1%} right (bar: under 40 %)", flush=True
-    )
+    print(f"a linear model on a histogram of 64 colors: {linear(histogram, y):.1%} right (bar: under 40 %)", flush=True)
     print(f"a linear model on 16 x 16 pixels: {linear(small, y):.1%} right (bar: under 25 %)", flush=True)
     spent, history = to_97()
     reached = next((e for e in history if e.validation_accuracy >= 0.97), None)

@@ -16,7 +16,9 @@ from typing import Any
 
 import torch
 
-from xai_lessons import cam, evaluation, menagerie, models, occlusion, saliency
+from xai_lessons import evaluation, models
+from xai_lessons.data import menagerie
+from xai_lessons.methods import cam, occlusion, saliency
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 NETWORKS = ("menagerie-resnet", "menagerie-vgg", "menagerie-robust", "menagerie-shortcut")

@@ -1,8 +1,8 @@
 """Published figures on photographs, and ours beside them: python -m benchmarks.reference --photos FOLDER.
 
 Prints the tables of lessons 2 to 7 for a network that knows photographs. With --store it also writes docs/reference.md
-and what the lessons show where no such network is at hand (`xai_lessons/reference`): numbers and names of classes, and
-figures of scikit-image's photographs only. On one thread it takes some minutes.
+and what the lessons show where no such network is available (`xai_lessons/results/reference`): numbers and names of
+classes, and figures of scikit-image's photographs only. On one thread it takes some minutes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xai_lessons import models, plots, reference
-from xai_lessons.reference import Table, figures, tables
+from xai_lessons import models, plots
+from xai_lessons.results import reference
+from xai_lessons.results.reference import Table, figures, tables
 
 SHORT = {"IG, VarGrad": "IG VarGrad", "IG, SmoothGrad squared": "IG SmoothGrad²", "integrated gradients": "IG"}
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
@@ -66,7 +67,7 @@ in black.
     ),
     "occluded": (
         "Lesson 4: hiding windows, the cheetah at p = 0.88",
-        """A report says p = 0.88 of its cheetah, and one colours each patch by the probability that is left when it is
+        """A report says p = 0.88 of its cheetah, and one colors each patch by the probability that is left when it is
 hidden. Here: the probability as it is, with the window black that hurts most, and with the one that helps most.
 
 - *Not found:* 0.88. *Why:* another photograph and another network, which is surer of this one.""",
@@ -76,7 +77,7 @@ hidden. Here: the probability as it is, with the window black that hurts most, a
         """Published: a GoogLeNet's panda, 57.7 %, is *gibbon* at 99.3 % after one step of 0.007.
 
 - *Found again:* one such step takes the label from every photograph, often for a surer answer than the right one.
-- *Not found:* *gibbon* by itself. FGSM leads away, to the nearest neighbour, for a cat another cat. Led there by PGD
+- *Not found:* *gibbon* by itself. FGSM leads away, to the nearest neighbor, for a cat another cat. Led there by PGD
   at the same size, nearly all become a gibbon.
 - *Why:* a panda looks like a gibbon to begin with; another network.""",
     ),
@@ -99,9 +100,9 @@ no such layer: its first and its last map stand in, for Chelsea, in 200 steps.
     ),
     "sensitivity": (
         "Lesson 7: max-sensitivity of eight methods",
-        """Published on a ResNet-18: radius 0.02 in normalised units, 0.0045 in pixels, ten samples. The photograph
+        """Published on a ResNet-18: radius 0.02 in normalized units, 0.0045 in pixels, ten samples. The photograph
 here is another one of a triceratops. The last column takes the options of a well-known library's tutorial, a guess at
-theirs: noise of a whole normalised unit, windows of 15 pixels on grey, 50 steps, and for Gradient SHAP new random
+theirs: noise of a whole normalized unit, windows of 15 pixels on gray, 50 steps, and for Gradient SHAP new random
 numbers at every call.
 
 - *Found again:* occlusion is calmest, with nearly the same digits; guided backprop and guided Grad-CAM are alike;
@@ -112,7 +113,7 @@ numbers at every call.
   SqueezeNet has no such sums, and ours shares out. Gradient SHAP is drawn at random: with new numbers at every call
   it moves though the picture stays. Much noise drowns a small change, so SmoothGrad squared and VarGrad are calmer
   with it. What is left is another network and another photograph.
-- On drawings (lesson 7) the order is another one: see `xai_lessons/explorers/sensitivity.json`.""",
+- On drawings (lesson 7) the order is another one: see `xai_lessons/results/sensitivity.json`.""",
     ),
 }
 
@@ -154,7 +155,7 @@ def draw(network: models.Classifier) -> dict[str, plots.Static]:
 
 
 def _samples():
-    from xai_lessons import photos
+    from xai_lessons.data import photos
 
     return ((name, photos.sample(name)) for name in reference.SAMPLES)
 

@@ -51,7 +51,9 @@ class Case:
 
 def network(name: str) -> tuple[nn.Module, Tensor, int]:
     """A network, one picture for it and a class: "menagerie-resnet" at 96 pixels or "squeezenet" at 224."""
-    from xai_lessons import menagerie, models, networks
+    from xai_lessons import models
+    from xai_lessons.data import menagerie
+    from xai_lessons.models import architectures as networks
 
     half, quarter = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
     torch.manual_seed(0)
@@ -80,7 +82,7 @@ def bare(model: nn.Module, x: Tensor, passes: int, backward: bool = False) -> di
     model = copy.deepcopy(model).eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def run(size: int) -> Callable[[], None]:
-        batch = x.expand(size, -1, -1, -1).contiguous()  # the network arranges it after normalising, which is faster
+        batch = x.expand(size, -1, -1, -1).contiguous()  # the network arranges it after normalizing, which is faster
 
         def go() -> None:
             for start in range(0, passes, size):

@@ -33,7 +33,7 @@ class Method:
     def function(self) -> Callable[..., Any]:
         """The method itself."""
         module, function = self.name.split(".")
-        return getattr(import_module(f"xai_lessons.{module}"), function)
+        return getattr(import_module(f"xai_lessons.methods.{module}"), function)
 
     def __call__(self, model: Any, images: Tensor, targets: Any = None, **options: Any) -> Any:
         """Run it with the small settings, and these."""

@@ -14,34 +14,34 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, features
 
-from xai_lessons import photos
+from xai_lessons.data import photos
 
 WIDTH, HEIGHT = 40, 24
 LONGEST = 400  # characters of a sentence that a student reads
 
 
-def colours() -> np.ndarray:
+def colors() -> np.ndarray:
     """uint8 (H, W, 3): a smooth picture that is the same neither upside down nor mirrored."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     return np.stack([x * 255 // (WIDTH - 1), y * 255 // (HEIGHT - 1), 255 - x * 200 // WIDTH], -1).astype(np.uint8)
 
 
 def rgb() -> Image.Image:
-    return Image.fromarray(colours())
+    return Image.fromarray(colors())
 
 
-def grey() -> Image.Image:
-    return Image.fromarray(colours()[..., 0])
+def gray() -> Image.Image:
+    return Image.fromarray(colors()[..., 0])
 
 
-def grey16() -> np.ndarray:
+def gray16() -> np.ndarray:
     return np.linspace(0, 65535, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH).astype(np.uint16)
 
 
 def with_alpha(mode: str) -> Image.Image:
     """Left half clear, right half there."""
     alpha = Image.fromarray((np.mgrid[0:HEIGHT, 0:WIDTH][1] >= WIDTH // 2).astype(np.uint8) * 255)
-    picture = rgb() if mode == "RGBA" else grey()
+    picture = rgb() if mode == "RGBA" else gray()
     picture.putalpha(alpha)
     return picture
 
@@ -98,7 +98,7 @@ def array_tiff(values: np.ndarray, sample_format: int = 1, photometric: int | No
 
 
 def radiance(rle: bool = True) -> bytes:
-    """A Radiance picture of one grey, light 0.5, and one pixel of light 0 at the left of each line."""
+    """A Radiance picture of one gray, light 0.5, and one pixel of light 0 at the left of each line."""
     head = f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {HEIGHT} +X {WIDTH}\n".encode()
     line = np.full((WIDTH, 4), 128, np.uint8)  # 128 * 2 ** (128 - 136) = 0.5
     line[0] = 0
@@ -109,10 +109,10 @@ def radiance(rle: bool = True) -> bytes:
 
 
 def png16() -> bytes:
-    """A PNG of 16-bit colours, which Pillow reads but does not write."""
+    """A PNG of 16-bit colors, which Pillow reads but does not write."""
     import zlib
 
-    values = (colours().astype(">u2") * 257).astype(">u2")
+    values = (colors().astype(">u2") * 257).astype(">u2")
     lines = b"".join(b"\0" + row.tobytes() for row in values)
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
@@ -123,58 +123,58 @@ def png16() -> bytes:
 @lru_cache(maxsize=1)
 def corpus() -> dict[str, bytes]:
     """Valid files, name -> bytes."""
-    frames = [rgb().convert("P"), grey().convert("P")]
-    colour, deep = rgb(), Image.fromarray(grey16())
-    palette = colour.quantize(16)
+    frames = [rgb().convert("P"), gray().convert("P")]
+    color, deep = rgb(), Image.fromarray(gray16())
+    palette = color.quantize(16)
     files = {
-        "jpeg": saved(colour, "JPEG", quality=90),
-        "jpeg-progressive": saved(colour, "JPEG", quality=90, progressive=True),
-        "jpeg-grey": saved(grey(), "JPEG"),
-        "jpeg-cmyk": saved(colour.convert("CMYK"), "JPEG", quality=95),
-        "jpeg-exif": saved(colour, "JPEG", exif=turned_exif(6), comment=b"a comment"),
-        "mpo": saved(colour, "MPO", save_all=True, append_images=[grey().convert("RGB")]),
-        "png": saved(colour, "PNG"),
-        "png-1-bit": saved(grey().convert("1"), "PNG"),
+        "jpeg": saved(color, "JPEG", quality=90),
+        "jpeg-progressive": saved(color, "JPEG", quality=90, progressive=True),
+        "jpeg-gray": saved(gray(), "JPEG"),
+        "jpeg-cmyk": saved(color.convert("CMYK"), "JPEG", quality=95),
+        "jpeg-exif": saved(color, "JPEG", exif=turned_exif(6), comment=b"a comment"),
+        "mpo": saved(color, "MPO", save_all=True, append_images=[gray().convert("RGB")]),
+        "png": saved(color, "PNG"),
+        "png-1-bit": saved(gray().convert("1"), "PNG"),
         "png-palette": saved(palette, "PNG"),
         "png-palette-clear": saved(palette, "PNG", transparency=0),
         "png-rgba": saved(with_alpha("RGBA"), "PNG"),
         "png-la": saved(with_alpha("LA"), "PNG"),
-        "png-grey-16": saved(deep, "PNG"),
+        "png-gray-16": saved(deep, "PNG"),
         "png-rgb-16": png16(),
-        "png-rgb-clear": saved(colour, "PNG", transparency=(0, 0, 255)),
-        "png-exif": saved(colour, "PNG", exif=turned_exif(8)),
-        "apng": saved(colour, "PNG", save_all=True, append_images=[grey().convert("RGB")]),
-        "webp": saved(colour, "WEBP", quality=90),
+        "png-rgb-clear": saved(color, "PNG", transparency=(0, 0, 255)),
+        "png-exif": saved(color, "PNG", exif=turned_exif(8)),
+        "apng": saved(color, "PNG", save_all=True, append_images=[gray().convert("RGB")]),
+        "webp": saved(color, "WEBP", quality=90),
         "webp-lossless": saved(with_alpha("RGBA"), "WEBP", lossless=True),
-        "webp-animated": saved(colour, "WEBP", save_all=True, append_images=[grey().convert("RGB")]),
+        "webp-animated": saved(color, "WEBP", save_all=True, append_images=[gray().convert("RGB")]),
         "gif": saved(palette, "GIF"),
         "gif-animated": saved(frames[0], "GIF", save_all=True, append_images=frames[1:]),
-        "bmp": saved(colour, "BMP"),
+        "bmp": saved(color, "BMP"),
         "bmp-palette": saved(palette, "BMP"),
-        "tiff": saved(colour, "TIFF"),
-        "tiff-lzw": saved(colour, "TIFF", compression="tiff_lzw"),
-        "tiff-deflate": saved(colour, "TIFF", compression="tiff_adobe_deflate"),
-        "tiff-jpeg": saved(colour, "TIFF", compression="jpeg"),
+        "tiff": saved(color, "TIFF"),
+        "tiff-lzw": saved(color, "TIFF", compression="tiff_lzw"),
+        "tiff-deflate": saved(color, "TIFF", compression="tiff_adobe_deflate"),
+        "tiff-jpeg": saved(color, "TIFF", compression="jpeg"),
         "tiff-packbits": saved(palette, "TIFF", compression="packbits"),
-        "tiff-g4": saved(grey().convert("1"), "TIFF", compression="group4"),
-        "tiff-cmyk": saved(colour.convert("CMYK"), "TIFF"),
-        "tiff-lab": saved(Image.merge("LAB", grey().convert("RGB").split()), "TIFF"),
-        "tiff-grey-16": saved(deep, "TIFF"),
-        "tiff-rgb-16": array_tiff(colours().astype(np.uint16) * 257, order=">"),
-        "tiff-grey-float": saved(Image.fromarray(grey16().astype(np.float32) / 65535), "TIFF"),
-        "tiff-rgb-float": array_tiff(colours().astype(np.float32) / 255, sample_format=3),
-        "ppm": saved(colour, "PPM"),
+        "tiff-g4": saved(gray().convert("1"), "TIFF", compression="group4"),
+        "tiff-cmyk": saved(color.convert("CMYK"), "TIFF"),
+        "tiff-lab": saved(Image.merge("LAB", gray().convert("RGB").split()), "TIFF"),
+        "tiff-gray-16": saved(deep, "TIFF"),
+        "tiff-rgb-16": array_tiff(colors().astype(np.uint16) * 257, order=">"),
+        "tiff-gray-float": saved(Image.fromarray(gray16().astype(np.float32) / 65535), "TIFF"),
+        "tiff-rgb-float": array_tiff(colors().astype(np.float32) / 255, sample_format=3),
+        "ppm": saved(color, "PPM"),
         "ppm-plain": b"P3\n2 2\n255\n" + b"255 0 0 0 255 0 0 0 255 9 9 9\n" * 1,
         "ppm-16": b"P6 2 2 1000\n" + struct.pack(">12H", *range(0, 960, 80)),
-        "pgm-16": saved(Image.fromarray(grey16().astype(np.int32)), "PPM"),
-        "pbm": saved(grey().convert("1"), "PPM"),
+        "pgm-16": saved(Image.fromarray(gray16().astype(np.int32)), "PPM"),
+        "pbm": saved(gray().convert("1"), "PPM"),
         "ico": saved(with_alpha("RGBA").resize((32, 32)), "ICO", sizes=[(16, 16), (32, 32)]),
         "ico-bmp": saved(with_alpha("RGBA").resize((32, 32)), "ICO", sizes=[(32, 32)], bitmap_format="bmp"),
         "hdr": radiance(),
         "hdr-flat": radiance(rle=False),
     }
     if features.check("avif"):
-        files["avif"] = saved(colour, "AVIF", quality=90)
+        files["avif"] = saved(color, "AVIF", quality=90)
     return files
 
 

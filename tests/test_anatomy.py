@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from xai_lessons import anatomy, histories, models
+from xai_lessons import models
+from xai_lessons.models import anatomy
+from xai_lessons.results import histories
 
 
 @pytest.fixture(scope="module")

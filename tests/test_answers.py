@@ -7,7 +7,8 @@ import nbformat
 import pytest
 
 from tools import execute_notebooks, student
-from xai_lessons import answers, checks, quiz
+from xai_lessons.lessons import checks, exercise, quiz
+from xai_lessons.lessons import submission as answers
 
 
 @pytest.fixture(autouse=True)
@@ -17,8 +18,8 @@ def lesson(monkeypatch):
     def draw(rng):
         return (float(rng.initial_seed() % 97 + 1),)
 
-    mistake = checks.Mistake("squared", lambda x: x * x, "You square it.")
-    twice = checks.exercise(draw=draw, mistakes=(mistake,))(lambda x: 2 * x)
+    mistake = exercise.Mistake("squared", lambda x: x * x, "You square it.")
+    twice = exercise.exercise(draw=draw, mistakes=(mistake,))(lambda x: 2 * x)
     monkeypatch.setitem(vars(checks), "lesson99", types.SimpleNamespace(twice=twice))
 
 

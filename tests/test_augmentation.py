@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from xai_lessons.augmentation import attacked, augment, pixels
-from xai_lessons.batching import generator
+from xai_lessons.core.inputs import generator
+from xai_lessons.training.augmentation import attacked, augment, pixels
 
 
 def test_bytes_become_floats_and_floats_stay():
@@ -41,7 +41,7 @@ def test_a_shift_moves_each_picture_by_itself_and_repeats_the_edge():
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_a_square_is_blanked_with_grey(size):
+def test_a_square_is_blanked_with_gray(size):
     y = augment(torch.zeros(40, 3, 8, 8), False, 0, size, generator(0))
     blank = (y == 0.5).all(1)
     assert blank.flatten(1).sum(1).max() == size * size  # less where it reaches over the edge

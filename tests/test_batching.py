@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from nets import PoolingNet, pictures, seeded
-from xai_lessons import batching, models
+from xai_lessons import models
+from xai_lessons.core import inputs, passes
+from xai_lessons.core.progress import Cancelled
 
 
 @pytest.fixture
@@ -19,12 +21,12 @@ def model(net):
 
 
 def test_pictures_come_to_the_networks_precision_and_layout(net):
-    x, single = batching.check_images(net, pictures(2, dtype=torch.float32))
+    x, single = inputs.check_images(net, pictures(2, dtype=torch.float32))
     assert x.dtype == torch.float64
     assert x.is_contiguous()
     assert not single
-    assert batching.check_images(net, pictures(1)[0])[1]
-    assert batching.check_images(lambda x: x, pictures(1, dtype=torch.float32))[0].dtype == torch.float32
+    assert inputs.check_images(net, pictures(1)[0])[1]
+    assert inputs.check_images(lambda x: x, pictures(1, dtype=torch.float32))[0].dtype == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -42,14 +44,14 @@ def test_pictures_come_to_the_networks_precision_and_layout(net):
 )
 def test_what_is_no_picture_is_refused_in_one_sentence(net, images, error, says):
     with pytest.raises(error, match=says) as caught:
-        batching.check_images(net, images)
+        inputs.check_images(net, images)
     assert "\n" not in str(caught.value)
 
 
 def test_pictures_are_never_changed(net):
     x = pictures(2)
     same = x.clone()
-    batching.over_images(lambda x, c: net(x), net, x)
+    passes.over_images(lambda x, c: net(x), net, x)
     assert torch.equal(x, same)
 
 
@@ -66,12 +68,12 @@ def test_pictures_are_never_changed(net):
     ],
 )
 def test_targets_come_in_many_shapes(model, targets):
-    assert batching.check_targets(model, targets, pictures(2)).tolist() == [1, 3]
+    assert inputs.check_targets(model, targets, pictures(2)).tolist() == [1, 3]
 
 
 @pytest.mark.parametrize("target", [1, "dog", np.int64(1), torch.tensor(1), np.array(1)])
 def test_one_target_serves_all_pictures(model, target):
-    assert batching.check_targets(model, target, pictures(2)).tolist() == [1, 1]
+    assert inputs.check_targets(model, target, pictures(2)).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -93,71 +95,71 @@ def test_one_target_serves_all_pictures(model, target):
 )
 def test_a_wrong_target_is_refused_in_one_sentence(model, targets, error, says):
     with pytest.raises(error, match=says):
-        batching.check_targets(model, targets, pictures(2))
+        inputs.check_targets(model, targets, pictures(2))
 
 
 def test_a_network_without_names_says_so(net):
     with pytest.raises(ValueError, match="has no class names"):
-        batching.check_targets(net, "cat", pictures(1))
+        inputs.check_targets(net, "cat", pictures(1))
     with pytest.raises(ValueError, match="no class 7.*0 to 4"):
-        batching.score(net(pictures(1)), torch.tensor([7]))
+        passes.score(net(pictures(1)), torch.tensor([7]))
 
 
 def test_the_score_is_the_logit_or_the_probability(net):
     Y = net(pictures(3))
     c = torch.tensor([0, 1, 2])
-    assert torch.equal(batching.score(Y, c), Y[range(3), [0, 1, 2]])
-    assert torch.allclose(batching.score(Y, c, "probability"), Y.softmax(1)[range(3), [0, 1, 2]])
-    assert torch.equal(batching.score(Y), Y.max(1).values)
+    assert torch.equal(passes.score(Y, c), Y[range(3), [0, 1, 2]])
+    assert torch.allclose(passes.score(Y, c, "probability"), Y.softmax(1)[range(3), [0, 1, 2]])
+    assert torch.equal(passes.score(Y), Y.max(1).values)
     with pytest.raises(ValueError, match="'logit' or 'probability', got 'odds'"):
-        batching.score(Y, c, "odds")
+        passes.score(Y, c, "odds")
 
 
 def test_of_two_equal_scores_one_class_is_the_predicted_one():
     Y = torch.zeros(1, 3, requires_grad=True)
-    (gradient,) = torch.autograd.grad(batching.score(Y).sum(), Y)
+    (gradient,) = torch.autograd.grad(passes.score(Y).sum(), Y)
     assert gradient.tolist() == [[1, 0, 0]]
 
 
 def test_scores_may_be_numpy_and_must_be_rows():
     x = pictures(2)
-    assert batching.logits(lambda x: x.mean(dim=(2, 3)).numpy(), x).shape == (2, 3)
-    assert batching.logits(lambda x: torch.ones(2, 3, dtype=torch.long), x).dtype == x.dtype
+    assert passes.logits(lambda x: x.mean(dim=(2, 3)).numpy(), x).shape == (2, 3)
+    assert passes.logits(lambda x: torch.ones(2, 3, dtype=torch.long), x).dtype == x.dtype
     with pytest.raises(ValueError, match=r"got \(3,\) for 2 pictures"):
-        batching.logits(lambda x: torch.ones(3), x)
+        passes.logits(lambda x: torch.ones(3), x)
     with pytest.raises(ValueError, match="got a tuple: see models.wrap"):
-        batching.logits(lambda x: (torch.ones(2, 3),), x)
+        passes.logits(lambda x: (torch.ones(2, 3),), x)
 
 
 def test_the_input_gradient_needs_a_differentiable_score(net):
     x = pictures(1)
-    assert batching.input_gradient(net, x).shape == x.shape
+    assert passes.input_gradient(net, x).shape == x.shape
     weight = torch.ones(3, dtype=x.dtype, requires_grad=True)
     for blind in (lambda x: net(x).detach(), lambda x: weight.expand(1, 3) * 1):
         with pytest.raises(ValueError, match="no gradient to the pictures"):
-            batching.input_gradient(blind, x)
+            passes.input_gradient(blind, x)
 
 
 def test_the_result_does_not_depend_on_the_batch_size(net):
     x = pictures(5)
 
     def of(x, c):
-        return batching.input_gradient(net, x, c)
+        return passes.input_gradient(net, x, c)
 
-    whole = batching.over_images(of, net, x, [0, 1, 2, 3, 4], batch_size=5)
+    whole = passes.over_images(of, net, x, [0, 1, 2, 3, 4], batch_size=5)
     for size in (1, 2, 3):
-        assert torch.allclose(batching.over_images(of, net, x, [0, 1, 2, 3, 4], batch_size=size), whole, atol=1e-14)
-    assert torch.allclose(batching.over_images(of, net, x[2], 2), whole[2], atol=1e-14)
+        assert torch.allclose(passes.over_images(of, net, x, [0, 1, 2, 3, 4], batch_size=size), whole, atol=1e-14)
+    assert torch.allclose(passes.over_images(of, net, x[2], 2), whole[2], atol=1e-14)
 
 
 def test_tuples_are_joined_and_a_single_picture_has_no_batch_axis(net):
     def of(x, c):
         return net(x), x.mean(dim=1)
 
-    a, b = batching.over_images(of, net, pictures(5), batch_size=2)
+    a, b = passes.over_images(of, net, pictures(5), batch_size=2)
     assert a.shape == (5, 5)
     assert b.shape == (5, 16, 16)
-    a, b = batching.over_images(of, net, pictures(1)[0])
+    a, b = passes.over_images(of, net, pictures(1)[0])
     assert a.shape == (5,)
     assert b.shape == (16, 16)
     assert not a.requires_grad
@@ -179,7 +181,7 @@ class Memory:
 def test_where_memory_runs_out_the_batch_is_halved_and_nothing_is_lost(net):
     x, heard = pictures(7), []
     small = Memory(2, net)
-    out = batching.over_images(small, net, x, batch_size=7, progress=lambda d, n: heard.append(d))
+    out = passes.over_images(small, net, x, batch_size=7, progress=lambda d, n: heard.append(d))
     assert torch.allclose(out, net(x))
     assert small.sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     assert heard[-1] == 7
@@ -188,7 +190,7 @@ def test_where_memory_runs_out_the_batch_is_halved_and_nothing_is_lost(net):
 
 def test_a_gpu_too_small_for_one_picture_is_an_error(net):
     with pytest.raises(torch.OutOfMemoryError):
-        batching.over_images(Memory(0, net), net, pictures(2))
+        passes.over_images(Memory(0, net), net, pictures(2))
 
 
 @pytest.mark.parametrize("reduce", ["stack", "sum"])
@@ -196,7 +198,7 @@ def test_passes_survive_memory_running_out(net, reduce):
     x, c = pictures(3), torch.tensor([0, 1, 2])
 
     def of(x, c, k):
-        return batching.score(net(x), c) * (k + 1)
+        return passes.score(net(x), c) * (k + 1)
 
     expected = torch.stack([of(x, c, torch.full((3,), k)) for k in range(4)], dim=1)
     small = Memory(2, lambda x: None)
@@ -205,7 +207,7 @@ def test_passes_survive_memory_running_out(net, reduce):
         small(x)
         return of(x, c, k)
 
-    out = batching.over_passes(limited, 4, net, x, c, reduce=reduce, batch_size=5)
+    out = passes.over_passes(limited, 4, net, x, c, reduce=reduce, batch_size=5)
     assert torch.allclose(out, expected if reduce == "stack" else expected.sum(dim=1))
     assert small.sizes[0] == 5
     assert small.sizes[-1] <= 2
@@ -216,7 +218,7 @@ def test_passes_survive_memory_running_out(net, reduce):
 def test_passes_fill_batches_across_pictures(net, size, reduce):
     x, c, beside = pictures(3), torch.tensor([0, 1, 2]), torch.tensor([1.0, 10.0, 100.0], dtype=torch.float64)
     heard = []
-    out = batching.over_passes(
+    out = passes.over_passes(
         lambda x, c, k, b: b * (k + 1) + 0 * x.sum(dim=(1, 2, 3)),
         4,
         net,
@@ -239,10 +241,10 @@ def test_a_callback_that_raises_cancels_and_leaves_the_network_as_it_was(net):
     def stop(so_far, total):
         done.append(so_far)
         if so_far >= 2:
-            raise batching.Cancelled
+            raise Cancelled
 
-    with pytest.raises(batching.Cancelled):
-        batching.over_images(lambda x, c: net(x), net, pictures(5), batch_size=1, progress=stop)
+    with pytest.raises(Cancelled):
+        passes.over_images(lambda x, c: net(x), net, pictures(5), batch_size=1, progress=stop)
     assert done == [1, 2]
     assert net.training
     assert all(p.requires_grad for p in net.parameters())
@@ -250,10 +252,10 @@ def test_a_callback_that_raises_cancels_and_leaves_the_network_as_it_was(net):
 
 def test_everything_works_in_inference_mode(net):
     x = pictures(2)
-    expected = batching.over_images(lambda x, c: batching.input_gradient(net, x, c), net, x, [0, 1])
+    expected = passes.over_images(lambda x, c: passes.input_gradient(net, x, c), net, x, [0, 1])
     with torch.inference_mode():
-        out = batching.over_images(lambda x, c: batching.input_gradient(net, x, c), net, x + 0, [0, 1])
-        c = batching.predicted(net, *[batching.check_images(net, x)[0], None])
+        out = passes.over_images(lambda x, c: passes.input_gradient(net, x, c), net, x + 0, [0, 1])
+        c = passes.predicted(net, *[inputs.check_images(net, x)[0], None])
     assert torch.equal(out, expected)
     assert not c.is_inference()
 
@@ -261,35 +263,35 @@ def test_everything_works_in_inference_mode(net):
 def test_predicted_classes_in_batches_and_with_little_memory(net, monkeypatch):
     x = pictures(5)
     expected = net(x).argmax(dim=1)
-    assert torch.equal(batching.predicted(net, x, None, batch_size=2), expected)
+    assert torch.equal(passes.predicted(net, x, None, batch_size=2), expected)
     small = Memory(2, net)
-    assert torch.equal(batching.predicted(small, x, None), expected)
-    assert torch.equal(batching.predicted(None, x, expected), expected)
+    assert torch.equal(passes.predicted(small, x, None), expected)
+    assert torch.equal(passes.predicted(None, x, expected), expected)
 
 
 @pytest.mark.parametrize(("size", "error"), [(0, ValueError), (-3, ValueError), (2.0, TypeError), (True, TypeError)])
 def test_a_wrong_batch_size_is_refused(net, size, error):
     with pytest.raises(error, match="batch_size must be"):
-        batching.over_images(lambda x, c: net(x), net, pictures(1), batch_size=size)
+        passes.over_images(lambda x, c: net(x), net, pictures(1), batch_size=size)
 
 
 def test_ranges_and_seeds():
-    batching.at_least("steps", np.int64(3), 1)
-    batching.at_least("sigma", np.float32(0.5), 0)
+    inputs.at_least("steps", np.int64(3), 1)
+    inputs.at_least("sigma", np.float32(0.5), 0)
     with pytest.raises(ValueError, match="sigma must be at least 0 and at most 1, got 2"):
-        batching.at_least("sigma", 2, 0, 1)
+        inputs.at_least("sigma", 2, 0, 1)
     with pytest.raises(ValueError, match="got nan"):
-        batching.at_least("sigma", float("nan"), 0)
+        inputs.at_least("sigma", float("nan"), 0)
     with pytest.raises(TypeError, match="steps must be a number, got '3'"):
-        batching.at_least("steps", "3", 1)
+        inputs.at_least("steps", "3", 1)
     assert torch.equal(
-        torch.rand(2, generator=batching.generator(np.int64(4))), torch.rand(2, generator=batching.generator(4))
+        torch.rand(2, generator=inputs.generator(np.int64(4))), torch.rand(2, generator=inputs.generator(4))
     )
     with pytest.raises(TypeError, match="seed must be a whole number, got 0.5"):
-        batching.generator(0.5)
+        inputs.generator(0.5)
 
 
 def test_resizing_keeps_a_flat_map_flat_and_the_size_it_has():
     maps = torch.full((2, 3, 3), 4.0)
-    assert torch.allclose(batching.resize(maps, (9, 7)), torch.full((2, 9, 7), 4.0))
-    assert batching.resize(maps, (3, 3)) is maps
+    assert torch.allclose(passes.resize(maps, (9, 7)), torch.full((2, 9, 7), 4.0))
+    assert passes.resize(maps, (3, 3)) is maps

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons import cam
+from xai_lessons.methods import cam
 
 GRADIENT_CAMS = [cam.grad_cam, cam.grad_cam_plus_plus, cam.layer_cam, cam.hires_cam]
 ALL = [cam.cam, *GRADIENT_CAMS, cam.score_cam]
@@ -98,7 +98,7 @@ def test_hires_cam_sums_to_the_logit_where_one_linear_layer_follows() -> None:
             return self.fc2(self.fc1(self.pool(F.relu(self.conv1(x))).flatten(1)))
 
     net, x = seeded(Flat, size=31), pictures(size=16)
-    from xai_lessons import saliency
+    from xai_lessons.methods import saliency
 
     with torch.no_grad():
         for fc in (net.fc1, net.fc2):

@@ -1,11 +1,11 @@
-"""The base of the exercises' checks: what is recognised, and what the student reads."""
+"""The base of the exercises' checks: what is recognized, and what the student reads."""
 
 import numpy as np
 import pytest
 import torch
 
-from xai_lessons import checks
-from xai_lessons.checks import Mistake, difference, exercise, same
+from xai_lessons.lessons import checks
+from xai_lessons.lessons.exercise import ROUNDS, Mistake, Verdict, difference, exercise, same
 
 
 @exercise(
@@ -96,7 +96,7 @@ def test_inputs_are_fresh_each_time_and_the_global_random_state_is_left_alone():
     before = torch.get_rng_state()
     row_sums.judge(lambda x, k: seen.append(x) or x.sum(1) * k)
     row_sums.judge(lambda x, k: seen.append(x) or x.sum(1) * k)
-    assert len({float(x.sum()) for x in seen}) == 2 * checks.ROUNDS
+    assert len({float(x.sum()) for x in seen}) == 2 * ROUNDS
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -186,7 +186,7 @@ def test_it_is_shown_as_text_where_there_is_no_notebook(capsys):
 
 
 def test_html_is_escaped():
-    assert "&lt;b&gt;" in checks.Verdict("wrong", "<b>")._repr_html_()
+    assert "&lt;b&gt;" in Verdict("wrong", "<b>")._repr_html_()
 
 
 def test_a_check_keeps_the_name_and_docstring_of_its_exercise():

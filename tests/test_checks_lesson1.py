@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xai_lessons import checks
+from xai_lessons.lessons import checks
 
 LESSON = checks.lesson1
 

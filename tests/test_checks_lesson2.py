@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from xai_lessons import cam, checks
+from xai_lessons.lessons import checks
+from xai_lessons.methods import cam
 
 LESSON = checks.lesson2
 

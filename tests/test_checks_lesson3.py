@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from xai_lessons import checks
-from xai_lessons.checks import same
-from xai_lessons.lesson_checks import lesson3
+from xai_lessons.lessons import checks
+from xai_lessons.lessons.checks import lesson3
+from xai_lessons.lessons.exercise import same
 
 LESSON = checks.lesson3
 

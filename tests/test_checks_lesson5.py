@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from xai_lessons import checks, fgsm
+from xai_lessons.lessons import checks
+from xai_lessons.methods import fgsm
 
 LESSON = checks.lesson5
 
@@ -34,13 +35,13 @@ def step_as_a_list(g, epsilon):
     return [epsilon * g.sign(), epsilon * g.abs().sum().item()]
 
 
-def normalised_there_and_back(z, g, epsilon, mean, std):
+def normalized_there_and_back(z, g, epsilon, mean, std):
     mean, std = mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
     x = z * std + mean
     return ((x + epsilon * g.sign()).clamp(0, 1) - mean) / std
 
 
-def normalised_by_limits(z, g, epsilon, mean, std):
+def normalized_by_limits(z, g, epsilon, mean, std):
     mean, std = mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
     return torch.maximum(torch.minimum(z + epsilon / std * g.sign(), (1 - mean) / std), (0 - mean) / std)
 
@@ -51,8 +52,8 @@ SOLUTIONS = [
     (LESSON.targeted_fgsm, targeted_of_the_package),
     (LESSON.best_step, step_by_hand),
     (LESSON.best_step, step_as_a_list),
-    (LESSON.normalised_fgsm, normalised_there_and_back),
-    (LESSON.normalised_fgsm, normalised_by_limits),
+    (LESSON.normalized_fgsm, normalized_there_and_back),
+    (LESSON.normalized_fgsm, normalized_by_limits),
 ]
 
 
@@ -68,23 +69,23 @@ def uphill_with_a_mean_loss(model, x, t, epsilon):
     return (x + epsilon * x.grad.sign()).clamp(0, 1)
 
 
-def in_normalised_space(z, g, epsilon, mean, std):
+def in_normalized_space(z, g, epsilon, mean, std):
     return torch.clamp(z + epsilon * g.sign(), 0, 1)
 
 
 def test_a_student_who_writes_the_mistake_another_way_gets_the_same_hint():
     assert LESSON.targeted_fgsm.judge(uphill_with_a_mean_loss, 1).mistake == "uphill"
     assert LESSON.best_step.judge(lambda g, e: (e * g, e * (g**2).sum()), 1).mistake == "along the gradient"
-    assert "wrong units" in LESSON.normalised_fgsm.judge(in_normalised_space, 1).message
+    assert "wrong units" in LESSON.normalized_fgsm.judge(in_normalized_space, 1).message
 
 
 def test_another_wrong_answer_is_described():
-    verdict = LESSON.normalised_fgsm.judge(lambda z, g, e, m, s: z[0], 0)
+    verdict = LESSON.normalized_fgsm.judge(lambda z, g, e, m, s: z[0], 0)
     assert verdict.kind == "wrong"
     assert "expected the shape" in verdict.message
 
 
 def test_an_error_is_told_with_its_line():
-    verdict = LESSON.normalised_fgsm.judge(lambda z, g, e, m, s: z + e / s * g, 0)
+    verdict = LESSON.normalized_fgsm.judge(lambda z, g, e, m, s: z + e / s * g, 0)
     assert verdict.kind == "error"
     assert "shapes do not fit" in verdict.message

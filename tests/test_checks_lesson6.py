@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from xai_lessons import checks, inversion
+from xai_lessons.lessons import checks
+from xai_lessons.methods import inversion
 
 LESSON = checks.lesson6
 
@@ -35,16 +36,16 @@ def two_layers_by_norms(A, A_0, B, B_0):
     return ((A - A_0).norm() / A_0.norm()) ** 2 + ((B - B_0).norm() / B_0.norm()) ** 2
 
 
-def colour_of_the_solution(names, colour, limit):
+def color_of_the_solution(names, color, limit):
     for i in range(len(names)):
-        if all(value < limit for value in colour[i:]):
+        if all(value < limit for value in color[i:]):
             return names[i]
     return None
 
 
-def colour_from_behind(names, colour, limit):
+def color_from_behind(names, color, limit):
     i = len(names)
-    while i > 0 and colour[i - 1] < limit:
+    while i > 0 and color[i - 1] < limit:
         i -= 1
     return names[i]
 
@@ -58,8 +59,8 @@ def colour_from_behind(names, colour, limit):
         (LESSON.total_variation, inversion.total_variation),
         (LESSON.two_layers, two_layers_of_the_solution),
         (LESSON.two_layers, two_layers_by_norms),
-        (LESSON.colour_gone, colour_of_the_solution),
-        (LESSON.colour_gone, colour_from_behind),
+        (LESSON.color_gone, color_of_the_solution),
+        (LESSON.color_gone, color_from_behind),
     ],
 )
 def test_solutions_are_accepted(check, solution, seed):
@@ -85,4 +86,4 @@ def test_the_same_mistake_written_another_way_gets_the_same_hint():
         lambda A, A_0, B, B_0: torch.nn.functional.mse_loss(A, A_0) + torch.nn.functional.mse_loss(B, B_0), 1
     )
     assert two.mistake == "means instead of shares"
-    assert LESSON.colour_gone.judge(lambda n, c, t: n[[v < t for v in c].index(True)], 1).mistake == "first below"
+    assert LESSON.color_gone.judge(lambda n, c, t: n[[v < t for v in c].index(True)], 1).mistake == "first below"

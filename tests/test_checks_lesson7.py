@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from xai_lessons import checks, evaluation
+from xai_lessons import evaluation
+from xai_lessons.lessons import checks
 
 LESSON = checks.lesson7
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from xai_lessons import checks
+from xai_lessons.lessons import checks
+from xai_lessons.lessons.exercise import Check
 
 LESSONS = [getattr(checks, f"lesson{number}") for number in range(1, 8)]
-EXERCISES = [check for lesson in LESSONS for check in vars(lesson).values() if isinstance(check, checks.Check)]
+EXERCISES = [check for lesson in LESSONS for check in vars(lesson).values() if isinstance(check, Check)]
 MISTAKES = [(check, mistake) for check in EXERCISES for mistake in check.mistakes]
 every_exercise = pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.__name__)
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.__name__)
 def test_a_lesson_has_two_exercises_or_more(lesson):
-    assert sum(isinstance(value, checks.Check) for value in vars(lesson).values()) >= 2
+    assert sum(isinstance(value, Check) for value in vars(lesson).values()) >= 2
 
 
 @pytest.mark.parametrize("seed", range(8))

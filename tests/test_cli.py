@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import xai_lessons
-from xai_lessons import cli
+from xai_lessons.command import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 

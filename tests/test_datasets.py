@@ -5,18 +5,18 @@ import pytest
 import torch
 from PIL import Image
 
-from xai_lessons import datasets
+from xai_lessons.data import datasets
 
 
 @pytest.fixture
 def leaves(tmp_path):
-    """Three classes of plain colours in several formats, with what a real folder also holds."""
-    colours = {"oak": (200, 0, 0), "birch": (0, 200, 0), "elm": (0, 0, 200)}
-    for name, colour in colours.items():
+    """Three classes of plain colors in several formats, with what a real folder also holds."""
+    colors = {"oak": (200, 0, 0), "birch": (0, 200, 0), "elm": (0, 0, 200)}
+    for name, color in colors.items():
         (tmp_path / name / "deeper").mkdir(parents=True)
         for i, ending in enumerate(("png", "bmp", "PNG", "webp", "gif")):
             place = tmp_path / name / ("deeper" if i == 4 else "")
-            Image.new("RGB", (20 + i, 30), colour).save(place / f"{i}.{ending}")
+            Image.new("RGB", (20 + i, 30), color).save(place / f"{i}.{ending}")
     (tmp_path / "oak" / "._0.png").write_bytes(b"not a picture, but what a Mac leaves on a stick")
     (tmp_path / "oak" / "notes.txt").write_text("no picture")
     (tmp_path / ".git").mkdir()

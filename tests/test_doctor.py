@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from xai_lessons import cli, doctor, lab
+from xai_lessons.command import cli, doctor, lab
 
 
 def test_the_doctor_looks_at_everything_in_one_screen(capsys):

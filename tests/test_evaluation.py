@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons import batching, saliency
-from xai_lessons.evaluation import (
+from xai_lessons.core import inputs, passes
+from xai_lessons.evaluation.compare import (
     deletion,
     energy_inside,
     heat,
@@ -20,6 +20,7 @@ from xai_lessons.evaluation import (
     max_sensitivity,
     pointing_game,
 )
+from xai_lessons.methods import saliency
 
 RAMP = torch.arange(16.0).view(4, 4)
 
@@ -77,8 +78,8 @@ def test_energy_inside_is_the_share_of_the_positive_part() -> None:
 
 @pytest.mark.parametrize("metric", [pointing_game, energy_inside])
 def test_masks_come_as_tensors_lists_and_dictionaries(metric: Any) -> None:
-    M = torch.rand(2, 5, 5, generator=batching.generator(0))
-    masks = torch.rand(2, 5, 5, generator=batching.generator(1)) > 0.5
+    M = torch.rand(2, 5, 5, generator=inputs.generator(0))
+    masks = torch.rand(2, 5, 5, generator=inputs.generator(1)) > 0.5
     wanted = metric(M, masks)
     assert torch.equal(metric(M, list(masks)), wanted)
     assert torch.equal(metric(M, [m.numpy() for m in masks]), wanted)
@@ -124,16 +125,16 @@ def test_deletion_and_insertion_by_hand() -> None:
 
 @pytest.mark.parametrize("steps", [1, 3, 7, 16, 100])
 def test_curves_run_from_the_picture_to_nothing(steps: int) -> None:
-    x, M = pictures(2), torch.rand(2, 16, 16, dtype=torch.float64, generator=batching.generator(3))
+    x, M = pictures(2), torch.rand(2, 16, 16, dtype=torch.float64, generator=inputs.generator(3))
     model = seeded(PoolingNet)
-    out = deletion(model, x, M, [1, 2], steps=steps, fill="grey")
-    back = insertion(model, x, M, [1, 2], steps=steps, fill="grey")
+    out = deletion(model, x, M, [1, 2], steps=steps, fill="gray")
+    back = insertion(model, x, M, [1, 2], steps=steps, fill="gray")
     assert out.curve.shape == (2, steps + 1)
-    full = batching.score(model(x), torch.tensor([1, 2]), "probability").detach()
-    grey = batching.score(model(torch.full_like(x, 0.5)), torch.tensor([1, 2]), "probability").detach()
+    full = passes.score(model(x), torch.tensor([1, 2]), "probability").detach()
+    gray = passes.score(model(torch.full_like(x, 0.5)), torch.tensor([1, 2]), "probability").detach()
     for start, end in ((out.curve[:, 0], out.curve[:, -1]), (back.curve[:, -1], back.curve[:, 0])):
         assert torch.allclose(start, full)
-        assert torch.allclose(end, grey)
+        assert torch.allclose(end, gray)
 
 
 def test_a_single_picture_is_its_row_of_the_batch() -> None:
@@ -230,7 +231,7 @@ def test_infidelity_of_the_gradient_of_a_linear_network_is_zero() -> None:
     for kind in ("patch", "noise", pictures(5, size=8, seed=3)):
         assert infidelity(net, x, phi, [1, 3], perturbation=kind).max() < 1e-20
         assert infidelity(net, x, 2 * phi, [1, 3], perturbation=kind).min() > 1e-6
-        assert infidelity(net, x, 2 * phi, [1, 3], perturbation=kind, normalise=True).max() < 1e-20
+        assert infidelity(net, x, 2 * phi, [1, 3], perturbation=kind, normalize=True).max() < 1e-20
 
 
 def test_infidelity_by_hand() -> None:
@@ -242,8 +243,8 @@ def test_infidelity_by_hand() -> None:
     assert float(infidelity(mean_red, x, phi, 0, perturbation=I)) == pytest.approx((0.3**2 + 0.0**2) / 2)
     beta = (0.4 * 0.1 + 0.2 * 0.2) / (0.4**2 + 0.2**2)
     best = ((0.4 * beta - 0.1) ** 2 + (0.2 * beta - 0.2) ** 2) / 2
-    assert float(infidelity(mean_red, x, phi, 0, perturbation=I, normalise=True)) == pytest.approx(best)
-    assert float(infidelity(mean_red, x, 0 * phi, 0, perturbation=I, normalise=True)) == pytest.approx(0.025)
+    assert float(infidelity(mean_red, x, phi, 0, perturbation=I, normalize=True)) == pytest.approx(best)
+    assert float(infidelity(mean_red, x, 0 * phi, 0, perturbation=I, normalize=True)) == pytest.approx(0.025)
 
 
 def test_infidelity_batch_is_singles_and_options_are_checked() -> None:

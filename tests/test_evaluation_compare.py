@@ -10,17 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons import batching, evaluation, menagerie, saliency
-from xai_lessons.evaluation import (
+from xai_lessons import evaluation
+from xai_lessons.core.progress import Cancelled
+from xai_lessons.data import menagerie
+from xai_lessons.evaluation.compare import (
     CONTROLS,
     METRICS,
     compare,
     energy_inside,
-    randomise_layers,
+    randomize_layers,
     rank_correlation,
     table,
     weight_layers,
 )
+from xai_lessons.methods import saliency
 
 
 def mean_red(x: Tensor) -> Tensor:
@@ -29,7 +32,7 @@ def mean_red(x: Tensor) -> Tensor:
     return torch.stack([red, -red], dim=1)
 
 
-# --- randomisation ---------------------------------------------------------------------------------------------------
+# --- randomization ---------------------------------------------------------------------------------------------------
 
 
 def test_forgetting_goes_from_the_top_one_layer_at_a_time() -> None:
@@ -38,7 +41,7 @@ def test_forgetting_goes_from_the_top_one_layer_at_a_time() -> None:
     assert names == ["conv1", "conv2", "conv3", "head"]
     before = {k: v.clone() for k, v in model.state_dict().items()}
     for n in range(len(names) + 1):
-        forgotten = randomise_layers(model, n)
+        forgotten = randomize_layers(model, n)
         changed = [
             name
             for name in names
@@ -50,15 +53,15 @@ def test_forgetting_goes_from_the_top_one_layer_at_a_time() -> None:
 
 def test_forgetting_more_keeps_what_was_drawn() -> None:
     model = seeded(PoolingNet)
-    one, all_ = randomise_layers(model, 1), randomise_layers(model)
+    one, all_ = randomize_layers(model, 1), randomize_layers(model)
     assert torch.equal(one.head.weight, all_.head.weight)
-    assert torch.equal(randomise_layers(model, share=0.5).conv3.weight, all_.conv3.weight)
-    assert not torch.equal(randomise_layers(model, 1, seed=1).head.weight, one.head.weight)
+    assert torch.equal(randomize_layers(model, share=0.5).conv3.weight, all_.conv3.weight)
+    assert not torch.equal(randomize_layers(model, 1, seed=1).head.weight, one.head.weight)
 
 
 def test_a_batch_norm_forgets_with_its_convolution() -> None:
     model = seeded(PoolingNet)
-    kept, gone = randomise_layers(model, 3).norm, randomise_layers(model, 4).norm
+    kept, gone = randomize_layers(model, 3).norm, randomize_layers(model, 4).norm
     assert torch.equal(kept.running_var, model.norm.running_var)
     assert gone.running_var.tolist() == [1.0] * 6
     assert gone.bias.tolist() == [0.0] * 6
@@ -70,20 +73,20 @@ def test_signals_live_through_forgotten_layers() -> None:
     for i in range(12):
         layers += [nn.Conv2d(3 if i == 0 else 24, 24, 3, padding=1), nn.ReLU()]
     deep = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 5))
-    spread = randomise_layers(deep)(pictures(dtype=torch.float32)).detach().std()
+    spread = randomize_layers(deep)(pictures(dtype=torch.float32)).detach().std()
     assert 0.01 < float(spread) < 100
 
 
 def test_forgetting_refuses_what_is_not_there() -> None:
     model = seeded(PoolingNet)
     with pytest.raises(ValueError, match="n must be at least 0 and at most 4, got 5"):
-        randomise_layers(model, 5)
+        randomize_layers(model, 5)
     with pytest.raises(ValueError, match="not both"):
-        randomise_layers(model, 1, share=0.5)
+        randomize_layers(model, 1, share=0.5)
     with pytest.raises(ValueError, match="share must be"):
-        randomise_layers(model, share=1.5)
+        randomize_layers(model, share=1.5)
     with pytest.raises(TypeError, match="nn.Module"):
-        randomise_layers(mean_red)  # type: ignore[arg-type]
+        randomize_layers(mean_red)  # type: ignore[arg-type]
 
 
 def test_rank_correlation_by_hand() -> None:
@@ -114,7 +117,7 @@ def test_controls_are_what_they_are_called() -> None:
     noise = CONTROLS["random"](mean_red, x)
     assert not torch.equal(noise[0], noise[1])
     assert 0.4 < float(noise.mean()) < 0.6
-    blob = CONTROLS["centre blob"](mean_red, x)
+    blob = CONTROLS["center blob"](mean_red, x)
     assert blob[0, 7:9, 7:9].min() == blob.max()
     split = torch.zeros(3, 6, 6)
     split[:, :, 3:] = 1.0
@@ -147,8 +150,8 @@ def test_compare_gives_a_row_for_each_method_and_control() -> None:
     by_name = {r["method"]: r for r in rows[:6]}
     assert by_name["empty"]["pointing_game"] == 0.25
     assert by_name["empty"]["max_sensitivity"] == 0
-    assert by_name["edges"]["randomisation"] == pytest.approx(1.0)
-    assert by_name["gradient"]["randomisation"] < 0.9
+    assert by_name["edges"]["randomization"] == pytest.approx(1.0)
+    assert by_name["gradient"]["randomization"] < 0.9
     x, y, masks = scenes()
     assert by_name["gradient"]["energy_inside"] == pytest.approx(
         energy_inside(saliency.gradient(networks["pooling"], x, y), masks).mean().item()
@@ -163,10 +166,10 @@ def test_compare_takes_callables_and_a_few_metrics() -> None:
         {"flat": (lambda model, x, targets: torch.ones_like(x[:, 0]))},
         {"red": mean_red},
         scenes(),
-        ["energy_inside", "randomisation"],
+        ["energy_inside", "randomization"],
     )
     assert rows[0]["energy_inside"] == 0.25
-    assert math.isnan(rows[0]["randomisation"])  # a callable has no layers to forget
+    assert math.isnan(rows[0]["randomization"])  # a callable has no layers to forget
     assert "deletion" not in rows[0]
 
 
@@ -194,9 +197,9 @@ def test_compare_can_be_cancelled_within_a_metric() -> None:
     def stop(done: int, total: int) -> None:
         calls.append(done)
         if len(calls) == 3:
-            raise batching.Cancelled
+            raise Cancelled
 
-    with pytest.raises(batching.Cancelled):
+    with pytest.raises(Cancelled):
         compare(["gradient"], {"net": model}, scenes(), ["insertion"], batch_size=1, progress=stop)
     assert calls == [0, 0, 0]
 
@@ -224,6 +227,6 @@ def test_the_table_shows_where_a_control_wins() -> None:
 
 
 def test_everything_of_the_design_is_there() -> None:
-    names = "pointing_game energy_inside insertion deletion max_sensitivity infidelity randomise_layers compare"
+    names = "pointing_game energy_inside insertion deletion max_sensitivity infidelity randomize_layers compare"
     for name in names.split():
         assert callable(getattr(evaluation, name))

@@ -6,8 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from xai_lessons import datasets, examination, models, networks, store
-from xai_lessons.examination import Examination, Report
+from xai_lessons import models
+from xai_lessons.data import datasets
+from xai_lessons.models import architectures as networks
+from xai_lessons.models import store
+from xai_lessons.training import test_set as examination
+from xai_lessons.training.test_set import Examination, Report
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
 SHIPPED = pytest.mark.skipif(
@@ -126,7 +130,7 @@ def test_the_stored_figures_are_of_the_shipped_weights():
     assert report.classes == datasets.CIFAR10_CLASSES
     for name, each in report.networks.items():
         card = store.card(name)
-        assert facts["networks"][name]["sha256"] == card["sha256"], "measure again: python -m xai_lessons.examination"
+        assert facts["networks"][name]["sha256"] == card["sha256"], "run python -m xai_lessons.training.test_set"
         assert each.confusion.sum(dim=1).tolist() == [1000] * 10
         (share,) = card["test"].values()
         assert each.accuracy == pytest.approx(share, abs=3e-4)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sweep import check_code, click, sweep
 from toys import Disc, DiscState
-from xai_lessons.explorers import base, controls
+from xai_lessons.explorers.kit import base, controls
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 CORNER = {"corner": {"shape": "square"}}
@@ -242,7 +242,7 @@ def test_the_stored_picture_stays_small():
 def test_the_sheet_holds_every_panel():
     class Three(Disc):
         def panels(self, result, state):
-            return [base.Panel(str(i), np.full((8, 8), i / 4), "grey", 300) for i in (1, 2, 3)]
+            return [base.Panel(str(i), np.full((8, 8), i / 4), "gray", 300) for i in (1, 2, 3)]
 
     sheet = Three().picture()
     for i in (1, 2, 3):

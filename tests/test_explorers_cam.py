@@ -6,10 +6,12 @@ import torch
 from torch import nn
 
 from sweep import check_code, sweep
-from xai_lessons import cam, evaluation, menagerie, models
+from xai_lessons import evaluation, models
+from xai_lessons.data import menagerie
 from xai_lessons.explorers import CamExplorer as Whole
 from xai_lessons.explorers import cam as module
 from xai_lessons.explorers.cam import METHODS, overlap, truths
+from xai_lessons.methods import cam
 
 
 class CamExplorer(Whole):
@@ -71,10 +73,10 @@ def test_marks_and_controls_are_the_shares_on_the_named_thing(model):
     heatmap = torch.from_numpy(result.heatmap)
     for name in ("cat", "dog"):
         assert result.marks[name] == pytest.approx(float(evaluation.energy_inside(heatmap, scene.masks, name=name)))
-    assert set(result.controls) == {"centre blob", "random map"}
-    blob = evaluation.CONTROLS["centre blob"](model, torch.from_numpy(result.image))
+    assert set(result.controls) == {"center blob", "random map"}
+    blob = evaluation.CONTROLS["center blob"](model, torch.from_numpy(result.image))
     expected = float(evaluation.energy_inside(blob, scene.masks, name="dog"))
-    assert result.controls["centre blob"] == pytest.approx(expected)
+    assert result.controls["center blob"] == pytest.approx(expected)
     rows, columns = torch.where(scene.masks["dog"])
     assert result.true_box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 

@@ -9,10 +9,11 @@ from PIL import Image
 from torch import nn
 
 from sweep import check_code, sweep
-from xai_lessons import menagerie, models, photos
+from xai_lessons import models
+from xai_lessons.data import menagerie, photos
 from xai_lessons.explorers import PredictionExplorer as Whole
-from xai_lessons.explorers import blocks
 from xai_lessons.explorers.classification import PredictionState, intervene
+from xai_lessons.explorers.kit import blocks
 
 
 class PredictionExplorer(Whole):
@@ -254,12 +255,12 @@ def test_upside_down_brighter_and_clipped():
 
 
 def test_noise_is_always_the_same_has_its_size_and_leaves_the_global_state():
-    grey = torch.full((3, 96, 96), 0.5)
+    gray = torch.full((3, 96, 96), 0.5)
     state = torch.get_rng_state()
-    noisy = intervene(grey, noise=0.1)
+    noisy = intervene(gray, noise=0.1)
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(noisy, intervene(grey, noise=0.1))
-    assert (noisy - grey).std() == pytest.approx(0.1, rel=0.02)
+    assert torch.equal(noisy, intervene(gray, noise=0.1))
+    assert (noisy - gray).std() == pytest.approx(0.1, rel=0.02)
 
 
 def test_the_noise_on_the_screen_is_the_noise_that_the_network_sees():

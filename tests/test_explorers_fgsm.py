@@ -6,11 +6,13 @@ import torch
 from torch import nn
 
 from sweep import check_code, sweep
-from xai_lessons import fgsm, menagerie, models
-from xai_lessons.batching import Cancelled
+from xai_lessons import models
+from xai_lessons.core.progress import Cancelled
+from xai_lessons.data import menagerie
 from xai_lessons.explorers import AttackExplorer as Whole
 from xai_lessons.explorers import RobustnessExplorer
 from xai_lessons.explorers.fgsm import ATTACKS, AWAY, FGSM, NOISE, PGD, random_signs
+from xai_lessons.methods import fgsm
 
 
 class AttackExplorer(Whole):
@@ -83,7 +85,7 @@ def test_the_way_of_pgd_ends_at_its_picture(explorer, model):
     np.testing.assert_allclose(result.logits[-1], model(torch.from_numpy(result.attacked)[None])[0].detach(), atol=1e-4)
 
 
-def test_just_enough_is_enough_and_half_a_grey_value_less_is_not(explorer, model):
+def test_just_enough_is_enough_and_half_a_gray_value_less_is_not(explorer, model):
     explorer.press("enough").done.wait()
     assert explorer.wait()
     found, image = explorer.state.epsilon, torch.from_numpy(explorer.result.image)

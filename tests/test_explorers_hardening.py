@@ -6,10 +6,11 @@ import torch
 
 from sweep import check_code, sweep
 from test_explorers_fgsm import small_network
-from xai_lessons import datasets, menagerie, store
-from xai_lessons.batching import Cancelled
+from xai_lessons.core.progress import Cancelled
+from xai_lessons.data import datasets, menagerie
 from xai_lessons.explorers import HardeningExplorer
 from xai_lessons.explorers.hardening import shipped
+from xai_lessons.models import store
 
 
 @pytest.fixture(scope="module")

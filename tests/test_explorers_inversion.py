@@ -6,11 +6,14 @@ import torch
 from torch import nn
 
 from sweep import check_code, sweep
-from xai_lessons import batching, inversion, menagerie, models
+from xai_lessons import models
+from xai_lessons.core.progress import Cancelled
+from xai_lessons.data import menagerie
 from xai_lessons.explorers import FilterExplorer as WholeFilters
 from xai_lessons.explorers import InversionExplorer as WholeInversion
 from xai_lessons.explorers import inversion as of_inversion
 from xai_lessons.explorers.inversion import STEPS, kept, layers
+from xai_lessons.methods import inversion
 
 SIZE = 32
 
@@ -93,10 +96,10 @@ def test_every_layer_can_be_inverted_and_its_code_gives_the_same(model, layer):
     check_code(explorer, tolerance=1e-6)
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd", "lbfgs"])
-def test_each_optimiser_and_its_code(model, optimiser):
-    explorer = InversionExplorer("bird", model, layer="1", optimiser=optimiser, steps=4, jitter=2, noise=3)
-    assert f"optimiser={optimiser!r}" in explorer.code(explorer.state)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lbfgs"])
+def test_each_optimizer_and_its_code(model, optimizer):
+    explorer = InversionExplorer("bird", model, layer="1", optimizer=optimizer, steps=4, jitter=2, noise=3)
+    assert f"optimizer={optimizer!r}" in explorer.code(explorer.state)
     check_code(explorer, tolerance=1e-5)
 
 
@@ -135,7 +138,7 @@ def test_the_distance_is_that_of_the_codes(model):
 
 
 def test_the_picture_is_shown_as_it_forms(model, monkeypatch):
-    monkeypatch.setattr("xai_lessons.explorers.forming.PAUSE", 0.0)
+    monkeypatch.setattr("xai_lessons.explorers.kit.forming.PAUSE", 0.0)
     monkeypatch.setattr("xai_lessons.explorers.inversion.STEPS", (2, 4, 12))
     explorer = InversionExplorer("cat", model, layer="1", steps=12)
     *forming, last = explorer.compute(explorer.state, lambda done, total: None)
@@ -156,9 +159,9 @@ def test_what_progress_raises_ends_the_descent(model, make):
     def stop(done: int, total: int) -> None:
         steps.append(done)
         if done == 2:
-            raise batching.Cancelled
+            raise Cancelled
 
-    with pytest.raises(batching.Cancelled):
+    with pytest.raises(Cancelled):
         list(explorer.compute(explorer.state, stop))
     assert steps == [1, 2]
     assert not any(module._forward_hooks for module in model.modules())
@@ -167,11 +170,11 @@ def test_what_progress_raises_ends_the_descent(model, make):
 def test_what_is_kept_is_a_correlation():
     image = menagerie.draw("elephant", 0).image
     assert all(value == pytest.approx(1, abs=1e-4) for value in kept(image, image).values())
-    grey = kept(image.mean(0, keepdim=True).expand(3, -1, -1), image)
-    assert grey["light"] == pytest.approx(1, abs=1e-4)
-    assert grey["place"] == pytest.approx(1, abs=1e-4)
-    assert abs(grey["colour"]) < 1e-3
-    assert kept(1 - image, image)["colour"] == pytest.approx(-1, abs=1e-4)
+    gray = kept(image.mean(0, keepdim=True).expand(3, -1, -1), image)
+    assert gray["light"] == pytest.approx(1, abs=1e-4)
+    assert gray["place"] == pytest.approx(1, abs=1e-4)
+    assert abs(gray["color"]) < 1e-3
+    assert kept(1 - image, image)["color"] == pytest.approx(-1, abs=1e-4)
     shifted = kept(image.roll((40, 40), (1, 2)), image)
     assert shifted["place"] < 0.5
 
@@ -184,7 +187,7 @@ def test_the_screen_tells_a_descent_in_rungs(model):
 
 
 @pytest.mark.parametrize(
-    ("layer", "where"), [("0", "centre"), ("3", "everywhere"), ("4", "everywhere"), ("classes", "everywhere")]
+    ("layer", "where"), [("0", "center"), ("3", "everywhere"), ("4", "everywhere"), ("classes", "everywhere")]
 )
 def test_a_channel_and_its_code(model, layer, where):
     explorer = FilterExplorer(network=model, layer=layer, channel=5, where=where, steps=4)

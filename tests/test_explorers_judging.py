@@ -9,15 +9,18 @@ import torch
 from torch import nn
 
 from sweep import check_code, sweep
-from xai_lessons import evaluation, menagerie, models
-from xai_lessons.batching import Cancelled
+from xai_lessons import evaluation, models
+from xai_lessons.core.progress import Cancelled
+from xai_lessons.data import menagerie
 from xai_lessons.explorers import DetectiveExplorer as WholeDetective
 from xai_lessons.explorers import LeaderboardExplorer as WholeLeaderboard
-from xai_lessons.explorers import judging, lineup, sensitivity
+from xai_lessons.explorers import judging
 from xai_lessons.explorers.detective import METHODS as MAPS
 from xai_lessons.explorers.detective import NOTHING
 from xai_lessons.explorers.judging import METHODS
-from xai_lessons.explorers.lineup import CUES, Suspect
+from xai_lessons.lessons import detective as lineup
+from xai_lessons.lessons.detective import CUES, Suspect
+from xai_lessons.results import sensitivity
 
 
 class LeaderboardExplorer(WholeLeaderboard):

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from sweep import check_code, sweep
-from xai_lessons import anatomy, histories, plots
+from xai_lessons import plots
 from xai_lessons.explorers import LayerExplorer as Whole
+from xai_lessons.models import anatomy
+from xai_lessons.results import histories
 
 
 class LayerExplorer(Whole):

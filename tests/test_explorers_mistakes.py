@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from sweep import check_code, sweep
-from xai_lessons import datasets, models
+from xai_lessons import models
+from xai_lessons.data import datasets
 from xai_lessons.explorers import MistakesExplorer
 from xai_lessons.explorers.mistakes import ALONE, BOTH, RIGHT, SHOWN, WRONG
 
@@ -128,7 +129,7 @@ def test_the_shown_code_finds_the_same_pictures(pictures, networks, changes):
 
 
 def test_where_it_looked_is_the_grad_cam_of_its_answer(pictures, networks):
-    from xai_lessons import cam
+    from xai_lessons.methods import cam
 
     explorer = MistakesExplorer(pictures, networks, looked=True)
     result = explorer.result

@@ -8,15 +8,19 @@ import torch
 from torch import nn
 
 from sweep import check_code, sweep
-from xai_lessons import batching, evaluation, menagerie, models, occlusion
+from xai_lessons import evaluation, models
+from xai_lessons.core import passes
+from xai_lessons.core.progress import Cancelled
+from xai_lessons.data import menagerie
 from xai_lessons.explorers import DeletionExplorer as WholeDeletion
 from xai_lessons.explorers import EraserExplorer as WholeEraser
 from xai_lessons.explorers import OcclusionExplorer as WholeOcclusion
 from xai_lessons.explorers import eraser
-from xai_lessons.explorers import forming as module
 from xai_lessons.explorers.deletion import KEEP, MAPS
-from xai_lessons.explorers.forming import forming
+from xai_lessons.explorers.kit import forming as module
+from xai_lessons.explorers.kit.forming import forming
 from xai_lessons.explorers.occlusion import LIME, METHODS, RISE, SHAP, WINDOW, Witness
+from xai_lessons.methods import occlusion
 
 
 class OcclusionExplorer(WholeOcclusion):
@@ -89,7 +93,7 @@ def test_the_shown_code_gives_the_map_on_the_screen(model, changes):
 
 def test_the_map_forms_from_the_top_and_ends_as_the_methods(model, monkeypatch):
     monkeypatch.setattr(module, "PAUSE", -1.0)
-    monkeypatch.setattr(batching, "default_batch_size", lambda *_, **__: 4)
+    monkeypatch.setattr(passes, "default_batch_size", lambda *_, **__: 4)
     explorer = OcclusionExplorer("cat", model, patch=12, stride=4)
     results = list(explorer.compute(explorer.state, lambda done, total: None))
     assert len(results) > 5
@@ -110,9 +114,9 @@ def test_stop_ends_the_work_at_the_next_batch(model, method):
 
     def progress(done, total):
         asked.append(done)
-        raise batching.Cancelled
+        raise Cancelled
 
-    with pytest.raises(batching.Cancelled):
+    with pytest.raises(Cancelled):
         list(explorer.compute(explorer.state, progress))
     assert len(asked) == 1
 
@@ -163,7 +167,7 @@ def test_the_witness_keeps_what_the_network_was_really_shown(model):
 
 
 def test_the_fill_is_what_the_network_sees(model):
-    explorer = OcclusionExplorer("cat", model, patch=48, stride=24, fill="grey")
+    explorer = OcclusionExplorer("cat", model, patch=48, stride=24, fill="gray")
     assert (explorer.result.seen[1] == 128).all()
 
 
@@ -289,12 +293,12 @@ def test_the_canvas_shows_what_is_erased_from_the_beginning_and_after_reset(mode
     assert explorer.wait()
 
 
-def test_the_brush_paints_in_the_colour_of_the_fill(model):
+def test_the_brush_paints_in_the_color_of_the_fill(model):
     explorer = EraserExplorer("cat", model, fill="black")
     assert explorer.widget is not None
     explorer.wait()
     assert explorer.canvas.ink == "#000000"
-    explorer.set(fill="grey")
+    explorer.set(fill="gray")
     assert explorer.canvas.ink == "#808080"
     assert explorer.canvas.picture[:2] == b"\xff\xd8"
 

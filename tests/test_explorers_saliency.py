@@ -6,11 +6,13 @@ import torch
 from torch import nn
 
 from sweep import check_code, sweep
-from xai_lessons import evaluation, menagerie, models, plots, saliency
+from xai_lessons import evaluation, models, plots
+from xai_lessons.data import menagerie
 from xai_lessons.explorers import SaliencyExplorer as WholeSaliency
 from xai_lessons.explorers import SanityExplorer as WholeSanity
 from xai_lessons.explorers.saliency import METHODS
 from xai_lessons.explorers.sanity import METHODS as SANITY_METHODS
+from xai_lessons.methods import saliency
 
 SIZE = 32
 
@@ -77,7 +79,7 @@ def test_every_control_of_sanity_changes_the_arrays_it_says(model, other):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_each_method_is_the_package_s_and_its_code_gives_the_same_map(model, name):
-    explorer = SaliencyExplorer("dog", model, methods=(name,), samples=2, steps=4, baseline="mean colour")
+    explorer = SaliencyExplorer("dog", model, methods=(name,), samples=2, steps=4, baseline="mean color")
     result = explorer.result
     assert result.maps.shape == (1, 3, SIZE, SIZE)
     assert np.abs(result.maps).sum() > 0
@@ -105,7 +107,7 @@ def test_the_maps_come_one_after_the_other_in_the_order_of_the_methods(model):
     assert not np.array_equal(seen[0].shown, seen[-1].shown)
 
 
-@pytest.mark.parametrize("baseline", ["black", "grey", "white", "mean colour", "blurred"])
+@pytest.mark.parametrize("baseline", ["black", "gray", "white", "mean color", "blurred"])
 def test_deep_lift_adds_up_to_the_change_of_the_logit(model, baseline):
     explorer = SaliencyExplorer("fish", model, methods=("Integrated gradients", "DeepLIFT"), steps=128)
     result = explorer.set(baseline=baseline)
@@ -122,7 +124,7 @@ def test_shares_are_those_of_energy_inside(model):
         expected = evaluation.energy_inside(torch.tensor(result.maps), scene.masks[name][None])
         assert result.inside[thing] == pytest.approx(expected.numpy(), abs=1e-6)
     titles = [panel.title for panel in explorer.panels(result, explorer.state)]
-    assert titles[1:] == ["Gradient", "The colours", "How much lies on the bird?", "How much lies on the tree?"]
+    assert titles[1:] == ["Gradient", "The colors", "How much lies on the bird?", "How much lies on the tree?"]
 
 
 def test_a_pair_is_marked_thing_by_thing(model):
@@ -155,7 +157,7 @@ def test_a_photograph_has_maps_but_no_marks(model):
     explorer = SaliencyExplorer("chelsea", model, methods=("Gradient",))
     assert explorer.result.inside == {}
     titles = [panel.title for panel in explorer.panels(explorer.result, explorer.state)]
-    assert titles[1:] == ["Gradient", "The colours"]
+    assert titles[1:] == ["Gradient", "The colors"]
     check_code(explorer, tolerance=1e-5)
 
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from sweep import check_code, sweep
-from xai_lessons import datasets, histories, training
-from xai_lessons.batching import Cancelled
+from xai_lessons import training
+from xai_lessons.core.progress import Cancelled
+from xai_lessons.data import datasets
 from xai_lessons.explorers import TrainingExplorer
 from xai_lessons.explorers.training import CURVES, FIELDS, TrainingState
+from xai_lessons.results import histories
 
 
 def noise(n: int, seed: int) -> datasets.Pictures:
@@ -193,7 +195,7 @@ def test_a_history_that_is_not_there():
 
 
 def test_a_history_is_made_by_its_command(tmp_path, monkeypatch, capsys):
-    from xai_lessons.histories.__main__ import main
+    from xai_lessons.results.histories.__main__ import main
 
     small = histories.Run(
         "small", settings={"epochs": 1, "batch_size": 8}, pictures=16, validation=8, size=16, constant=True

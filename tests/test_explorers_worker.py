@@ -8,9 +8,9 @@ import torch
 
 from sweep import click
 from toys import Disc, OnDemand, Steps
-from xai_lessons.batching import Cancelled
-from xai_lessons.explorers import base, controls
-from xai_lessons.explorers.worker import Job, Worker
+from xai_lessons.core.progress import Cancelled
+from xai_lessons.explorers.kit import base, controls
+from xai_lessons.explorers.kit.worker import Job, Worker
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 CORNER = {"corner": {"shape": "square"}}
@@ -230,7 +230,7 @@ def test_the_worker_outlives_errors():
 
 
 def test_the_idle_worker_ends_and_starts_again(monkeypatch):
-    from xai_lessons.explorers import worker as module
+    from xai_lessons.explorers.kit import worker as module
 
     monkeypatch.setattr(module, "IDLE", 0.0)
     worker = Worker(lambda job: None)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons.fgsm import fgsm, pgd, robust_accuracy, smallest_epsilon
+from xai_lessons.methods.fgsm import fgsm, pgd, robust_accuracy, smallest_epsilon
 
 EPSILON = 8 / 255
 NETS = [PoolingNet, FlatNet]
@@ -23,21 +23,21 @@ class Linear(nn.Module):
         return torch.stack([a, torch.zeros_like(a)], dim=1)
 
 
-def grey(value: float = 0.5) -> Tensor:
+def gray(value: float = 0.5) -> Tensor:
     return torch.full((1, 3, 4, 4), value, dtype=torch.float64)
 
 
 def test_fgsm_by_hand() -> None:
-    attacked = fgsm(Linear(0.2), grey(), 0, epsilon=0.1)
+    attacked = fgsm(Linear(0.2), gray(), 0, epsilon=0.1)
     assert torch.allclose(attacked[:, 0], torch.tensor(0.4).double()), "less red"
     assert torch.allclose(attacked[:, 1], torch.tensor(0.6).double()), "more green"
-    assert torch.equal(attacked[:, 2], grey()[:, 2]), "blue does not count, and the sign of 0 is 0"
-    led = fgsm(Linear(0.2), grey(), 1, epsilon=0.1, targeted=True)
+    assert torch.equal(attacked[:, 2], gray()[:, 2]), "blue does not count, and the sign of 0 is 0"
+    led = fgsm(Linear(0.2), gray(), 1, epsilon=0.1, targeted=True)
     assert torch.equal(led, attacked), "away from one of two classes is towards the other"
 
 
 def test_it_is_clipped_to_a_picture() -> None:
-    attacked = fgsm(Linear(), grey(0.02), 0, epsilon=0.1)
+    attacked = fgsm(Linear(), gray(0.02), 0, epsilon=0.1)
     assert attacked[:, 0].max() == 0
     assert torch.allclose(attacked[:, 1], torch.tensor(0.12).double())
 
@@ -89,15 +89,15 @@ def test_a_random_start_follows_its_seed() -> None:
 
 @pytest.mark.parametrize(("bias", "epsilon"), [(0.1, 0.05), (0.0501, 0.02505), (-0.1, 0.0), (0.9, float("inf"))])
 def test_the_smallest_epsilon_by_hand(bias: float, epsilon: float) -> None:
-    found = smallest_epsilon(Linear(bias), grey(), 0)
+    found = smallest_epsilon(Linear(bias), gray(), 0)
     assert found.shape == (1,)
     assert found[0] == pytest.approx(epsilon, abs=0.25 / 16 / 256 + 1e-9)
-    assert isinstance(smallest_epsilon(Linear(bias), grey()[0], 0), float)
+    assert isinstance(smallest_epsilon(Linear(bias), gray()[0], 0), float)
 
 
 def test_the_smallest_epsilon_of_a_targeted_attack() -> None:
-    assert smallest_epsilon(Linear(0.1), grey(), 1, targeted=True)[0] == pytest.approx(0.05, abs=1e-4)
-    assert smallest_epsilon(Linear(0.1), grey(), 0, targeted=True)[0] == 0
+    assert smallest_epsilon(Linear(0.1), gray(), 1, targeted=True)[0] == pytest.approx(0.05, abs=1e-4)
+    assert smallest_epsilon(Linear(0.1), gray(), 0, targeted=True)[0] == 0
 
 
 def test_the_smallest_epsilon_flips_and_a_little_less_does_not() -> None:
@@ -114,14 +114,14 @@ def test_the_smallest_epsilon_flips_and_a_little_less_does_not() -> None:
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd"])
 def test_robust_accuracy_by_hand(attack: str) -> None:
-    x = grey().expand(4, -1, -1, -1).clone()
+    x = gray().expand(4, -1, -1, -1).clone()
     x[:, 0] += torch.tensor([0.05, 0.15, 0.25, -0.1], dtype=torch.float64)[:, None, None]
     accuracy = robust_accuracy(Linear(), x, 0, [0, 0.05, 0.1, 0.2], attack)
     assert accuracy.tolist() == [0.75, 0.5, 0.25, 0.0]
 
 
 def test_random_signs_do_next_to_nothing() -> None:
-    x = grey().expand(3, -1, -1, -1).clone()
+    x = gray().expand(3, -1, -1, -1).clone()
     x = torch.nn.functional.interpolate(x, 64)
     x[:, 0] += torch.tensor([0.05, 0.15, 0.25], dtype=torch.float64)[:, None, None]
     assert robust_accuracy(Linear(), x, 0, [0.2, 0.3], "noise").tolist() == [1.0, 1.0]

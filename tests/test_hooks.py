@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from nets import PoolingNet, pictures, seeded
-from xai_lessons import hooks, models
+from xai_lessons import models
+from xai_lessons.core import activations
+from xai_lessons.core.state import private_random, undisturbed
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def test_undisturbed_restores_every_single_flag(net):
     net.norm.eval()
     net.conv1.weight.requires_grad_(False)
     before = flags(net)
-    with hooks.undisturbed(net):
+    with undisturbed(net):
         assert not any(flags(net)[0])
         assert not any(flags(net)[1])
     assert flags(net) == before
@@ -33,11 +35,11 @@ def test_undisturbed_restores_every_single_flag(net):
 def test_undisturbed_restores_after_an_exception_and_when_nested(net):
     net.train()
     before = flags(net)
-    with pytest.raises(KeyError), hooks.undisturbed(net), hooks.undisturbed(net):
+    with pytest.raises(KeyError), undisturbed(net), undisturbed(net):
         raise KeyError
     assert flags(net) == before
-    with hooks.undisturbed(net):
-        with hooks.undisturbed(net):
+    with undisturbed(net):
+        with undisturbed(net):
             pass
         assert not net.training
 
@@ -51,13 +53,13 @@ def test_networks_that_share_modules_are_held_together(net):
     seen = []
 
     def part():
-        with hooks.undisturbed(net):
+        with undisturbed(net):
             inside.set()
             leave.wait(10)
             seen.append(flags(net))
 
     thread = threading.Thread(target=part)
-    with hooks.undisturbed(model):
+    with undisturbed(model):
         thread.start()
         assert inside.wait(10)
     leave.set()
@@ -72,7 +74,7 @@ def test_many_threads_leave_the_flags_as_they_were(net):
 
     def work():
         for _ in range(30):
-            with hooks.undisturbed(net):
+            with undisturbed(net):
                 if any(flags(net)[0]) or any(flags(net)[1]):
                     failed.append(1)
 
@@ -89,7 +91,7 @@ def test_undisturbed_restores_the_random_state(net):
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    with hooks.undisturbed(net):
+    with undisturbed(net):
         torch.rand(100)
     assert torch.equal(torch.rand(4), expected)
 
@@ -98,7 +100,7 @@ def test_undisturbed_in_a_worker_does_not_turn_back_the_random_numbers_of_the_ma
     entered, go = threading.Event(), threading.Event()
 
     def work():
-        with hooks.undisturbed(net):
+        with undisturbed(net):
             entered.set()
             go.wait(10)
 
@@ -116,7 +118,7 @@ def test_undisturbed_does_not_spoil_a_seeded_section_of_another_thread(net):
     seeded_, looked, done = threading.Event(), threading.Event(), []
 
     def training_step():
-        with hooks.private_random(7):
+        with private_random(7):
             first = torch.rand(3)
             seeded_.set()
             looked.wait(10)
@@ -125,21 +127,21 @@ def test_undisturbed_does_not_spoil_a_seeded_section_of_another_thread(net):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     thread = threading.Thread(target=training_step)
-    with hooks.undisturbed(net):
+    with undisturbed(net):
         thread.start()
         seeded_.wait(10)
     looked.set()
     thread.join(10)
-    with hooks.private_random(7):
+    with private_random(7):
         assert torch.equal(torch.rand(6), done[0])
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_private_random_follows_the_seed_and_leaves_the_global_state():
     before = torch.get_rng_state()
-    with hooks.private_random(5):
+    with private_random(5):
         a = torch.rand(3)
-    with hooks.private_random(5):
+    with private_random(5):
         b = torch.rand(3)
     assert torch.equal(a, b)
     assert torch.equal(torch.get_rng_state(), before)
@@ -147,14 +149,14 @@ def test_private_random_follows_the_seed_and_leaves_the_global_state():
 
 def test_a_plain_callable_is_let_through():
     entered = False
-    with hooks.undisturbed(lambda x: x):
+    with undisturbed(lambda x: x):
         entered = True
     assert entered
 
 
 def test_a_hook_is_heard_in_its_own_thread_only(net):
     heard, x = [], pictures(1)
-    with hooks.hooked(net.conv1, lambda y: heard.append(1)):
+    with activations.hooked(net.conv1, lambda y: heard.append(1)):
         thread = threading.Thread(target=net, args=(x,))
         thread.start()
         thread.join()
@@ -166,7 +168,7 @@ def test_a_hook_is_heard_in_its_own_thread_only(net):
 
 def test_no_hook_and_no_gradient_stays_behind_also_after_an_error(net):
     with pytest.raises(ValueError, match="no class 99"):
-        hooks.activation_and_gradient(net, "conv2", pictures(1), torch.tensor([99]))
+        activations.activation_and_gradient(net, "conv2", pictures(1), torch.tensor([99]))
     assert not any(m._forward_hooks for m in net.modules())
     assert all(p.grad is None for p in net.parameters())
 
@@ -188,21 +190,21 @@ class Bypass(nn.Module):
 @pytest.mark.parametrize("layer", ["beside", "unused"])
 def test_a_layer_that_the_score_does_not_depend_on_is_refused(layer):
     with pytest.raises(ValueError, match=f"do not depend on layer '{layer}'"):
-        hooks.activation_and_gradient(Bypass(), layer, pictures(1))
+        activations.activation_and_gradient(Bypass(), layer, pictures(1))
 
 
 def test_a_layer_that_no_picture_passes_through_has_no_activation():
     with pytest.raises(ValueError, match="does not pass through layer 'beside'"):
-        hooks.activation(Bypass(), "beside", pictures(1))
+        activations.activation(Bypass(), "beside", pictures(1))
 
 
 def test_the_activation_is_what_the_layer_put_out_not_what_an_in_place_relu_made_of_it(net):
     x = pictures(2)
-    A, logits = hooks.activation(net, "norm", x)
+    A, logits = activations.activation(net, "norm", x)
     assert torch.equal(A, net.norm(net.conv1(x)))
     assert (A < 0).any()
     assert torch.equal(logits, net(x))
-    B, gradient, scores = hooks.activation_and_gradient(net, "norm", x)
+    B, gradient, scores = activations.activation_and_gradient(net, "norm", x)
     assert torch.equal(A, B)
     assert gradient.shape == A.shape
     assert torch.allclose(scores, net(x))
@@ -210,7 +212,7 @@ def test_the_activation_is_what_the_layer_put_out_not_what_an_in_place_relu_made
 
 def test_the_gradient_is_that_of_the_rest_of_the_network(net):
     x, c = pictures(3), torch.tensor([0, 4, 2])
-    A, gradient, _ = hooks.activation_and_gradient(net, "last", x, c)
+    A, gradient, _ = activations.activation_and_gradient(net, "last", x, c)
     # by hand: last -> mean over places -> head
     expected = net.head.weight[c][:, :, None, None].expand_as(A) / A[0, 0].numel()
     assert torch.allclose(gradient, expected)
@@ -218,50 +220,50 @@ def test_the_gradient_is_that_of_the_rest_of_the_network(net):
 
 def test_of_a_layer_used_twice_the_last_use_counts(net):
     x = pictures(2)
-    A, gradient, _ = hooks.activation_and_gradient(net, "relu", x)
-    assert torch.equal(A, hooks.activation(net, "last", x)[0])  # a second ReLU changes nothing
+    A, gradient, _ = activations.activation_and_gradient(net, "relu", x)
+    assert torch.equal(A, activations.activation(net, "last", x)[0])  # a second ReLU changes nothing
     assert torch.equal(gradient != 0, (A > 0) & (gradient != 0))
 
 
 def test_many_layers_in_one_pass_and_differentiable(net):
     x = pictures(2).requires_grad_()
-    kept, logits = hooks.activations(net, ["conv1", net.conv2], x, gradient=True)
+    kept, logits = activations.activations(net, ["conv1", net.conv2], x, gradient=True)
     assert list(kept) == ["conv1", "conv2"]
     (gradient,) = torch.autograd.grad(kept["conv2"].sum() + logits.sum(), x)
     assert gradient.abs().sum() > 0
-    assert not hooks.activations(net, ["conv1"], x)[0]["conv1"].requires_grad
+    assert not activations.activations(net, ["conv1"], x)[0]["conv1"].requires_grad
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_gradients_are_computed_inside_no_grad_and_inference_mode(net, mode):
     x, c = pictures(2), torch.tensor([1, 2])
-    expected = hooks.activation_and_gradient(net, "last", x, c)[1]
+    expected = activations.activation_and_gradient(net, "last", x, c)[1]
     with mode():
-        assert torch.equal(hooks.activation_and_gradient(net, "last", x + 0, c + 0)[1], expected)
+        assert torch.equal(activations.activation_and_gradient(net, "last", x + 0, c + 0)[1], expected)
 
 
 def test_a_layer_is_found_by_name_by_itself_and_by_default(net):
     model = models.wrap(net, input_size=16)
-    assert hooks.find_layer(model, "conv2") == ("conv2", net.conv2)
-    assert hooks.find_layer(model, "network.conv2")[1] is net.conv2
-    assert hooks.find_layer(model, net.conv2) == ("conv2", net.conv2)
-    assert hooks.find_layer(model)[0] == model.layers[-1] == "last"
-    assert hooks.find_layer(net, None, pictures(1))[0] == "last"
+    assert activations.find_layer(model, "conv2") == ("conv2", net.conv2)
+    assert activations.find_layer(model, "network.conv2")[1] is net.conv2
+    assert activations.find_layer(model, net.conv2) == ("conv2", net.conv2)
+    assert activations.find_layer(model)[0] == model.layers[-1] == "last"
+    assert activations.find_layer(net, None, pictures(1))[0] == "last"
     with pytest.raises(ValueError, match="pass layer="):
-        hooks.find_layer(net)
+        activations.find_layer(net)
 
 
 def test_an_unknown_layer_names_the_nearest(net):
     with pytest.raises(ValueError, match="no layer 'conv4'.*'conv[123]'"):
-        hooks.find_layer(net, "conv4")
+        activations.find_layer(net, "conv4")
     with pytest.raises(ValueError, match="not part of this network"):
-        hooks.find_layer(net, nn.ReLU())
+        activations.find_layer(net, nn.ReLU())
 
 
 def test_a_network_without_maps_has_no_default_layer():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 4)).double()
     with pytest.raises(ValueError, match="no layer of this network keeps a map"):
-        hooks.find_layer(flat, None, pictures(1))
+        activations.find_layer(flat, None, pictures(1))
 
 
 def test_a_layer_that_puts_out_a_tuple_is_refused():
@@ -278,10 +280,10 @@ def test_a_layer_that_puts_out_a_tuple_is_refused():
             return self.two(x)[0].mean(dim=(2, 3))
 
     with pytest.raises(ValueError, match="'two' puts out a tuple"):
-        hooks.activation(Net(), "two", pictures(1))
+        activations.activation(Net(), "two", pictures(1))
 
 
 def test_a_network_that_returns_no_scores_is_refused():
     maps = nn.Sequential(nn.Conv2d(3, 2, 1)).double()
     with pytest.raises(ValueError, match=r"must return scores \(N, K\), got \(2, 2, 16, 16\) for 2 pictures"):
-        hooks.activation_and_gradient(maps, "0", pictures(2))
+        activations.activation_and_gradient(maps, "0", pictures(2))

@@ -13,7 +13,9 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from xai_lessons import cli, imagenet, models
+from xai_lessons import models
+from xai_lessons.command import cli
+from xai_lessons.models import imagenet
 
 NAME = "squeezenet1_1"  # the smallest but for its weights, which are made here
 

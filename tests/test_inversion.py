@@ -1,16 +1,16 @@
-"""Inversion: a code is met where it can be, pictures stay pictures, and what is maximised grows, before its ReLU."""
+"""Inversion: a code is met where it can be, pictures stay pictures, and what is maximized grows, before its ReLU."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons import batching
-from xai_lessons.inversion import Inversion, invert, maximise, total_variation
+from xai_lessons.core.progress import Cancelled
+from xai_lessons.methods.inversion import Inversion, invert, maximize, total_variation
 
 
 class Same(nn.Module):
-    """Two layers that put out the picture itself, and what is above 0.6 of it; logits are the mean colours."""
+    """Two layers that put out the picture itself, and what is above 0.6 of it; logits are the mean colors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,23 +39,23 @@ def test_total_variation_has_a_slope_everywhere() -> None:
     assert torch.equal(slope, torch.zeros_like(slope))
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd", "lbfgs"])
-def test_the_picture_itself_comes_back(optimiser: str) -> None:
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lbfgs"])
+def test_the_picture_itself_comes_back(optimizer: str) -> None:
     x = pictures(2, 8) * 0.8 + 0.1
-    rate = 0.1 if optimiser == "sgd" else None
-    found = invert(Same(), x, layer="same", tv=0.0, optimiser=optimiser, learning_rate=rate)
+    rate = 0.1 if optimizer == "sgd" else None
+    found = invert(Same(), x, layer="same", tv=0.0, optimizer=optimizer, learning_rate=rate)
     assert (found.images - x).abs().max() < 0.01
     assert (found.losses[:, -1] < 1e-3).all()
     assert (found.losses[:, 0] > 0.05).all()
 
 
 @pytest.mark.parametrize("net", [PoolingNet, FlatNet])
-@pytest.mark.parametrize("optimiser", ["adam", "sgd", "lbfgs"])
-def test_every_layer_can_be_inverted(net: type[nn.Module], optimiser: str) -> None:
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lbfgs"])
+def test_every_layer_can_be_inverted(net: type[nn.Module], optimizer: str) -> None:
     model, x = seeded(net), pictures(2)
-    rate = 0.01 if optimiser == "sgd" else None
+    rate = 0.01 if optimizer == "sgd" else None
     for layer in ("conv1", "conv2", "head" if net is PoolingNet else "fc1"):
-        found = invert(model, x, layer=layer, steps=30, tv=0.01, optimiser=optimiser, learning_rate=rate)
+        found = invert(model, x, layer=layer, steps=30, tv=0.01, optimizer=optimizer, learning_rate=rate)
         assert isinstance(found, Inversion)
         assert found.images.shape == x.shape
         assert found.losses.shape == (2, 30)
@@ -66,8 +66,8 @@ def test_every_layer_can_be_inverted(net: type[nn.Module], optimiser: str) -> No
 
 def test_a_batch_is_its_pictures_one_by_one() -> None:
     model, x = seeded(PoolingNet), pictures(3)
-    for optimiser in ("adam", "sgd", "lbfgs"):
-        options = {"layer": "conv2", "steps": 12, "jitter": 2, "optimiser": optimiser}
+    for optimizer in ("adam", "sgd", "lbfgs"):
+        options = {"layer": "conv2", "steps": 12, "jitter": 2, "optimizer": optimizer}
         both = invert(model, x, **options)
         one = invert(model, x[1], **options)
         assert one.images.shape == (3, 16, 16)
@@ -109,12 +109,12 @@ def test_it_leaves_everything_as_it_was_also_when_cancelled() -> None:
     def stop(done: int, total: int) -> None:
         assert total == 50
         if done == 5:
-            raise batching.Cancelled
+            raise Cancelled
 
-    with torch.no_grad(), pytest.raises(batching.Cancelled):
+    with torch.no_grad(), pytest.raises(Cancelled):
         invert(model, x, layer="conv2", steps=50, progress=stop)
     with torch.inference_mode():
-        maximise(model, 1, layer="conv2", size=16, steps=3)
+        maximize(model, 1, layer="conv2", size=16, steps=3)
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
     assert [m.training for m in model.modules()] == modes
     assert not any(m._forward_hooks for m in model.modules())
@@ -140,13 +140,13 @@ def test_the_picture_is_seen_while_it_forms() -> None:
     assert not torch.equal(watch.seen[0], found.images)
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
-@pytest.mark.parametrize("where", ["everywhere", "centre"])
-def test_what_is_maximised_grows(optimiser: str, where: str) -> None:
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+@pytest.mark.parametrize("where", ["everywhere", "center"])
+def test_what_is_maximized_grows(optimizer: str, where: str) -> None:
     model = seeded(PoolingNet)
     for layer in (None, "conv1", "relu", "last", "head"):
-        found = maximise(
-            model, [0, 1, 2, 3, 4], layer=layer, size=16, steps=8, tv=0.0, jitter=0, where=where, optimiser=optimiser
+        found = maximize(
+            model, [0, 1, 2, 3, 4], layer=layer, size=16, steps=8, tv=0.0, jitter=0, where=where, optimizer=optimizer
         )
         assert found.images.shape == (5, 3, 16, 16)
         assert (found.losses[:, -1] < found.losses[:, 0]).all(), layer
@@ -154,23 +154,23 @@ def test_what_is_maximised_grows(optimiser: str, where: str) -> None:
         assert found.images.max() <= 1
 
 
-def test_a_class_becomes_its_colour() -> None:
-    red = maximise(Same(), 0, size=8, tv=0.0, steps=100).images
+def test_a_class_becomes_its_color() -> None:
+    red = maximize(Same(), 0, size=8, tv=0.0, steps=100).images
     assert (red[0] > 0.99).all()
     assert (red[1:] - 0.5).abs().max() < 0.4
 
 
 def test_before_the_relu_a_shut_channel_still_has_a_slope() -> None:
-    found = maximise(Same(), 1, layer="relu", size=8, tv=0.0, steps=100)
+    found = maximize(Same(), 1, layer="relu", size=8, tv=0.0, steps=100)
     assert found.losses[0] > 1, "x - 2 is never positive: after the ReLU all is zero"
     assert (found.images[1] > 0.99).all(), "before it the picture can be brightened"
 
 
 def test_a_layer_before_an_inplace_relu_is_taken_as_it_was() -> None:
     model = seeded(PoolingNet)
-    start = maximise(model, 2, layer="norm", size=16, steps=1, tv=0.0, jitter=0)
+    start = maximize(model, 2, layer="norm", size=16, steps=1, tv=0.0, jitter=0)
     with torch.no_grad():
-        from xai_lessons.inversion import _noise
+        from xai_lessons.methods.inversion import _noise
 
         expected = model.norm(model.conv1(_noise((3, 16, 16), 0)[None]))[0, 2].mean()
     assert -start.losses[0] == pytest.approx(float(expected))
@@ -179,23 +179,23 @@ def test_a_layer_before_an_inplace_relu_is_taken_as_it_was() -> None:
 def test_names_of_classes() -> None:
     model = seeded(PoolingNet)
     model.classes = ("a", "b", "c", "d", "e")
-    by_name, by_number = (maximise(model, what, size=16, steps=3).images for what in ("c", 2))
+    by_name, by_number = (maximize(model, what, size=16, steps=3).images for what in ("c", 2))
     assert torch.equal(by_name, by_number)
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda m, x: invert(m, x, optimiser="newton"), "optimiser must be"),
+        (lambda m, x: invert(m, x, optimizer="newton"), "optimizer must be"),
         (lambda m, x: invert(m, x, steps=0), "steps must be at least 1"),
         (lambda m, x: invert(m, x, tv=-1.0), "tv must be at least 0"),
         (lambda m, x: invert(m, x, jitter=9), "jitter must be at least 0 and at most 8"),
         (lambda m, x: invert(m, x, layer="conv9"), "no layer 'conv9'"),
         (lambda m, x: invert(m, x * 3), "pictures must be in"),
-        (lambda m, x: maximise(m, 5, size=16), "there is no channel 5: the network has 0 to 4"),
-        (lambda m, x: maximise(m, 6, layer="conv1", size=16), "there is no channel 6: layer 'conv1' has 0 to 5"),
-        (lambda m, x: maximise(m, -1, size=16), "there is no class -1"),
-        (lambda m, x: maximise(m, 0, where="corner"), "where must be"),
+        (lambda m, x: maximize(m, 5, size=16), "there is no channel 5: the network has 0 to 4"),
+        (lambda m, x: maximize(m, 6, layer="conv1", size=16), "there is no channel 6: layer 'conv1' has 0 to 5"),
+        (lambda m, x: maximize(m, -1, size=16), "there is no class -1"),
+        (lambda m, x: maximize(m, 0, where="corner"), "where must be"),
     ],
 )
 def test_bad_options_are_refused(call, words: str) -> None:

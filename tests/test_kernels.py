@@ -3,7 +3,7 @@
 import json
 import sys
 
-from xai_lessons import cli, kernels
+from xai_lessons.command import cli, kernels
 
 
 def test_kernels_set_the_device(tmp_path):

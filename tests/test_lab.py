@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xai_lessons import cli, lab
+from xai_lessons.command import cli, lab
 
 
 @pytest.fixture

@@ -5,8 +5,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from xai_lessons import examination, menagerie, models, photos, store
+from xai_lessons import models
+from xai_lessons.data import menagerie, photos
 from xai_lessons.explorers import MistakesExplorer
+from xai_lessons.models import store
+from xai_lessons.training import test_set as examination
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "01_classification.ipynb"
 QUIZZES = ("l1-quiz-cifar", "l1-quiz-confusion", "l1-quiz-together")

@@ -1,13 +1,13 @@
-"""The canvas: colour and exact identity."""
+"""The canvas: color and exact identity."""
 
 import math
 
 import numpy as np
 import pytest
 
-from xai_lessons.menagerie.canvas import Canvas
-from xai_lessons.menagerie.geometry import ellipse
-from xai_lessons.menagerie.palette import rgb
+from xai_lessons.data.menagerie.canvas import Canvas
+from xai_lessons.data.menagerie.geometry import ellipse
+from xai_lessons.data.menagerie.palette import rgb
 
 RED, BLUE = rgb(255, 0, 0), rgb(0, 0, 255)
 SQUARE = [[0.25, 0.25], [0.75, 0.25], [0.75, 0.75], [0.25, 0.75]]
@@ -17,7 +17,7 @@ def part_mask(canvas, part):
     return canvas.identity()[1] == (canvas.parts.index(part) if part in canvas.parts else -1)
 
 
-def test_a_flat_shape_has_its_colour_and_its_identity():
+def test_a_flat_shape_has_its_color_and_its_identity():
     canvas = Canvas(64)
     with canvas.element("thing"):
         canvas.shape(SQUARE, "body", RED, ink=False, flat=True)
@@ -73,7 +73,7 @@ def test_random_draws_do_not_depend_on_what_is_hidden():
     assert streams[0] == streams[1]
 
 
-def test_clips_restrict_colour_and_identity_and_nest():
+def test_clips_restrict_color_and_identity_and_nest():
     canvas = Canvas(64)
     with canvas.element("thing"), canvas.clipped([[0, 0], [0.5, 0], [0.5, 1], [0, 1]]):
         with canvas.clipped([[0, 0], [1, 0], [1, 0.5], [0, 0.5]]):

@@ -1,11 +1,11 @@
-"""Outlines and colours of the drawn world."""
+"""Outlines and colors of the drawn world."""
 
 import math
 
 import numpy as np
 import pytest
 
-from xai_lessons.menagerie import geometry, palette
+from xai_lessons.data.menagerie import geometry, palette
 
 
 def test_curve_passes_through_its_points():

@@ -12,7 +12,7 @@ import numpy as np
 import PIL
 import pytest
 
-from xai_lessons.menagerie import CLASSES, Scene, draw, draw_pair, sampled
+from xai_lessons.data.menagerie import CLASSES, Scene, draw, draw_pair, sampled
 
 GOLDEN = Path(__file__).with_name("menagerie_golden.json")
 

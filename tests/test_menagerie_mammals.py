@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from xai_lessons.menagerie.canvas import Canvas
-from xai_lessons.menagerie.palette import FUR
-from xai_lessons.menagerie.things import mammals
-from xai_lessons.menagerie.things.looks import BUILDS, random_look
+from xai_lessons.data.menagerie.canvas import Canvas
+from xai_lessons.data.menagerie.palette import FUR
+from xai_lessons.data.menagerie.things import mammals
+from xai_lessons.data.menagerie.things.looks import BUILDS, random_look
 
 KINDS = tuple(mammals.PARTS)
 SKY = np.array([0.62, 0.72, 0.8])
@@ -90,7 +90,7 @@ def test_hiding_a_part_takes_it_away_and_leaves_the_stream_alone(kind, pose):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hiding_a_part_changes_only_where_it_was(kind):
-    """Colours change only at the part's own pixels and their smoothed neighbours."""
+    """Colors change only at the part's own pixels and their smoothed neighbors."""
     for part in ("eyes", "ears", "tail", "collar"):
         whole, _ = drawn(kind, "walk", 2, collar=True)
         without, _ = drawn(kind, "walk", 2, hidden=[part], collar=True)
@@ -142,7 +142,7 @@ def test_a_collar_is_all_that_the_collar_changes():
 
 
 def test_the_coat_does_not_tell_the_kind():
-    """All kinds draw their coats from the same colours, in the same order."""
+    """All kinds draw their coats from the same colors, in the same order."""
     coats = [[random_look(np.random.default_rng(seed), kind).coat for seed in range(200)] for kind in KINDS]
     for others in coats[1:]:
         np.testing.assert_array_equal(coats[0], others)

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from xai_lessons import menagerie
-from xai_lessons.menagerie import CLASSES, SHORTCUT_MASKS, SHORTCUTS, SPLITS, sample, sampled, sampling
+from xai_lessons.data import menagerie
+from xai_lessons.data.menagerie import CLASSES, SHORTCUT_MASKS, SHORTCUTS, SPLITS, sample, sampled, sampling
 
 
 def test_a_sample_is_what_it_says():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from xai_lessons import menagerie
-from xai_lessons.menagerie import CLASSES, FACTORS, PARTS, POSES, draw, draw_pair
-from xai_lessons.menagerie.factors import OF_THE_THING
+from xai_lessons.data import menagerie
+from xai_lessons.data.menagerie import CLASSES, FACTORS, PARTS, POSES, draw, draw_pair
+from xai_lessons.data.menagerie.factors import OF_THE_THING
 
 ELEMENTS = ("tree", "tag", "clutter", "grass")
 RICH = {"tree": True, "tag": True, "grass": True, "distractors": 3, "grain": 0.02, "horizon": 0.5}
@@ -95,7 +95,7 @@ def test_without_a_part_all_else_is_the_same_to_the_pixel(name, seed):
         assert part not in bare.masks
         assert changed(scene, bare).any(), part
         assert not (changed(scene, bare) & ~near(scene.masks["object"], 2)).any(), part
-        # masks have no half pixels, colours have: slivers under a seam may show
+        # masks have no half pixels, colors have: slivers under a seam may show
         assert (changed(scene, bare) & ~recast(scene, bare)).sum() <= 25, part
 
 
@@ -180,7 +180,7 @@ def test_wrong_flags_and_choices_are_refused_with_what_there_is(name):
     ("call", "message"),
     [
         (lambda: draw("kat"), "unknown class 'kat'.*did you mean 'cat'.*elephant"),
-        (lambda: draw("cat", colour=3), "unknown factor 'colour'.*background"),
+        (lambda: draw("cat", color=3), "unknown factor 'color'.*background"),
         (lambda: draw("cat", pose="fly"), "poses of a cat are"),
         (lambda: draw("cat", size=4), "size=4.*16 to 1024"),
         (lambda: draw("cat", seed=-1), "seed=-1"),
@@ -276,7 +276,7 @@ def test_a_contact_sheet_holds_every_picture():
         menagerie.contact_sheet([])
 
 
-def test_a_mask_picture_gives_every_part_its_colour():
+def test_a_mask_picture_gives_every_part_its_color():
     scene = draw("cat", 3, 96, pose="sit", tree=False)
     painted = np.asarray(menagerie.mask_picture(scene))
     assert len(np.unique(painted[scene.masks["object"].numpy()], axis=0)) == len(set(PARTS["cat"]) & set(scene.masks))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from xai_lessons.menagerie.canvas import Canvas
-from xai_lessons.menagerie.palette import BRIGHT
-from xai_lessons.menagerie.things import bird, car, fish, mushroom, sailboat, umbrella
+from xai_lessons.data.menagerie.canvas import Canvas
+from xai_lessons.data.menagerie.palette import BRIGHT
+from xai_lessons.data.menagerie.things import bird, car, fish, mushroom, sailboat, umbrella
 
 MODULES = {"bird": bird, "fish": fish, "mushroom": mushroom, "umbrella": umbrella, "sailboat": sailboat, "car": car}
 POSES = [(name, pose) for name, module in MODULES.items() for pose in module.POSES]
@@ -101,7 +101,7 @@ def test_a_given_color_changes_colors_and_not_the_outline(name):
 
 
 def test_no_class_has_its_own_colors():
-    """The mean colour of each class stays near the mean of all: hue alone does not tell the class."""
+    """The mean color of each class stays near the mean of all: hue alone does not tell the class."""
     means = []
     for name, module in MODULES.items():
         pixels = [

@@ -12,7 +12,9 @@ from PIL import Image
 from torch import nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons import cam, models, photos
+from xai_lessons import models
+from xai_lessons.data import photos
+from xai_lessons.methods import cam
 
 
 def wrap(module, **options):
@@ -35,7 +37,7 @@ class After(nn.Module):
         return self.then(self.net(x))
 
 
-def test_the_normalisation_is_inside():
+def test_the_normalization_is_inside():
     net, x = seeded(PoolingNet), pictures(2)
     model = wrap(net, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     mean, std = (torch.tensor(v, dtype=x.dtype).reshape(1, 3, 1, 1) for v in ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
@@ -263,7 +265,7 @@ SMALL = {"architecture": "ResNet", "arguments": {"classes": 3, "widths": [4, 4],
 
 @pytest.fixture
 def saved(tmp_path):
-    from xai_lessons import networks
+    from xai_lessons.models import architectures as networks
 
     made = models.wrap(networks.build("ResNet", **SMALL["arguments"]), "abc", (0.5,) * 3, (0.25,) * 3, 32)
     return made.eval(), models.save(made, tmp_path / "my-network", SMALL)
@@ -317,7 +319,7 @@ def test_available_lists_built_in_and_imagenet_networks():
 
 @pytest.mark.data
 @pytest.mark.parametrize("fit", ["crop", "squash"])
-def test_squeezenet_recognises_photographs(test_data, fit):
+def test_squeezenet_recognizes_photographs(test_data, fit):
     model = models.load("squeezenet1_0", weights=test_data / "squeezenet1_0.safetensors", device="cpu")
     expected = {"triceratops": 1.0, "umbrella": 1.0, "cheetah": 1.0, "labrador_retriever": 0.6}
     for name, least in expected.items():

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from nets import FlatNet, PoolingNet, seeded
-from xai_lessons import cli
-from xai_lessons.network_doctor import diagnose, load_network
+from xai_lessons.command import cli
+from xai_lessons.command.network_doctor import diagnose, load_network
 
 FILE = """
 import torch
@@ -26,7 +26,7 @@ ready = Net()
 def make():
     return Net()
 
-def grey():
+def gray():
     return nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 def fails():
@@ -158,7 +158,7 @@ def test_from_the_command_line(file, capsys):
     said = capsys.readouterr().out
     assert "models.wrap(network, input_size=24) takes it" in said
     assert "0 modules (0 in place, 0 used several times), 1 functional" in said
-    assert cli.main(["doctor", "--network", f"{file}:grey", "--input-size", "24"]) == 1
+    assert cli.main(["doctor", "--network", f"{file}:gray", "--input-size", "24"]) == 1
     assert "refuses it as it is" in capsys.readouterr().out
     assert cli.main(["doctor", "--network", f"{file}:number"]) == 1
     assert cli.main(["doctor", "--network", "nothing"]) == 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from xai_lessons import networks
+from xai_lessons.models import architectures as networks
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from nets import PoolingNet, pictures, seeded
-from xai_lessons import occlusion
-from xai_lessons.occlusion import FILLS, erase_top, filling, hide, keep_top, random_masks, rise, windows
+from xai_lessons.methods import occlusion
+from xai_lessons.methods.occlusion import FILLS, erase_top, filling, hide, keep_top, random_masks, rise, windows
 
 
 def red(x: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def test_every_fill_is_a_picture(fill: str) -> None:
 def test_fills_by_hand() -> None:
     x = ramp()[None]
     assert filling(x, "black").max() == 0
-    assert (filling(x, "grey") == 0.5).all()
+    assert (filling(x, "gray") == 0.5).all()
     assert torch.allclose(filling(x, "mean")[0, 0], torch.full((4, 4), 7.5 / 16, dtype=torch.float64))
     assert (filling(x, 0.25) == 0.25).all()
     assert torch.equal(filling(x, torch.tensor([1.0, 0.5, 0.0]))[0, :, 2, 3], torch.tensor([1.0, 0.5, 0]).double())

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from sweep import check_code, seen
-from xai_lessons import explorers, menagerie, models, plots
+from xai_lessons import explorers, models, plots
+from xai_lessons.data import menagerie
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -153,9 +153,9 @@ def test_a_wheel_brings_the_lessons_and_copies_them(tmp_path):
         archive.extractall(tmp_path / "site")
     lessons = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert {f"xai_lessons/_notebooks/{name}" for name in lessons} <= names
-    assert "xai_lessons/jupyter/labconfig/default_setting_overrides.json" in names
+    assert "xai_lessons/command/jupyter/labconfig/default_setting_overrides.json" in names
     weights = {path.name for path in (ROOT / "xai_lessons" / "weights").glob("*")}
-    assert {f"xai_lessons/weights/{name}" for name in weights} <= names
+    assert {f"xai_lessons/models/weights/{name}" for name in weights} <= names
     assert not [name for name in names if name.startswith(("tests/", "tools/"))]
 
     command = [sys.executable, "-m", "xai_lessons", "lab", "--copy-only", "--folder", "mine"]

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons import paths
-from xai_lessons.batching import generator
+from xai_lessons.core.inputs import generator
+from xai_lessons.methods import paths
 
 
 def cubic(x: Tensor) -> Tensor:

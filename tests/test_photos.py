@@ -10,9 +10,9 @@ import torch
 from PIL import Image, ImageCms
 
 import picture_corpus as files
-from xai_lessons import photos, picture_files
+from xai_lessons.data import photos, picture_files
 
-COLOURS = files.colours()
+COLORS = files.colors()
 
 
 def pixels(source) -> np.ndarray:
@@ -23,7 +23,7 @@ def near(got: np.ndarray, expected: np.ndarray, by: float = 0) -> bool:
     return got.shape == expected.shape and np.abs(got.astype(int) - expected.astype(int)).max() <= by
 
 
-def in_grey(values: np.ndarray) -> np.ndarray:
+def in_gray(values: np.ndarray) -> np.ndarray:
     return np.repeat(values[..., None], 3, axis=-1)
 
 
@@ -40,7 +40,7 @@ def test_every_valid_file_opens_as_upright_rgb(name):
 
 @pytest.mark.parametrize("name", ["png", "apng", "bmp", "tiff", "tiff-lzw", "tiff-deflate", "ppm"])
 def test_lossless_formats_give_the_very_pixels(name):
-    assert near(pixels(files.corpus()[name]), COLOURS)
+    assert near(pixels(files.corpus()[name]), COLORS)
 
 
 @pytest.mark.parametrize("name", ["jpeg", "jpeg-progressive", "mpo", "webp", "webp-animated", "tiff-jpeg", "avif"])
@@ -48,12 +48,12 @@ def test_lossy_formats_come_near(name):
     if name not in files.corpus():
         pytest.skip("this Pillow does not write AVIF")
     got = pixels(files.corpus()[name]).astype(int)
-    assert np.abs(got - COLOURS).mean() < (12 if name == "tiff-jpeg" else 6)
+    assert np.abs(got - COLORS).mean() < (12 if name == "tiff-jpeg" else 6)
 
 
 def test_cmyk_of_adobe_is_turned_back_from_its_inverse():
-    assert np.abs(pixels(files.corpus()["jpeg-cmyk"]).astype(int) - COLOURS).mean() < 6
-    assert near(pixels(files.corpus()["tiff-cmyk"]), COLOURS, 1)
+    assert np.abs(pixels(files.corpus()["jpeg-cmyk"]).astype(int) - COLORS).mean() < 6
+    assert near(pixels(files.corpus()["tiff-cmyk"]), COLORS, 1)
     white = files.saved(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "JPEG")
     assert near(pixels(white), np.full((8, 8, 3), 255), 2)
 
@@ -76,29 +76,29 @@ def test_a_picture_of_any_orientation_comes_upright(form, orientation):
     options = {"quality": 95} if form == "JPEG" else {"lossless": True} if form == "WEBP" else {}
     content = files.saved(stored, form, exif=files.turned_exif(orientation), **options)
     got = pixels(content).astype(int)
-    assert got.shape == COLOURS.shape
-    assert np.abs(got - COLOURS).mean() < (6 if form == "JPEG" else 0.1)
+    assert got.shape == COLORS.shape
+    assert np.abs(got - COLORS).mean() < (6 if form == "JPEG" else 0.1)
 
 
 @pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0II*\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"x" * 40])
 def test_broken_exif_leaves_the_picture_as_it_is(exif):
-    assert near(pixels(files.saved(files.rgb(), "PNG", exif=exif)), COLOURS)
+    assert near(pixels(files.saved(files.rgb(), "PNG", exif=exif)), COLORS)
 
 
-def test_sixteen_bits_of_grey():
-    expected = in_grey((files.grey16() / 65535 * 255 + 0.5).astype(np.uint8))
-    for name in ("png-grey-16", "tiff-grey-16"):
+def test_sixteen_bits_of_gray():
+    expected = in_gray((files.gray16() / 65535 * 255 + 0.5).astype(np.uint8))
+    for name in ("png-gray-16", "tiff-gray-16"):
         assert near(pixels(files.corpus()[name]), expected)
-    assert near(pixels(files.array_tiff(files.grey16(), order=">")), expected)
-    assert near(pixels(files.array_tiff(files.grey16(), photometric=0)), 255 - expected, 1)  # white is zero
+    assert near(pixels(files.array_tiff(files.gray16(), order=">")), expected)
+    assert near(pixels(files.array_tiff(files.gray16(), photometric=0)), 255 - expected, 1)  # white is zero
     assert near(pixels(files.corpus()["pgm-16"]), expected)
     dark = files.array_tiff(np.full((4, 4), 200, np.uint16))
     assert pixels(dark).max() == 1  # as any viewer shows it: 200 of 65535
 
 
-def test_sixteen_bits_of_colour():
+def test_sixteen_bits_of_color():
     for name in ("png-rgb-16", "tiff-rgb-16"):
-        assert near(pixels(files.corpus()[name]), COLOURS)
+        assert near(pixels(files.corpus()[name]), COLORS)
     assert pixels(files.corpus()["ppm-16"])[0].tolist() == [[0, 20, 41], [61, 82, 102]]
 
 
@@ -121,9 +121,9 @@ def test_whole_numbers_of_32_bits_count_to_the_least_depth_that_holds_them(value
 
 
 def test_floating_point_counts_to_one_or_to_its_largest():
-    grey, colour = files.corpus()["tiff-grey-float"], files.corpus()["tiff-rgb-float"]
-    assert near(pixels(grey), in_grey((files.grey16() / 65535 * 255 + 0.5).astype(np.uint8)))
-    assert near(pixels(colour), COLOURS)
+    gray, color = files.corpus()["tiff-gray-float"], files.corpus()["tiff-rgb-float"]
+    assert near(pixels(gray), in_gray((files.gray16() / 65535 * 255 + 0.5).astype(np.uint8)))
+    assert near(pixels(color), COLORS)
     bright = np.array([[0.0, 2.0, 4.0, np.nan, np.inf, -np.inf, -1.0]], np.float32)
     expected = [0, 128, 255, 0, 255, 0, 0]
     assert pixels(files.saved(Image.fromarray(bright), "TIFF"))[0, :, 0].tolist() == expected
@@ -149,18 +149,18 @@ def test_radiance_keeps_ratios_of_light():
 
 def test_what_is_clear_is_white():
     half = files.WIDTH // 2
-    expected = COLOURS.copy()
+    expected = COLORS.copy()
     expected[:, :half] = 255
     for name in ("png-rgba", "webp-lossless"):
         assert near(pixels(files.corpus()[name]), expected)
-    grey = in_grey(COLOURS[..., 0]).copy()
-    grey[:, :half] = 255
-    assert near(pixels(files.corpus()["png-la"]), grey)
+    gray = in_gray(COLORS[..., 0]).copy()
+    gray[:, :half] = 255
+    assert near(pixels(files.corpus()["png-la"]), gray)
     thin = Image.new("RGBA", (2, 2), (255, 0, 0, 128))
     assert pixels(files.saved(thin, "PNG"))[0, 0].tolist() == [255, 127, 127]
 
 
-def test_clear_colours_of_palettes_and_pngs_are_white():
+def test_clear_colors_of_palettes_and_pngs_are_white():
     palette = files.rgb().quantize(16)
     shown = np.asarray(palette.convert("RGB")).copy()
     shown[np.asarray(palette) == 0] = 255
@@ -170,14 +170,14 @@ def test_clear_colours_of_palettes_and_pngs_are_white():
     assert pixels(files.saved(one, "PNG", transparency=(1, 2, 3)))[0].tolist() == [[255] * 3, [9] * 3]
 
 
-def test_palette_one_bit_and_grey():
+def test_palette_one_bit_and_gray():
     palette = np.asarray(files.rgb().quantize(16).convert("RGB"))
     for name in ("png-palette", "gif", "bmp-palette", "tiff-packbits"):
         assert near(pixels(files.corpus()[name]), palette)
-    bits = in_grey(np.asarray(files.grey().convert("1")).astype(np.uint8) * 255)
+    bits = in_gray(np.asarray(files.gray().convert("1")).astype(np.uint8) * 255)
     for name in ("png-1-bit", "tiff-g4", "pbm"):
         assert near(pixels(files.corpus()[name]), bits)
-    assert near(pixels(files.corpus()["jpeg-grey"]), in_grey(COLOURS[..., 0]), 4)
+    assert near(pixels(files.corpus()["jpeg-gray"]), in_gray(COLORS[..., 0]), 4)
 
 
 def test_modes_that_files_seldom_have():
@@ -189,7 +189,7 @@ def test_modes_that_files_seldom_have():
         assert got.size == (files.WIDTH, files.HEIGHT)
 
 
-def test_lab_is_seen_in_its_colours():
+def test_lab_is_seen_in_its_colors():
     to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
     content = files.saved(to_lab.apply(Image.new("RGB", (4, 4), (200, 30, 30))), "TIFF")
     assert near(pixels(content), np.full((4, 4, 3), (200, 30, 30)), 3)
@@ -208,13 +208,13 @@ def test_a_tensor_of_the_pictures_own_size(tmp_path):
         assert image.shape == (3, files.HEIGHT, files.WIDTH)
         assert image.dtype == torch.float32
         assert image.is_contiguous()
-        assert torch.equal(image, torch.from_numpy(COLOURS.copy()).permute(2, 0, 1) / 255)
+        assert torch.equal(image, torch.from_numpy(COLORS.copy()).permute(2, 0, 1) / 255)
 
 
 def test_the_ending_of_a_name_says_nothing(tmp_path):
     path = tmp_path / "really a png.jpg"
     path.write_bytes(files.corpus()["png"])
-    assert near(pixels(path), COLOURS)
+    assert near(pixels(path), COLORS)
 
 
 @pytest.mark.parametrize("name", photos.SAMPLES)

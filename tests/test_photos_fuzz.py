@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 import picture_corpus as files
-from xai_lessons import photos
+from xai_lessons.data import photos
 
 EACH = 100
 

@@ -18,9 +18,9 @@ from PIL import Image, ImageFile
 
 import picture_bombs
 import picture_corpus as files
-from xai_lessons import photos
+from xai_lessons.data import photos
 
-COLOURS = files.colours()
+COLORS = files.colors()
 
 
 def pixels(source) -> np.ndarray:
@@ -133,7 +133,7 @@ def test_a_form_that_is_unpacked_in_python_has_a_lower_limit(monkeypatch):
     for name in ("ppm-plain", "ppm-16"):
         with pytest.raises(ValueError, match="takes too long to unpack: save it as PNG"):
             photos.load(files.corpus()[name])
-    assert near(pixels(files.corpus()["ppm"]), COLOURS)
+    assert near(pixels(files.corpus()["ppm"]), COLORS)
 
 
 @pytest.mark.parametrize("name", sorted(picture_bombs.bombs()))

@@ -1,4 +1,4 @@
-"""Pictures and charts: values to colours, on scales that can be compared."""
+"""Pictures and charts: values to colors, on scales that can be compared."""
 
 import io
 import subprocess
@@ -58,26 +58,26 @@ def test_nan_is_refused_not_painted(bad):
             draw(array)
 
 
-@pytest.mark.parametrize("name", ["heat", "magma", "viridis", "grey"])
-def test_colour_maps_rise_in_lightness(name):
+@pytest.mark.parametrize("name", ["heat", "magma", "viridis", "gray"])
+def test_color_maps_rise_in_lightness(name):
     light = plots.heatmap(np.linspace(0, 1, 256)[None], name)[0].astype(float) @ (0.2126, 0.7152, 0.0722)
     assert light[-1] - light[0] > 150
     assert (np.diff(light) > -1.5).all()  # bytes are rounded
 
 
-def test_signed_colours_are_white_at_zero_blue_below_red_above():
+def test_signed_colors_are_white_at_zero_blue_below_red_above():
     low, zero, high = plots.heatmap(np.array([[-2.0, 0.0, 1.0]]), "signed")[0].astype(int)
     assert zero.min() > 240
     assert low[2] > low[0]
     assert high[0] > high[2] + 50
 
 
-def test_signed_colours_differ_for_who_sees_no_red():
+def test_signed_colors_differ_for_who_sees_no_red():
     low, high = plots.heatmap(np.array([[-0.6, 0.6]]), "signed", (-1, 1))[0].astype(int)
     assert abs(int(low[2]) - int(high[2])) > 60  # the blue channel alone tells them apart
 
 
-def test_unknown_colours_are_refused_with_the_names():
+def test_unknown_colors_are_refused_with_the_names():
     with pytest.raises(ValueError, match="jet.*heat, magma, viridis"):
         plots.heatmap(RAMP, "jet")
 
@@ -201,8 +201,8 @@ def test_curves_draw_each_line_and_break_at_nan():
     assert whole.shape == (600, 920, 3)
     assert not np.array_equal(whole, broken)
     two = plots.curves({"a": ([0, 1], [0, 1]), "b": ([0, 1], [1, 0])}, x_label="epoch", y_label="loss", marker=0.5)
-    for colour in ((0, 114, 178), (213, 94, 0)):
-        assert (two == colour).all(-1).sum() > 1000
+    for color in ((0, 114, 178), (213, 94, 0)):
+        assert (two == color).all(-1).sum() > 1000
 
 
 @pytest.mark.parametrize("series", [{}, {"a": ([], [])}, {"a": ([1], [2])}, {"a": ([0, 1], [3, 3])}])
@@ -210,8 +210,8 @@ def test_curves_of_little(series):
     assert plots.curves(series).any()
 
 
-def test_colour_bar_runs_through_the_colours():
-    bar = plots.colour_bar((-1, 1), "signed", width=200)
+def test_color_bar_runs_through_the_colors():
+    bar = plots.color_bar((-1, 1), "signed", width=200)
     assert bar[10, 45, 2] > bar[10, 45, 0]
     assert bar[10, 350, 0] > bar[10, 350, 2]
 

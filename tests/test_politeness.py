@@ -17,7 +17,7 @@ from torch.overrides import _len_torch_function_stack
 
 from methods import METHODS, Method
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons.batching import Cancelled
+from xai_lessons.core.progress import Cancelled
 
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 few = settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
@@ -245,8 +245,8 @@ BAD_PICTURES = {
     "infinite": lambda x: x / 0,
     "bytes": lambda x: (x * 255).byte(),
     "0 to 255": lambda x: x * 255,
-    "normalised": lambda x: (x - 0.5) / 0.2,
-    "grey": lambda x: x[:, :1],
+    "normalized": lambda x: (x - 0.5) / 0.2,
+    "gray": lambda x: x[:, :1],
     "four channels": lambda x: torch.cat([x, x[:, :1]], dim=1),
     "channels at the end": lambda x: x.permute(0, 2, 3, 1),
     "five axes": lambda x: x[None],

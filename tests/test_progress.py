@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xai_lessons.progress import Cancelled, Meter
+from xai_lessons.core.progress import Cancelled, Meter
 
 
 def test_a_callback_hears_every_step():

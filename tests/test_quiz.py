@@ -2,7 +2,7 @@
 
 import pytest
 
-from xai_lessons import quiz
+from xai_lessons.lessons import quiz
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from methods import METHODS, Method
-from xai_lessons import models, photos
-from xai_lessons.evaluation import heat
+from xai_lessons import models
+from xai_lessons.data import photos
+from xai_lessons.evaluation.compare import heat
 
 pytestmark = pytest.mark.data
 SMALLER = {"occlusion.occlusion": {"patch": 56, "stride": 56}, "cam.score_cam": {"layer": "features.1"}}

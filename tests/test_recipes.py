@@ -8,13 +8,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from xai_lessons import cli, models, recipes, training
+from xai_lessons import models, training
+from xai_lessons.command import cli
+from xai_lessons.training import recipes
 
 # what a subprocess runs: the command line with a recipe made tiny
 TINY = """
 import sys
 from dataclasses import replace
-from xai_lessons import cli, recipes
+from xai_lessons.command import cli
+from xai_lessons.training import recipes
 recipes.TEST_PICTURES, recipes.VALIDATION_PICTURES = 8, 8
 small = replace(recipes.RECIPES["menagerie-resnet"], pictures=16, settings={"epochs": 3, "batch_size": 8},
                 arguments={"stem": (6, 4), "widths": (4, 4), "blocks": (1,), "pools": (True,)})

@@ -10,9 +10,10 @@ from PIL import Image
 from torch import nn
 
 from benchmarks import reference as command
-from xai_lessons import evaluation, models, occlusion, plots, reference
-from xai_lessons.explorers import sensitivity
-from xai_lessons.reference import Table, figures, tables
+from xai_lessons import evaluation, models, plots
+from xai_lessons.methods import occlusion
+from xai_lessons.results import reference, sensitivity
+from xai_lessons.results.reference import Table, figures, tables
 
 CLASSES = ("cheetah", "tabby", "gibbon", "boxer", "tiger cat", "umbrella")
 
@@ -106,18 +107,18 @@ def test_a_photograph_of_two_is_asked_about_both(network, pictures):
 def test_the_shares_of_a_map_by_hand():
     M = torch.zeros(8, 8)
     M[3, 3], M[0, 0], M[7, 7] = 3, 1, -4
-    colours = torch.stack([M, M, -M])
-    table = tables.eight({"map": M, "colours": colours, "square": M**2, "empty": 0 * M})
+    colors = torch.stack([M, M, -M])
+    table = tables.eight({"map": M, "colors": colors, "square": M**2, "empty": 0 * M})
     assert table.rows == (
         ("map", "50%", "75%"),
-        ("colours", "50%", "75%"),
+        ("colors", "50%", "75%"),
         ("square", "100%", "35%"),
         ("empty", "100%", "0%"),
     )
 
 
 def test_what_is_said_of_erased_pictures(network, pictures):
-    from xai_lessons import cam
+    from xai_lessons.methods import cam
 
     table = tables.erased(network, pictures)
     (row,) = table.only("umbrella").rows

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from nets import FlatNet, PoolingNet, pictures, seeded
 from xai_lessons import models
-from xai_lessons.relevance import RULES, deep_lift, lrp
+from xai_lessons.methods.relevance import RULES, deep_lift, lrp
 
 NETS = [PoolingNet, FlatNet]
 
@@ -56,7 +56,7 @@ def close(a: Tensor, b: Tensor, rtol: float = 1e-9) -> bool:
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_lrp_0_is_gradient_x_input_of_the_normalised_input(net: type[nn.Module]) -> None:
+def test_lrp_0_is_gradient_x_input_of_the_normalized_input(net: type[nn.Module]) -> None:
     model = models.wrap(seeded(net), input_size=16).double()
     x = pictures()
     a = ((x - model.mean) / model.std).requires_grad_()
@@ -238,7 +238,7 @@ def test_deep_lift_adds_up_exactly(name: str, black: bool) -> None:
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("baseline", [0.0, 0.7, "mean", "blur"])
 def test_deep_lift_adds_up_on_whole_networks(net: type[nn.Module], baseline: Any) -> None:
-    from xai_lessons.paths import baseline_pictures
+    from xai_lessons.methods.paths import baseline_pictures
 
     model, x = seeded(net), pictures()
     maps = deep_lift(model, x, baseline=baseline)
@@ -325,7 +325,7 @@ def test_a_weight_is_a_constant() -> None:
     assert model.scale.requires_grad
 
 
-def test_a_picture_used_raw_and_normalised_is_refused() -> None:
+def test_a_picture_used_raw_and_normalized_is_refused() -> None:
     class Both(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return ((x - 0.5) / 2).mean(dim=(2, 3)) + x.mean(dim=(2, 3))
@@ -334,7 +334,7 @@ def test_a_picture_used_raw_and_normalised_is_refused() -> None:
         lrp(Both(), pictures())
 
 
-def test_normalising_in_place_is_followed() -> None:
+def test_normalizing_in_place_is_followed() -> None:
     class InPlace(nn.Module):
         def __init__(self) -> None:
             super().__init__()

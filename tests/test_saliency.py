@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons import cam, saliency
-from xai_lessons.batching import generator
+from xai_lessons.core.inputs import generator
+from xai_lessons.methods import cam, saliency
 
 GRADIENTS = [saliency.gradient, saliency.guided_backprop, saliency.deconvnet]
 
@@ -244,7 +244,7 @@ def test_smooth_grad_slow_loop(kind: str) -> None:
 
 
 def test_smooth_grad_of_a_quadratic_by_hand() -> None:
-    """Gradient 2 (x + e): mean 2 x, variance 4 sigma^2, square their sum; in mid-grey nothing is clamped."""
+    """Gradient 2 (x + e): mean 2 x, variance 4 sigma^2, square their sum; in mid-gray nothing is clamped."""
     x = torch.full((1, 3, 8, 8), 0.5, dtype=torch.float64)
     options = {"samples": 400, "sigma": 0.05}
     assert saliency.smooth_grad(quadratic, x, 0, **options).sub(1).abs().mean() < 0.006

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from xai_lessons import models, networks, store
+from xai_lessons import models
+from xai_lessons.models import architectures as networks
+from xai_lessons.models import store
 
 SMALL = {"architecture": "ResNet", "arguments": {"classes": 3, "widths": [4, 4], "blocks": [1], "pools": [False]}}
 
@@ -93,7 +95,7 @@ def change_card(path, **facts):
     ("facts", "says"),
     [
         ({"arguments": SMALL["arguments"] | {"classes": 4}}, "do not fit the network on its card"),
-        ({"arguments": {"colours": 3}}, "do not fit.*colours"),
+        ({"arguments": {"colors": 3}}, "do not fit.*colors"),
         ({"architecture": "Transformer"}, "no architecture 'Transformer'"),
     ],
 )

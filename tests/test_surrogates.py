@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nets import PoolingNet, pictures, seeded
-from xai_lessons.occlusion import kernel_shap, lime, superpixels
+from xai_lessons.methods.occlusion import kernel_shap, lime, superpixels
 
 QUARTERS = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]])
 
@@ -42,7 +42,7 @@ def test_superpixels_cover_the_picture_without_gaps() -> None:
     assert torch.equal(superpixels(x, own * 7 - 3), torch.stack([own, own]))
 
 
-def test_superpixels_follow_the_colours() -> None:
+def test_superpixels_follow_the_colors() -> None:
     x = torch.zeros(3, 32, 32)
     x[0, :, :15] = 1
     cut = superpixels(x, 4)
@@ -87,7 +87,7 @@ def test_kernel_shap_is_exact_when_all_coalitions_are_seen() -> None:
 def test_kernel_shap_sums_to_what_the_picture_adds(samples: int) -> None:
     net, x = seeded(PoolingNet), pictures(1)
     cut = torch.arange(256).view(16, 16) // 20
-    phi = kernel_shap(net, x, 2, segments=cut, samples=samples, fill="grey")[0]
+    phi = kernel_shap(net, x, 2, segments=cut, samples=samples, fill="gray")[0]
     total = sum(phi[cut == s][0] for s in range(13))
     assert torch.allclose(total, net(x)[0, 2] - net(torch.full_like(x, 0.5))[0, 2])
 

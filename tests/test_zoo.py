@@ -11,7 +11,8 @@ from torchvision import models as zoo
 
 from methods import METHODS, Method
 from nets import pictures
-from xai_lessons import cam, models, saliency
+from xai_lessons import models
+from xai_lessons.methods import cam, saliency
 
 POOLING = {"resnet18", "resnet50", "densenet121", "mobilenet_v2"}
 RELUS = POOLING | {"vgg16", "vgg19", "squeezenet1_1"}

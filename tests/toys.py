@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from xai_lessons import plots
-from xai_lessons.explorers.base import Explorer, Panel
-from xai_lessons.explorers.controls import PANELS, Button, Choice, Many, Slider, Toggle
+from xai_lessons.explorers.kit.base import Explorer, Panel
+from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Many, Slider, Toggle
 
 
 @dataclass(frozen=True)

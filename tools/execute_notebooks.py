@@ -75,7 +75,7 @@ def _clean(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
 
 
 def _join_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """Neighbouring texts of one stream as one: how a kernel cuts them up depends on time."""
+    """Neighboring texts of one stream as one: how a kernel cuts them up depends on time."""
     joined: list[nbformat.NotebookNode] = []
     for output in outputs:
         if joined and output.output_type == "stream" and joined[-1].get("name") == output.name:

@@ -64,7 +64,8 @@ def methods() -> list[Row]:
     """Every method of the registry on a built-in network, on both devices, in both precisions."""
     sys.path.insert(0, str(ROOT / "tests"))
     from methods import METHODS
-    from xai_lessons import menagerie, models
+    from xai_lessons import models
+    from xai_lessons.data import menagerie
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     images = torch.stack([menagerie.draw(name, seed=5).image for name in ("cat", "umbrella", "car")])
@@ -81,7 +82,7 @@ def methods() -> list[Row]:
 
 def notebooks() -> int:
     """The lessons under nbval on the GPU kernel; pytest's exit status."""
-    from xai_lessons import kernels
+    from xai_lessons.command import kernels
 
     with tempfile.TemporaryDirectory() as prefix:
         kernels.install(prefix, devices=("cuda",))

@@ -18,7 +18,7 @@ def read(text: str) -> list[str]:
 
 
 def name(pin: str) -> str:
-    """The distribution's name, normalised."""
+    """The distribution's name, normalized."""
     return re.sub(r"[-_.]+", "-", re.split(r"[=<>!~;\[ ]", pin, maxsplit=1)[0]).lower()
 
 

@@ -7,7 +7,9 @@ from PIL import Image
 from torch import Tensor
 
 from tools.pins import ROOT
-from xai_lessons import cam, fgsm, inversion, menagerie, models, occlusion, plots
+from xai_lessons import models, plots
+from xai_lessons.data import menagerie
+from xai_lessons.methods import cam, fgsm, inversion, occlusion
 
 SIZE = 288
 

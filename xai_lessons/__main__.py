@@ -2,7 +2,7 @@
 
 import sys
 
-from xai_lessons.cli import main
+from xai_lessons.command.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

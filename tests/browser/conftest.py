@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from browser.lab import TOKEN
-from xai_lessons import lab as lessons
+from xai_lessons.command import lab as lessons
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",

@@ -17,7 +17,8 @@ from toys import Disc, Endless
 """
 PREDICTION = """
 import torch
-from xai_lessons import menagerie, models
+from xai_lessons.data import menagerie
+from xai_lessons import models
 from xai_lessons.explorers import PredictionExplorer
 torch.manual_seed(0)
 net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(4),

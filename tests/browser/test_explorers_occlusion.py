@@ -11,7 +11,8 @@ from browser.lab import console_errors, open_notebook, run_all, show_cell
 
 NETWORK = """
 import torch
-from xai_lessons import menagerie, models
+from xai_lessons.data import menagerie
+from xai_lessons import models
 from xai_lessons.explorers import EraserExplorer, OcclusionExplorer
 torch.manual_seed(0)
 net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(4),

@@ -18,7 +18,7 @@ with warnings.catch_warnings():
     import torchcam.methods
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-from xai_lessons import cam
+from xai_lessons.methods import cam
 
 CLASSES = [0, 1, 2]
 NETS = [(PoolingNet, "last"), (PoolingNet, "conv2"), (FlatNet, "conv2")]
@@ -41,8 +41,8 @@ def by_grad_cam(make: type, net: nn.Module, layer: str, x: Tensor) -> Tensor:
     targets = [ClassifierOutputTarget(c) for c in CLASSES]
     with make(net, [net.get_submodule(layer)]) as extractor:
         extractor(x.clone().requires_grad_(), targets)
-        hooks = extractor.activations_and_grads
-        A, g = (kept[0].cpu().numpy() for kept in (hooks.activations, hooks.gradients or hooks.activations))
+        kept = extractor.activations_and_grads
+        A, g = (each[0].cpu().numpy() for each in (kept.activations, kept.gradients or kept.activations))
         return torch.from_numpy(np.maximum(extractor.get_cam_image(x, None, targets, A, g, False), 0))
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from nets import FlatNet, PoolingNet, pictures, seeded
 from oracles.table import record_deviation, relative
-from xai_lessons import batching, saliency
-from xai_lessons.evaluation import (
+from xai_lessons.core import inputs
+from xai_lessons.evaluation.compare import (
     deletion,
     energy_inside,
     infidelity,
@@ -24,6 +24,7 @@ from xai_lessons.evaluation import (
     pointing_game,
     rank_correlation,
 )
+from xai_lessons.methods import saliency
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -34,11 +35,11 @@ C = torch.tensor([0, 1, 3])
 
 
 def maps(n: int = 3, size: int = 16) -> Tensor:
-    return torch.rand(n, size, size, generator=batching.generator(11), dtype=torch.float64)
+    return torch.rand(n, size, size, generator=inputs.generator(11), dtype=torch.float64)
 
 
 def masks(n: int = 3, size: int = 16) -> Tensor:
-    return torch.rand(n, size, size, generator=batching.generator(12)) > 0.6
+    return torch.rand(n, size, size, generator=inputs.generator(12)) > 0.6
 
 
 def by_quantus(metric: Any, model: Any = None, **options: Any) -> Tensor:
@@ -48,7 +49,7 @@ def by_quantus(metric: Any, model: Any = None, **options: Any) -> Tensor:
         return torch.tensor(np.array(metric(model=model or seeded(PoolingNet), **inputs, **options)).astype(float))
 
 
-QUIET: dict[str, Any] = {"disable_warnings": True, "normalise": False, "abs": False}
+QUIET: dict[str, Any] = {"disable_warnings": True, "normalize": False, "abs": False}
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -98,7 +99,7 @@ def test_curves_are_the_slow_loops(steps: int) -> None:
 
 def deltas(samples: int, radius: float) -> Tensor:
     """The perturbations that the package draws, from its seed."""
-    uniform = torch.rand((samples, 3, 16, 16), generator=batching.generator(0))
+    uniform = torch.rand((samples, 3, 16, 16), generator=inputs.generator(0))
     return (radius * (2 * uniform - 1)).double()
 
 
@@ -135,8 +136,8 @@ def test_max_sensitivity_is_quantus() -> None:
     assert record_deviation("evaluation.max_sensitivity", "Quantus", relative(ours, theirs)) < TOLERANCE
 
 
-@pytest.mark.parametrize("normalise", [False, True])
-def test_infidelity_is_captums(normalise: bool) -> None:
+@pytest.mark.parametrize("normalize", [False, True])
+def test_infidelity_is_captums(normalize: bool) -> None:
     model, x, I = seeded(PoolingNet), pictures(), 0.1 * (pictures(5, seed=6) - 0.5)
     phi = saliency.gradient(model, x, C) * pictures(3, seed=7)
 
@@ -144,15 +145,15 @@ def test_infidelity_is_captums(normalise: bool) -> None:
         return I.repeat(3, 1, 1, 1), x - I.repeat(3, 1, 1, 1)
 
     with torch.no_grad():
-        theirs = captum.metrics.infidelity(model, change, x, phi, target=C, n_perturb_samples=5, normalize=normalise)
-    ours = infidelity(model, x, phi, C, perturbation=I, normalise=normalise)
+        theirs = captum.metrics.infidelity(model, change, x, phi, target=C, n_perturb_samples=5, normalize=normalize)
+    ours = infidelity(model, x, phi, C, perturbation=I, normalize=normalize)
     assert record_deviation("evaluation.infidelity", "captum", relative(ours, theirs)) < TOLERANCE
 
 
 def test_infidelity_of_black_squares_is_the_slow_loop() -> None:
     model, x, samples = seeded(PoolingNet), pictures(), 5
     phi = saliency.gradient(model, x, C)
-    random = batching.generator(0)
+    random = inputs.generator(0)
     tops, lefts = (torch.randint(0, 16 - 4 + 1, (samples, 1), generator=random) for _ in "ab")
     wanted = torch.zeros(3, dtype=torch.float64)
     with torch.no_grad():

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
 from oracles.table import record_deviation, relative
-from xai_lessons.fgsm import fgsm, pgd, smallest_epsilon
+from xai_lessons.methods.fgsm import fgsm, pgd, smallest_epsilon
 
 NETS = [PoolingNet, FlatNet]
 pytestmark = pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients")  # captum's

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from nets import FlatNet, PoolingNet, pictures, seeded
 from oracles.table import record_deviation, relative
-from xai_lessons.inversion import invert, maximise, total_variation
+from xai_lessons.methods.inversion import invert, maximize, total_variation
 
 
 def soft_noise() -> Tensor:
@@ -62,11 +62,11 @@ def test_inversion_is_a_textbook_adam(net: type[nn.Module]) -> None:
     assert record_deviation("inversion.invert", "a textbook Adam", relative(ours, theirs)) < 1e-5
 
 
-def test_maximising_is_a_textbook_adam() -> None:
+def test_maximizing_is_a_textbook_adam() -> None:
     model = seeded(FlatNet)
     theirs = adam(lambda z: -model(z)[0, 2] + 0.5 * total_variation(z)[0], soft_noise(), 20, 0.02)
-    ours = maximise(model, 2, size=16, steps=20, tv=0.5, jitter=0).images[None]
-    assert record_deviation("inversion.maximise", "a textbook Adam", relative(ours, theirs)) < 1e-5
+    ours = maximize(model, 2, size=16, steps=20, tv=0.5, jitter=0).images[None]
+    assert record_deviation("inversion.maximize", "a textbook Adam", relative(ours, theirs)) < 1e-5
 
 
 def test_a_linear_code_is_met_as_least_squares_says() -> None:
@@ -78,5 +78,5 @@ def test_a_linear_code_is_met_as_least_squares_says() -> None:
     theirs = start + change.view_as(start)
     assert theirs.min() > 0
     assert theirs.max() < 1
-    ours = invert(model, x, layer="conv1", steps=3000, tv=0.0, optimiser="sgd", learning_rate=0.02).images
+    ours = invert(model, x, layer="conv1", steps=3000, tv=0.0, optimizer="sgd", learning_rate=0.02).images
     assert record_deviation("inversion.invert", "least squares, linear code", relative(ours, theirs.detach())) < 1e-3

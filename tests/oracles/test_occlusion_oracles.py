@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
 from oracles.table import record_deviation, relative
-from xai_lessons import occlusion
+from xai_lessons.methods import occlusion
 
 NETS = [PoolingNet, FlatNet]
 

@@ -9,8 +9,8 @@ from zennit.attribution import IntegratedGradients
 
 from nets import FlatNet, PoolingNet, pictures, seeded
 from oracles.table import record_deviation, relative
-from xai_lessons import paths
-from xai_lessons.batching import generator
+from xai_lessons.core.inputs import generator
+from xai_lessons.methods import paths
 
 CLASSES = [0, 1, 2]
 TARGETS = torch.tensor(CLASSES)
@@ -26,10 +26,10 @@ def close(name: str, reference: str, ours: Tensor, theirs: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("steps", [2, 5, 20])
-@pytest.mark.parametrize("baseline", ["black", "grey", "pictures"])
+@pytest.mark.parametrize("baseline", ["black", "gray", "pictures"])
 def test_integrated_gradients_captum(net: nn.Module, steps: int, baseline: str) -> None:
     x = pictures()
-    start = {"black": 0.0, "grey": 0.5, "pictures": pictures(seed=7)}[baseline]
+    start = {"black": 0.0, "gray": 0.5, "pictures": pictures(seed=7)}[baseline]
     theirs = attr.IntegratedGradients(net).attribute(
         x, start, TARGETS, n_steps=steps, method="riemann_middle", internal_batch_size=6
     )
@@ -61,7 +61,7 @@ def test_integrated_gradients_zennit(net: nn.Module) -> None:
 
 @pytest.mark.parametrize("sigma", [0.0, 0.02])
 def test_gradient_shap_captum(net: nn.Module, sigma: float, monkeypatch) -> None:
-    """With the same places on the way and the same noise, in the middle greys, where nothing is clamped."""
+    """With the same places on the way and the same noise, in the middle grays, where nothing is clamped."""
     x, start = 0.3 + 0.4 * pictures(), pictures(1, seed=7)
     random = generator(0)
     torch.randint(1, (8,), generator=random)

@@ -18,7 +18,7 @@ from zennit.types import Activation, AvgPool, Convolution, Linear
 
 from nets import PoolingNet, pictures, seeded
 from oracles.table import record_deviation, relative
-from xai_lessons.relevance import RULES, deep_lift, lrp
+from xai_lessons.methods.relevance import RULES, deep_lift, lrp
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # captum warns that it sets hooks
 TOLERANCE = 1e-5

@@ -8,8 +8,8 @@ from zennit import attribution, composites
 
 from nets import FlatNet, PoolingNet, pictures, seeded
 from oracles.table import record_deviation, relative
-from xai_lessons import saliency
-from xai_lessons.batching import generator
+from xai_lessons.core.inputs import generator
+from xai_lessons.methods import saliency
 
 CLASSES = [0, 1, 2]
 TARGETS = torch.tensor(CLASSES)
@@ -109,7 +109,7 @@ def test_guided_grad_cam() -> None:
 @pytest.mark.parametrize(("kind", "theirs"), [("mean", "smoothgrad"), ("square", "smoothgrad_sq"), ("var", "vargrad")])
 @pytest.mark.parametrize("method", ["gradient", "gradient_x_input"])
 def test_smooth_grad_captum(net: nn.Module, kind: str, theirs: str, method: str, monkeypatch) -> None:
-    """With the same noise, on pictures in the middle greys, where nothing is clamped."""
+    """With the same noise, on pictures in the middle grays, where nothing is clamped."""
     x = 0.3 + 0.4 * pictures()
     epsilon = 0.02 * torch.randn(8, 3, 16, 16, generator=generator(0)).double()
     monkeypatch.setattr(torch, "normal", lambda mean, std: epsilon.repeat(3, 1, 1, 1))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
 from oracles.table import record_deviation, relative
-from xai_lessons.occlusion import kernel_shap, lime
+from xai_lessons.methods.occlusion import kernel_shap, lime
 
 NETS = [PoolingNet, FlatNet]
 CUT = torch.arange(256).view(16, 16) // 32  # eight superpixels
@@ -79,7 +79,7 @@ def test_exact_kernel_shap_is_captums_shapley_value(net: type[nn.Module]) -> Non
     cut = torch.arange(256).view(16, 16) // 52  # five superpixels: 120 orders, captum takes all at random
     torch.manual_seed(0)
     sampled = ShapleyValues(model).attribute(x, target=1, feature_mask=cut, baselines=0.5)[:, 0]
-    ours = kernel_shap(model, x, 1, segments=cut, fill="grey")
+    ours = kernel_shap(model, x, 1, segments=cut, fill="gray")
     assert record_deviation("surrogates.kernel_shap", "captum's ShapleyValues", relative(ours, sampled)) < 1e-5
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xai_lessons import cam, evaluation, menagerie, models, plots
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.controls import PANELS, Choice, Control, Slider, Toggle
+from xai_lessons import evaluation, models, plots
+from xai_lessons.data import menagerie
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle
+from xai_lessons.methods import cam
 
 METHODS = {
     "CAM": "cam",
@@ -25,7 +27,7 @@ METHODS = {
 }
 PREDICTED, LAST = "what it predicts", "last"
 CLASSES, LAYERS, EVERY, NOTHING = "other classes", "all layers", "all methods", "nothing"
-CONTROLS = {"centre blob": "centre blob", "random map": "random"}
+CONTROLS = {"center blob": "center blob", "random map": "random"}
 TILES, BESIDE = 5, 160
 
 
@@ -58,7 +60,7 @@ class CamState(PictureState, NetworkState):
         method: one of `METHODS`.
         layer: one of the network's layers, or the last of them.
         beside: what is shown in the row below: the same for other classes, layers or methods.
-        shared: whether the maps of all classes share one scale of colours.
+        shared: whether the maps of all classes share one scale of colors.
         threshold: share of the map's maximum that belongs to its box.
         boxes, opacity, as_seen: how it is drawn.
     """
@@ -190,12 +192,12 @@ class CamExplorer(PictureExplorer):
         if state.boxes:
             side = laid.shape[0] / result.image.shape[-1]
             if result.true_box is not None:
-                laid = plots.box(laid, side * result.true_box, colour="#56B4E9")
+                laid = plots.box(laid, side * result.true_box, color="#56B4E9")
                 caption = "Blue: the true box. "
             if result.box.any():
                 laid = plots.box(laid, side * result.box)
                 caption += "White: the map's box. "
-        bar = plots.colour_bar(scale, width=BESIDE)
+        bar = plots.color_bar(scale, width=BESIDE)
         big = plots.enlarge(plots.heatmap(result.heatmap, scale=scale), bar.shape[1], smooth=True)
         unit = "In units of the logit." if state.method == "CAM" else "In its own units."
         return [

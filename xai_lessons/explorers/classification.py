@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xai_lessons import batching, menagerie, plots
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.controls import PANELS, Choice, Control, Slider, Toggle
+from xai_lessons import plots
+from xai_lessons.core import inputs
+from xai_lessons.data import menagerie
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle
 
 NOTHING = "nothing"
 
@@ -34,7 +36,7 @@ def intervene(
 
     Args:
         image: (3, H, W), RGB in [0, 1].
-        turn: clockwise, in degrees, about the centre.
+        turn: clockwise, in degrees, about the center.
         upside_down: flipped vertically, before the turn.
         shift: to the right and down, as a share of the width; what comes in at the edge is mirrored.
         brighten: added to every pixel, -1 to 1.
@@ -54,7 +56,7 @@ def intervene(
     x = x + brighten
     if noise:
         side = grain or x.shape[-1]
-        n = torch.randn(1, 3, side, side, generator=batching.generator(0))
+        n = torch.randn(1, 3, side, side, generator=inputs.generator(0))
         x = x + noise * F.interpolate(n, size=x.shape[-2:], mode="nearest")[0]
     return x.clamp(0, 1)
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from xai_lessons import cam, evaluation, occlusion, plots, saliency
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState
-from xai_lessons.explorers.controls import PANELS, Choice, Control, Slider, Toggle
+from xai_lessons import evaluation, plots
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle
+from xai_lessons.methods import cam, occlusion, saliency
 
 #: Each map that can be tried: what is called, and with which options.
 MAPS: dict[str, tuple[Callable[..., Tensor], dict[str, Any]]] = {
@@ -22,7 +23,7 @@ MAPS: dict[str, tuple[Callable[..., Tensor], dict[str, Any]]] = {
     "Grad-CAM": (cam.grad_cam, {}),
     "gradient": (saliency.gradient, {}),
     "integrated gradients": (saliency.integrated_gradients, {}),
-    "centre blob": (evaluation.CONTROLS["centre blob"], {}),
+    "center blob": (evaluation.CONTROLS["center blob"], {}),
     "random": (evaluation.CONTROLS["random"], {}),
 }
 ERASE, KEEP = "erase it", "keep only it"

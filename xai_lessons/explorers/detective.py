@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xai_lessons import cam, models, occlusion, plots, saliency
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState
-from xai_lessons.explorers.controls import PANELS, Button, Choice, Control, Slider, Toggle
-from xai_lessons.explorers.lineup import CUES, MAMMALS, Repair, Suspect, begin, line_up
+from xai_lessons import models, plots
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState
+from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Slider, Toggle
+from xai_lessons.lessons.detective import CUES, MAMMALS, Repair, Suspect, begin, line_up
+from xai_lessons.methods import cam, occlusion, saliency
 
 # name -> the function, and how the shown code calls it
 METHODS: dict[str, tuple[Callable[..., Tensor], str]] = {
@@ -232,7 +233,7 @@ class DetectiveExplorer(PictureExplorer):
         drawn = self.is_drawn(state)
         modules = [METHODS[state.method][1].split(".")[0], *(["menagerie"] if drawn else ["photos"])]
         lines = [f"from xai_lessons import {', '.join(sorted(modules))}"]
-        lines += [] if self.given else ["from xai_lessons.explorers.lineup import line_up"]
+        lines += [] if self.given else ["from xai_lessons.lessons.detective import line_up"]
         lines += ["import torch", ""]
         lines.append("# suspects are those that you gave" if self.given else f"suspects = line_up({self.order})")
         if drawn:
@@ -246,7 +247,7 @@ class DetectiveExplorer(PictureExplorer):
             number = self.network_names.index(state.network)
             lines += [
                 "",
-                "from xai_lessons.explorers.lineup import repair",
+                "from xai_lessons.lessons.detective import repair",
                 "",
                 f"one = repair(suspects[{number}], {state.cue!r}, pictures={state.pictures}, epochs={state.epochs})",
                 f"after = {call}.clamp(min=0)",

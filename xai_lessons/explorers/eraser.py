@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xai_lessons import occlusion, plots
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.controls import Button, Choice, Control, Slider
-from xai_lessons.explorers.worker import Job
+from xai_lessons import plots
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.kit.controls import Button, Choice, Control, Slider
+from xai_lessons.explorers.kit.worker import Job
+from xai_lessons.methods import occlusion
 
 Stroke = tuple[float, float, float]
 
@@ -128,8 +129,8 @@ def erased(size: int, strokes: Sequence[Stroke] = (), box: Sequence[float] = (0,
     x, y = at[None, :], at[:, None]
     left, top, width, height = box
     mask = (x >= left) & (x < left + width) & (y >= top) & (y < top + height)
-    for centre_x, centre_y, radius in strokes:
-        mask |= (x - centre_x) ** 2 + (y - centre_y) ** 2 <= radius**2
+    for center_x, center_y, radius in strokes:
+        mask |= (x - center_x) ** 2 + (y - center_y) ** 2 <= radius**2
     return mask
 
 
@@ -148,7 +149,7 @@ class EraserState(PictureState, NetworkState):
     top: float = 0.3
     width: float = 0.0
     height: float = 0.3
-    fill: str = "grey"
+    fill: str = "gray"
 
 
 @dataclass(frozen=True)
@@ -289,7 +290,7 @@ class EraserExplorer(PictureExplorer):
             self.request(strokes=strokes)
 
     def _on_canvas(self, result: EraserResult, state: EraserState) -> None:
-        """Give the canvas its picture, and the brush its colour."""
+        """Give the canvas its picture, and the brush its color."""
         with self.canvas.hold_sync():
             self.canvas.picture = plots.jpeg(result.shown)
             self.canvas.ink = _ink(state, result.image)
@@ -305,6 +306,6 @@ def _box(state: EraserState) -> tuple[float, float, float, float]:
 
 
 def _ink(state: EraserState, image: np.ndarray) -> str:
-    """What the brush paints with on the screen: the fill's mean colour."""
+    """What the brush paints with on the screen: the fill's mean color."""
     fill = occlusion.filling(torch.from_numpy(image), state.fill).mean(dim=(1, 2))
     return "#" + "".join(f"{round(255 * float(v)):02x}" for v in fill.clamp(0, 1))

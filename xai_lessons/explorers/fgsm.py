@@ -1,6 +1,6 @@
 """Fool it: one picture under attack, the answer before and after, and the way there.
 
-An epsilon is counted in grey values here, of 255, because that is what a slider can be read by; the methods take it
+An epsilon is counted in gray values here, of 255, because that is what a slider can be read by; the methods take it
 in pixel units.
 """
 
@@ -15,15 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xai_lessons import batching, cam, fgsm, plots
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.controls import PANELS, Button, Choice, Control, Slider, Toggle
+from xai_lessons import plots
+from xai_lessons.core import inputs
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Slider, Toggle
+from xai_lessons.methods import cam, fgsm
 
 FGSM, PGD, NOISE = "FGSM", "PGD", "random signs"
 ATTACKS = {FGSM: "fgsm", PGD: "pgd", NOISE: "noise"}
 AWAY = "away from its answer"
-GREY, LARGEST = 255, 32
+GRAY, LARGEST = 255, 32
 
 
 def _nothing() -> np.ndarray:
@@ -42,7 +44,7 @@ def random_signs(images: Tensor, epsilon: float, seed: int = 0) -> Tensor:
     Returns:
         The changed pictures, like `images`.
     """
-    coin = torch.rand(images.shape[-3:], generator=batching.generator(seed)).to(images.device)
+    coin = torch.rand(images.shape[-3:], generator=inputs.generator(seed)).to(images.device)
     return (images + epsilon * torch.where(coin < 0.5, 1.0, -1.0)).clamp(0, 1)
 
 
@@ -52,7 +54,7 @@ class AttackState(PictureState, NetworkState):
 
     Attributes:
         method: one of `ATTACKS`.
-        epsilon: the largest change of a pixel, in grey values.
+        epsilon: the largest change of a pixel, in gray values.
         target: the class to be led to, or `AWAY`.
         steps: of PGD.
         magnify: how many times larger the change is shown.
@@ -78,7 +80,7 @@ class AttackResult:
         image, attacked: before and after (3, S, S) in [0, 1].
         shown: the picture before, drawn for the screen.
         before, probabilities: of all classes (K,), before and after.
-        epsilons, logits: the way there: (n,) in grey values, and the logits (n, K) at each.
+        epsilons, logits: the way there: (n,) in gray values, and the logits (n, K) at each.
         maps: Grad-CAM of the answer before and of the answer after (2, S, S), if asked for.
     """
 
@@ -96,7 +98,7 @@ class AttackExplorer(PictureExplorer):
     """A picture under attack: the change magnified, the answer before and after, and the way from one to the other."""
 
     name, title = "attack", "How is it fooled?"
-    question = "How few grey values are enough? And what do random signs of the same size do?"
+    question = "How few gray values are enough? And what do random signs of the same size do?"
     State = AttackState
     shown_by_code = ("attacked", "probabilities")
     pairs = ("cat + dog",)
@@ -113,7 +115,7 @@ class AttackExplorer(PictureExplorer):
                 high=float(LARGEST),
                 step=0.5,
                 form=".1f",
-                help="No pixel changes by more grey values than that",
+                help="No pixel changes by more gray values than that",
                 **attack,
             ),
             Choice(name="method", label="How", choices=tuple(ATTACKS), buttons=True, **attack),
@@ -138,7 +140,7 @@ class AttackExplorer(PictureExplorer):
     def compute(self, state: AttackState, progress: Callable[[int, int], object]) -> Iterator[AttackResult]:
         """The attack first, which is quick; then the sharp picture, the way there, and the maps."""
         model, image = self.model(state), self.image(state)
-        attacked = self._attack(state, model, image, state.epsilon / GREY, progress).cpu()
+        attacked = self._attack(state, model, image, state.epsilon / GRAY, progress).cpu()
         before, after = model.predict(torch.stack([image, attacked])).cpu().numpy()
         small = enlarged(image, self.screen).numpy()
         result = AttackResult(image.numpy(), attacked.numpy(), small, before, after)
@@ -148,7 +150,7 @@ class AttackExplorer(PictureExplorer):
         # FGSM's pictures of every epsilon are its picture of epsilon 1, cut to within epsilon of the original
         far = attacked if state.method == PGD else self._attack(state, model, image, 1.0, progress).cpu()
         epsilons = torch.linspace(0, state.epsilon if state.method == PGD and state.epsilon else LARGEST, 17)
-        way = torch.stack([far.clamp(image - e, image + e) for e in epsilons / GREY])
+        way = torch.stack([far.clamp(image - e, image + e) for e in epsilons / GRAY])
         with torch.no_grad():
             logits = model(way.to(model.device)).float().cpu().numpy()
         result = replace(result, epsilons=epsilons.numpy(), logits=logits)
@@ -178,9 +180,9 @@ class AttackExplorer(PictureExplorer):
             row=44,
         )
         listed = ", ".join(f"{classes[i]} {result.probabilities[i]:.0%}" for i in first)
-        most = GREY * float(np.abs(change).max())
+        most = GRAY * float(np.abs(change).max())
         magnified = plots.enlarge(plots.pixels(0.5 + state.magnify * change), self.screen)
-        caption = f"Grey: no change. The largest is {most:.1f} grey values."
+        caption = f"Gray: no change. The largest is {most:.1f} gray values."
         panels = [
             Panel(title, picture, f"{self.say(state)}, {title}", sharp=state.as_seen),
             Panel(
@@ -217,7 +219,7 @@ class AttackExplorer(PictureExplorer):
         own = ["from xai_lessons.explorers.fgsm import random_signs"] if state.method == NOISE else []
         modules = ("fgsm",) if state.method != NOISE else ()
         lines = [self.opening(state, *modules, *(["cam"] if state.maps else []), also=own)]
-        options = [f"epsilon={state.epsilon:g} / {GREY}"]
+        options = [f"epsilon={state.epsilon:g} / {GRAY}"]
         if state.method == NOISE:
             lines.append(f"attacked = random_signs(image, {options[0]})")
         else:
@@ -249,10 +251,10 @@ class AttackExplorer(PictureExplorer):
         """The slider at the smallest epsilon that does it; at its end, if none does."""
         target = None if state.target == AWAY else state.target
         found = fgsm.smallest_epsilon(
-            self.model(state), self.image(state), target, targeted=target is not None, largest=LARGEST / GREY
+            self.model(state), self.image(state), target, targeted=target is not None, largest=LARGEST / GRAY
         )
-        grey = GREY * float(found)
-        return replace(state, epsilon=min(math.ceil(2 * grey) / 2, LARGEST) if math.isfinite(grey) else float(LARGEST))
+        gray = GRAY * float(found)
+        return replace(state, epsilon=min(math.ceil(2 * gray) / 2, LARGEST) if math.isfinite(gray) else float(LARGEST))
 
     def _targets(self, state: AttackState) -> tuple[str, ...]:
         return (AWAY, *self.model(state).classes)

@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xai_lessons import hooks, inversion, menagerie, plots
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, enlarged
-from xai_lessons.explorers.controls import Button, Choice, Control, Slider
-from xai_lessons.explorers.forming import forming
+from xai_lessons import plots
+from xai_lessons.core import activations
+from xai_lessons.data import menagerie
 from xai_lessons.explorers.inversion import NOISE, PRIORS, STEPS, layers
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, enlarged
+from xai_lessons.explorers.kit.controls import Button, Choice, Control, Slider
+from xai_lessons.explorers.kit.forming import forming
+from xai_lessons.methods import inversion
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class FilterState(NetworkState):
     Attributes:
         layer: its name, or "classes".
         channel: number of the channel or the class.
-        where: "everywhere" for the whole map of the channel, "centre" for its middle unit: the filter.
+        where: "everywhere" for the whole map of the channel, "center" for its middle unit: the filter.
         steps, tv, jitter, noise: as in `InversionState`.
     """
 
@@ -48,7 +51,7 @@ class FilterResult:
         step: how many steps it took so far.
         activation: what the channel answers to it, mean over the map.
         drawn: what it answers to a drawing of each class (10,).
-        weights: the filter itself (3, k, k), if it looks at the picture's colours.
+        weights: the filter itself (3, k, k), if it looks at the picture's colors.
         after: the probabilities given to the picture found (K,).
     """
 
@@ -78,7 +81,7 @@ class FilterExplorer(PictureExplorer):
             Choice(name="layer", label="Layer", choices=self._layers, **what),
             Slider(name="channel", label="Channel", high=self._last, help="Number of the channel or class", **what),
             Button(name="next", label="Next channel", act=self._next, **what),
-            Choice(name="where", label="Its map", choices=("everywhere", "centre"), buttons=True, **{**how, **spatial}),
+            Choice(name="where", label="Its map", choices=("everywhere", "center"), buttons=True, **{**how, **spatial}),
             Slider(
                 name="tv",
                 label="TV weight",
@@ -103,20 +106,20 @@ class FilterExplorer(PictureExplorer):
             done = now
             progress(now, total)
 
-        ascent: Any = partial(self._maximise, model, state)
+        ascent: Any = partial(self._maximize, model, state)
         for part in forming(ascent, counted):
             found = part.images if isinstance(part, inversion.Inversion) else part[0]
             answer, after = float(self._answer(state, found[None])[0]), model.predict(found[None])[0].float().cpu()
             yield FilterResult(found.float().cpu().numpy(), done, answer, drawn, weights, after.numpy())
 
     def panels(self, result: FilterResult, state: FilterState) -> list[Panel]:
-        """The picture found, the filter's weights where they are colours, and the answers to it and to drawings."""
+        """The picture found, the filter's weights where they are colors, and the answers to it and to drawings."""
         big = enlarged(torch.from_numpy(result.found), self.screen)
         what = self._what(state)
         panels = [Panel(f"Excites {what}, step {result.step}", big, f"The picture found for {what}")]
         if result.weights is not None:
             picture = plots.enlarge(0.5 + 0.5 * result.weights / np.abs(result.weights).max(), 384)
-            caption = "Grey is zero; it answers most to a patch that looks like this."
+            caption = "Gray is zero; it answers most to a patch that looks like this."
             panels.append(Panel("Its weights", picture, "The filter as a picture", 384, sharp=True, caption=caption))
         order = np.argsort(-result.drawn, kind="stable")[:6]
         labels = ["this picture", *(menagerie.CLASSES[i] for i in order)]
@@ -145,7 +148,7 @@ class FilterExplorer(PictureExplorer):
             f"from xai_lessons import inversion{'' if own else ', models'}",
             "",
             "# model is the network that you gave" if own else f"model = models.load({state.network!r})",
-            "found, losses = inversion.maximise(",
+            "found, losses = inversion.maximize(",
             f"    model, {state.channel}, layer={self._layer(state)!r}, where={state.where!r},",
             f"    steps={state.steps}, tv={state.tv!r}, jitter={state.jitter}, seed={state.noise},",
             ")",
@@ -181,8 +184,8 @@ class FilterExplorer(PictureExplorer):
             return f"the class {self.model(state).classes[state.channel]}"
         return f"channel {state.channel} of {state.layer}"
 
-    def _maximise(self, model: Any, state: FilterState, progress: Any) -> inversion.Inversion:
-        return inversion.maximise(
+    def _maximize(self, model: Any, state: FilterState, progress: Any) -> inversion.Inversion:
+        return inversion.maximize(
             model,
             state.channel,
             layer=self._layer(state),
@@ -197,7 +200,7 @@ class FilterExplorer(PictureExplorer):
     def _map(self, state: FilterState, images: Tensor) -> Tensor:
         """What the layer puts out for pictures (N, C, ...), or the logits."""
         model, layer = self.model(state), self._layer(state)
-        A, logits = hooks.activations(model, [layer] if layer else [], images.to(model.device, model.dtype))
+        A, logits = activations.activations(model, [layer] if layer else [], images.to(model.device, model.dtype))
         return next(iter(A.values())) if A else logits
 
     def _answer(self, state: FilterState, images: Tensor) -> Tensor:

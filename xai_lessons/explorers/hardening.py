@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from xai_lessons import datasets, fgsm, models, plots, store, training
-from xai_lessons.explorers import blocks
-from xai_lessons.explorers.base import Explorer, Panel
-from xai_lessons.explorers.controls import Button, Control, Slider
+from xai_lessons import models, plots, training
+from xai_lessons.data import datasets
+from xai_lessons.explorers.kit import blocks
+from xai_lessons.explorers.kit.base import Explorer, Panel
+from xai_lessons.explorers.kit.controls import Button, Control, Slider
+from xai_lessons.methods import fgsm
+from xai_lessons.models import store
 
 START, SHIPPED = "menagerie-resnet", "menagerie-robust"
-VALIDATION, GREY = 200, 255
-ATTACK = 8  # grey values of the attack that is measured with
+VALIDATION, GRAY = 200, 255
+ATTACK = 8  # gray values of the attack that is measured with
 GLANCE = 0.5  # seconds between two looks at the training
 
 
@@ -28,7 +31,7 @@ class HardeningState:
     """How it is trained.
 
     Attributes:
-        epsilon: of the attack that each picture is trained under, in grey values.
+        epsilon: of the attack that each picture is trained under, in gray values.
         pictures: how many.
         epochs: passes over them.
     """
@@ -41,7 +44,7 @@ class HardeningState:
     def settings(self) -> training.Settings:
         """The same for `training.Training`."""
         return training.Settings(
-            epochs=self.epochs, batch_size=32, learning_rate=0.002, adversarial=self.epsilon / GREY
+            epochs=self.epochs, batch_size=32, learning_rate=0.002, adversarial=self.epsilon / GRAY
         )
 
 
@@ -122,7 +125,7 @@ class HardeningExplorer(Explorer):
         begun = self._begun.get(state)
         if begun is None:
             model = copy.deepcopy(self._start())
-            model.name = f"trained at {state.epsilon} of {GREY}"
+            model.name = f"trained at {state.epsilon} of {GRAY}"
             begun = training.Training(model, *train[:2], validation[:2], state.settings)
             self._begun[state] = begun
         while not begun.finished:
@@ -160,10 +163,10 @@ class HardeningExplorer(Explorer):
 
     def describe(self, result: HardeningResult, state: HardeningState) -> str:
         """Where the training stands."""
-        text = f"ε = {state.epsilon} of {GREY}, {state.pictures:,} pictures: "
+        text = f"ε = {state.epsilon} of {GRAY}, {state.pictures:,} pictures: "
         if result.final.size:
             (_, low), (clean, high) = result.final
-            text += f"under FGSM with {ATTACK} of {GREY} right on {low:.0%} at the start and on {high:.0%} now; "
+            text += f"under FGSM with {ATTACK} of {GRAY} right on {low:.0%} at the start and on {high:.0%} now; "
             text += f"clean on {clean:.0%}"
         elif result.step:
             text += f"batch {result.step} of {result.steps}"
@@ -188,7 +191,7 @@ class HardeningExplorer(Explorer):
             ]
         lines += [
             f"model = copy.deepcopy({f'models.load({self.start!r})' if isinstance(self.start, str) else 'start'})",
-            f"history = training.fit(model, *train[:2], validation[:2], adversarial={state.epsilon} / {GREY},",
+            f"history = training.fit(model, *train[:2], validation[:2], adversarial={state.epsilon} / {GRAY},",
             f"    epochs={s.epochs}, batch_size={s.batch_size}, learning_rate={s.learning_rate})",
             "clean = np.array([epoch.validation_accuracy for epoch in history])",
             "attacked = np.array([epoch.train_accuracy for epoch in history])",
@@ -235,9 +238,9 @@ class HardeningExplorer(Explorer):
         self, model: models.Classifier, validation: datasets.Pictures, progress: Callable[[int, int], object]
     ) -> np.ndarray:
         """Accuracy on clean pictures and under FGSM."""
-        images = validation.images[:VALIDATION].float() / GREY
+        images = validation.images[:VALIDATION].float() / GRAY
         labels = validation.labels[:VALIDATION]
-        return fgsm.robust_accuracy(model, images, labels, (0, ATTACK / GREY), batch_size=16, progress=progress).numpy()
+        return fgsm.robust_accuracy(model, images, labels, (0, ATTACK / GRAY), batch_size=16, progress=progress).numpy()
 
     def _forget(self, state: HardeningState) -> HardeningState:
         self._begun.pop(state, None)

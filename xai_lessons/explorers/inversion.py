@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xai_lessons import hooks, inversion, models, plots
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.controls import PANELS, Choice, Control, Slider, Toggle
-from xai_lessons.explorers.forming import forming
+from xai_lessons import models, plots
+from xai_lessons.core import activations
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle
+from xai_lessons.explorers.kit.forming import forming
+from xai_lessons.methods import inversion
 
 STEPS = (10, 20, 40, 60, 100, 200, 400)
 PRIORS = (0.0, 0.02, 0.2, 1.0, 2.0, 5.0, 20.0)
@@ -39,15 +41,15 @@ def kept(found: Tensor, image: Tensor) -> dict[str, float]:
         image: the picture whose code it was, (3, H, W).
 
     Returns:
-        "colour": of the mean colour without its lightness; "light": of the mean lightness; "place": of how rough each
+        "color": of the mean color without its lightness; "light": of the mean lightness; "place": of how rough each
         cell is, which says where the lines of the drawing are.
     """
 
     def measures(x: Tensor) -> dict[str, Tensor]:
-        grey = x.mean(dim=0, keepdim=True)
-        here = grey[:, :-1, :-1]
-        steps = ((grey[:, :-1, 1:] - here) ** 2 + (grey[:, 1:, :-1] - here) ** 2).sqrt()
-        parts = {"colour": x - grey, "light": grey, "place": steps}
+        gray = x.mean(dim=0, keepdim=True)
+        here = gray[:, :-1, :-1]
+        steps = ((gray[:, :-1, 1:] - here) ** 2 + (gray[:, 1:, :-1] - here) ** 2).sqrt()
+        parts = {"color": x - gray, "light": gray, "place": steps}
         return {name: F.avg_pool2d(part, CELL).flatten() for name, part in parts.items()}
 
     ours, theirs = measures(found), measures(image)
@@ -64,7 +66,7 @@ class InversionState(PictureState, NetworkState):
         steps: of the descent.
         tv: weight of the total variation.
         jitter: largest shift of a step in pixels.
-        optimiser: "adam", "sgd" or "lbfgs".
+        optimizer: "adam", "sgd" or "lbfgs".
         noise: seed of the noise at the beginning.
         pictures: how many drawings of the class; of more than one, the mean of their codes is to be met.
         pixels: whether the pixels are shown as they are, hard-edged.
@@ -74,7 +76,7 @@ class InversionState(PictureState, NetworkState):
     steps: int = 60
     tv: float = 0.2
     jitter: int = 0
-    optimiser: str = "adam"
+    optimizer: str = "adam"
     noise: int = 0
     pictures: int = 1
     pixels: bool = False
@@ -109,7 +111,7 @@ class InversionExplorer(PictureExplorer):
     """From noise, step by step, to a picture that the layer cannot tell from the given one."""
 
     name, title = "inversion", "What does a layer remember?"
-    question = "The picture on the right is found from the layer's numbers alone. At which layer does the colour go?"
+    question = "The picture on the right is found from the layer's numbers alone. At which layer does the color go?"
     State = InversionState
     shown_by_code = ("found", "losses")
 
@@ -122,7 +124,7 @@ class InversionExplorer(PictureExplorer):
             Choice(name="layer", label="Layer", choices=lambda s: layers(self.model(s)), **how),
             Slider(name="tv", label="TV weight", values=PRIORS, help=rough, **how),
             Slider(name="steps", label="Steps", values=STEPS, form="d", **how),
-            Choice(name="optimiser", label="Optimiser", choices=("adam", "sgd", "lbfgs"), buttons=True, **how),
+            Choice(name="optimizer", label="Optimizer", choices=("adam", "sgd", "lbfgs"), buttons=True, **how),
             Slider(name="jitter", label="Jitter", high=8, help=f"{still}, at most by so many pixels", **how),
             Slider(name="pictures", label="Mean code of", low=1, high=8, help=more, **{**how, **single}),
             Slider(name="noise", label="Noise", high=9, help=NOISE, **how),
@@ -197,7 +199,7 @@ class InversionExplorer(PictureExplorer):
     def code(self, state: InversionState) -> str:
         """The same descent."""
         options = [f"layer={state.layer!r}", f"steps={state.steps}", f"tv={state.tv!r}", f"jitter={state.jitter}"]
-        options += [f"optimiser={state.optimiser!r}", f"seed={state.noise}"]
+        options += [f"optimizer={state.optimizer!r}", f"seed={state.noise}"]
         lines = [self.opening(state, "inversion", also=("import torch",) if self._several(state) else ())]
         if self._several(state):
             drawn = self._drawing_code(state).replace(f"seed={state.seed}", "seed=s", 1)
@@ -225,7 +227,7 @@ class InversionExplorer(PictureExplorer):
             layer=state.layer,
             mean=self._several(state),
             steps=state.steps,
-            optimiser=state.optimiser,
+            optimizer=state.optimizer,
             tv=state.tv,
             jitter=state.jitter,
             seed=state.noise,
@@ -253,7 +255,7 @@ class InversionExplorer(PictureExplorer):
 
 def _code(model: models.Classifier, layer: str, images: Tensor) -> Tensor:
     """Phi: what the layer puts out, flattened (N, D)."""
-    A, _ = hooks.activations(model, [layer], images.to(model.device, model.dtype))
+    A, _ = activations.activations(model, [layer], images.to(model.device, model.dtype))
     return next(iter(A.values())).flatten(1).float()
 
 

@@ -18,13 +18,16 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from xai_lessons import cam, charts, evaluation, menagerie, occlusion, saliency
+from xai_lessons import evaluation
+from xai_lessons.data import menagerie
 from xai_lessons.evaluation import METRICS
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import BUILT_IN, NetworkState, PictureExplorer, network
-from xai_lessons.explorers.controls import PANELS, Choice, Control, Many, Slider, Toggle
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import BUILT_IN, NetworkState, PictureExplorer, network
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Many, Slider, Toggle
+from xai_lessons.methods import cam, occlusion, saliency
+from xai_lessons.plots import charts
 
-STORED = Path(__file__).with_name("leaderboard.json")
+STORED = Path(__file__).parents[1] / "results" / "leaderboard.json"
 STORED_PICTURES = 8
 # name -> the function, and how the shown code calls it
 METHODS: dict[str, tuple[Callable[..., Any], str]] = {
@@ -160,7 +163,7 @@ class LeaderboardExplorer(PictureExplorer):
         self._computed[_key(state)] = _result(rows, state, state.pictures)
 
     def panels(self, result: LeaderboardResult, state: LeaderboardState) -> list[Panel]:
-        """The bars of one metric, and the whole table coloured by rank."""
+        """The bars of one metric, and the whole table colored by rank."""
         order = _order(result, state)
         if not order:
             return [Panel("Nothing yet", np.full((40, 384, 3), 255, np.uint8), "an empty chart")]
@@ -254,7 +257,7 @@ def beaten(scores: Mapping[str, float], control: float, high: bool) -> list[str]
 
 
 def table(result: LeaderboardResult, order: Sequence[int]) -> np.ndarray:
-    """The table as a picture at twice its size: a row a method, a column a metric, coloured by rank."""
+    """The table as a picture at twice its size: a row a method, a column a metric, colored by rank."""
     names, row, cell, head = 330, 44, 124, 96
     image = Image.new("RGB", (names + cell * (len(result.metrics) + 1), head + row * len(order)), "white")
     draw, face, small = ImageDraw.Draw(image), charts.font(26), charts.font(20)
@@ -264,15 +267,15 @@ def table(result: LeaderboardResult, order: Sequence[int]) -> np.ndarray:
         draw.multiline_text((names + cell * (k + 0.5), head / 2), text, INK, small, anchor="mm", align="center")
     for j, i in enumerate(order):
         y = head + row * j
-        colour = charts.PALETTE[1] if result.control[i] else INK
-        draw.text((names - 12, y + row / 2), charts.fit(result.methods[i], face, names - 16), colour, face, anchor="rm")
+        color = charts.PALETTE[1] if result.control[i] else INK
+        draw.text((names - 12, y + row / 2), charts.fit(result.methods[i], face, names - 16), color, face, anchor="rm")
         for k in range(len(result.metrics)):
             text, share = _cell(result, order, i, k)
             x = names + cell * k
             shade = PALE + (DARK - PALE) * share
             draw.rectangle((x + 2, y + 2, x + cell - 2, y + row - 2), (int(shade[0]), int(shade[1]), int(shade[2])))
-            colour = "white" if share > 0.5 else INK
-            draw.text((x + cell / 2, y + row / 2), text, colour, face, anchor="mm")
+            color = "white" if share > 0.5 else INK
+            draw.text((x + cell / 2, y + row / 2), text, color, face, anchor="mm")
         if np.isfinite(result.seconds[i]):
             x = names + cell * len(result.metrics)
             draw.text((x + cell / 2, y + row / 2), f"{1000 * result.seconds[i]:.0f}", INK, face, anchor="mm")

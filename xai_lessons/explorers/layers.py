@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from xai_lessons import anatomy, plots
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.controls import PANELS, Button, Choice, Control, Slider, Toggle
+from xai_lessons import plots
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Slider, Toggle
+from xai_lessons.models import anatomy
 
 SHOWN = 24
 WHAT = {
     "convolution": "A convolution lays one small filter over every place and notes how well it fits.",
-    "batch normalisation": "Batch normalisation shifts and stretches each channel, the same at every place.",
+    "batch normalization": "Batch normalization shifts and stretches each channel, the same at every place.",
     "ReLU": "ReLU keeps what is above zero and makes all else zero.",
-    "average pooling": "Pooling makes the map smaller: each number is the mean of 2 × 2 neighbours.",
-    "max-pooling": "Pooling makes the map smaller: each number is the largest of its neighbours.",
+    "average pooling": "Pooling makes the map smaller: each number is the mean of 2 × 2 neighbors.",
+    "max-pooling": "Pooling makes the map smaller: each number is the largest of its neighbors.",
     "residual block": "A residual block adds what its convolutions find to what came in.",
     "block without a shortcut": "Two convolutions after each other; what came in is not added.",
     "global average pooling": "Of each channel only its mean is left: what was found, no longer where.",
@@ -36,7 +37,7 @@ class LayerState(PictureState, NetworkState):
     Attributes:
         layer: its name.
         channel: the number of the map.
-        shared: whether all maps share one scale of colours.
+        shared: whether all maps share one scale of colors.
     """
 
     layer: str = "stem.0"
@@ -88,7 +89,7 @@ class LayerExplorer(PictureExplorer):
                 name="channel", label="Channel", high=self._last, changes=("map",), help="Number of the map", **place
             ),
             Button(name="strongest", label="Strongest channel", act=self._strongest, changes=("map",), **place),
-            Toggle(name="shared", label="One scale of colours for all maps", changes=(PANELS,), **place),
+            Toggle(name="shared", label="One scale of colors for all maps", changes=(PANELS,), **place),
             *self.network_controls("activation", "map"),
             *self.picture_controls("image", "activation"),
         )
@@ -121,7 +122,7 @@ class LayerExplorer(PictureExplorer):
     def panels(self, result: LayerResult, state: LayerState) -> list[Panel]:
         """The picture with what the layer sees of it, the map, what came in or the filter, and all maps."""
         side = result.shown.shape[-1] / result.image.shape[-1]
-        framed = plots.box(result.shown, [side * v for v in result.box], colour="#FFD24A", width=4)
+        framed = plots.box(result.shown, [side * v for v in result.box], color="#FFD24A", width=4)
         size = "the whole picture" if result.box[2] - result.box[0] == result.image.shape[-1] else _size(result.box)
         panels = [
             Panel("The picture", framed, f"{self.say(state)}; framed: {size}", 296, caption=f"Framed: all that the "
@@ -141,14 +142,14 @@ class LayerExplorer(PictureExplorer):
         """What the layer does, in numbers."""
         facts = result.facts
         shape = " × ".join(map(str, facts.shape))
-        learnt = f"{facts.parameters:,} learnt numbers" if facts.parameters else "nothing to learn"
+        learned = f"{facts.parameters:,} learned numbers" if facts.parameters else "nothing to learn"
         sees = (
             "the whole picture"
             if min(facts.sees) >= result.image.shape[-1]
             else f"{facts.sees[1]} × {facts.sees[0]} pixels"
         )
         return (
-            f"{state.layer}: {facts.kind}, out come {shape} numbers, {learnt}; one of them depends on {sees}. "
+            f"{state.layer}: {facts.kind}, out come {shape} numbers, {learned}; one of them depends on {sees}. "
             f"{WHAT.get(facts.kind, '')}"
         ).rstrip()
 
@@ -187,9 +188,9 @@ class LayerExplorer(PictureExplorer):
         """The strongest maps side by side."""
         a, signed = result.activation, _signed(result)
         first = np.argsort(-np.abs(a).reshape(len(a), -1).max(1), kind="stable")[:SHOWN]
-        colours = "signed" if signed else "viridis"
+        colors = "signed" if signed else "viridis"
         scale = plots.limits(a, signed=signed)
-        maps = [plots.heatmap(a[c], colours, scale if state.shared else None) for c in first]
+        maps = [plots.heatmap(a[c], colors, scale if state.shared else None) for c in first]
         sheet = plots.grid(maps, [str(c) for c in first], columns=12, size=72, gap=6)
         title = f"All {len(a)} channels" if len(a) <= SHOWN else f"The {SHOWN} strongest of {len(a)} channels"
         note = "One scale for all." if state.shared else "Each on its own scale: a faint map looks as strong as any."
@@ -223,10 +224,10 @@ def _size(box: tuple[int, int, int, int]) -> str:
 
 
 def _filter(weights: np.ndarray) -> Panel:
-    """A filter: in colour if it looks at the picture itself, else its strongest slices."""
+    """A filter: in color if it looks at the picture itself, else its strongest slices."""
     if len(weights) == 3:
         picture = plots.enlarge(0.5 + 0.5 * weights / np.abs(weights).max(), 250)
-        caption = "Grey: zero. It answers most where the picture looks like this."
+        caption = "Gray: zero. It answers most where the picture looks like this."
     else:
         first = np.argsort(-np.abs(weights).sum((1, 2)), kind="stable")[:9]
         scale = plots.limits(weights, signed=True)

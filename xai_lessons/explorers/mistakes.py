@@ -11,11 +11,15 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from xai_lessons import cam, charts, datasets, examination, models, plots
-from xai_lessons.augmentation import pixels
-from xai_lessons.explorers.base import Explorer, Panel
-from xai_lessons.explorers.blocks import ANY, network
-from xai_lessons.explorers.controls import PANELS, Button, Choice, Control, Toggle
+from xai_lessons import models, plots
+from xai_lessons.data import datasets
+from xai_lessons.explorers.kit.base import Explorer, Panel
+from xai_lessons.explorers.kit.blocks import ANY, network
+from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Toggle
+from xai_lessons.methods import cam
+from xai_lessons.plots import charts
+from xai_lessons.training import test_set as examination
+from xai_lessons.training.augmentation import pixels
 
 SHOWN, COLUMNS, TILE = 6, 3, 144
 WRONG, ALONE, BOTH, RIGHT = "it is wrong", "it is wrong, the other right", "both are wrong", "it is right"
@@ -168,7 +172,7 @@ class MistakesExplorer(Explorer):
             RIGHT: "answer == labels",
         }
         lines = [
-            "from xai_lessons import examination",
+            "from xai_lessons.training import test_set as examination",
             "",
             "# pictures are the pictures that you gave, first and second the two networks",
             f"# first: {state.network}, second: {other}",

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xai_lessons import batching, evaluation, occlusion, plots
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState
-from xai_lessons.explorers.controls import PANELS, Choice, Control, Slider
-from xai_lessons.explorers.forming import forming
+from xai_lessons import evaluation, plots
+from xai_lessons.core import passes
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider
+from xai_lessons.explorers.kit.forming import forming
+from xai_lessons.methods import occlusion
 
 WINDOW, RISE, LIME, SHAP = "sliding window", "RISE", "LIME", "Kernel SHAP"
 METHODS = (WINDOW, RISE, LIME, SHAP)
@@ -37,7 +39,7 @@ class Witness:
 
     def __call__(self, images: Tensor) -> Tensor:
         """The network's scores (N, K) of pictures (N, 3, H, W)."""
-        scores = batching.logits(self.model, images)
+        scores = passes.logits(self.model, images)
         for i in range(-self.count % self.every, len(images), self.every):
             self._pictures.append((255 * images[i].float()).round().byte().cpu().numpy())
             self._answers.append(scores[i].float().softmax(dim=0).cpu().numpy())
@@ -196,10 +198,10 @@ class OcclusionExplorer(PictureExplorer):
         """The map over the picture, what the network is shown, and what it says of that."""
         classes = self.model(state).classes
         name, number = classes[result.target], min(state.look, len(result.seen)) - 1
-        colours = "heat" if state.method == RISE else "signed"
-        scale = plots.limits(result.heatmap, signed=colours == "signed")
-        laid = plots.overlay(result.shown, result.heatmap, state.opacity, colours, scale)
-        bar = plots.colour_bar(scale, colours, self.screen)
+        colors = "heat" if state.method == RISE else "signed"
+        scale = plots.limits(result.heatmap, signed=colors == "signed")
+        laid = plots.overlay(result.shown, result.heatmap, state.opacity, colors, scale)
+        bar = plots.color_bar(scale, colors, self.screen)
         laid = np.concatenate([plots.enlarge(laid, bar.shape[1], smooth=True), bar])
         answer, first = result.answers[number], np.argsort(-result.probabilities, kind="stable")[:5]
         top = int(answer.argmax())
@@ -290,7 +292,7 @@ def _call(state: OcclusionState) -> tuple[Callable[..., Tensor], dict[str, Any]]
 
 
 def _meaning(state: OcclusionState, name: str) -> str:
-    """What the colours say."""
+    """What the colors say."""
     return {
         WINDOW: f"Red: hide it and the {state.output} of {name} falls. Blue: hide it and it rises.",
         RISE: f"Bright: whenever it was seen, the {state.output} of {name} was high. Its zero means nothing.",

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from xai_lessons import fgsm, menagerie, models, plots
-from xai_lessons.explorers import blocks
-from xai_lessons.explorers.base import Explorer, Panel
-from xai_lessons.explorers.controls import PANELS, Choice, Control, Many, Slider
-from xai_lessons.explorers.fgsm import ATTACKS, FGSM, GREY, PGD
+from xai_lessons import models, plots
+from xai_lessons.data import menagerie
+from xai_lessons.explorers.fgsm import ATTACKS, FGSM, GRAY, PGD
+from xai_lessons.explorers.kit import blocks
+from xai_lessons.explorers.kit.base import Explorer, Panel
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Many, Slider
+from xai_lessons.methods import fgsm
 
 
 @lru_cache(maxsize=4)
@@ -31,8 +33,8 @@ class RobustnessState:
         networks: their names.
         attack: one of `ATTACKS`.
         pictures: how many are attacked.
-        largest: the largest epsilon, in grey values.
-        at: where the curves are read off, in grey values.
+        largest: the largest epsilon, in gray values.
+        at: where the curves are read off, in gray values.
     """
 
     networks: tuple[str, ...] = ("menagerie-resnet", "menagerie-vgg", "menagerie-robust")
@@ -104,7 +106,7 @@ class RobustnessExplorer(Explorer):
 
     def compute(self, state: RobustnessState, progress: Callable[[int, int], object]) -> Iterator[RobustnessResult]:
         """One curve after the other."""
-        epsilons = np.linspace(0, state.largest, 9) / GREY
+        epsilons = np.linspace(0, state.largest, 9) / GRAY
         images, labels = self._data(state)
         curves: list[np.ndarray] = []
         for name in state.networks:
@@ -128,9 +130,9 @@ class RobustnessExplorer(Explorer):
     def panels(self, result: RobustnessResult, state: RobustnessState) -> list[Panel]:
         """The curves, and the bars of one epsilon."""
         at = min(state.at, state.largest)
-        read = [float(np.interp(at, GREY * result.epsilons, curve)) for curve in result.curves]
+        read = [float(np.interp(at, GRAY * result.epsilons, curve)) for curve in result.curves]
         lines: dict[str, tuple[Any, Any]] = {
-            name: (GREY * result.epsilons, curve) for name, curve in zip(result.names, result.curves, strict=True)
+            name: (GRAY * result.epsilons, curve) for name, curve in zip(result.names, result.curves, strict=True)
         }
         chart = plots.curves(
             lines,
@@ -173,7 +175,7 @@ class RobustnessExplorer(Explorer):
             f"networks[{name!r}]" if name in given else f"models.load({name!r})" for name in state.networks
         )
         lines += [
-            f"epsilons = np.linspace(0, {state.largest}, 9) / {GREY}",
+            f"epsilons = np.linspace(0, {state.largest}, 9) / {GRAY}",
             f"chosen = [{loaded}]",
             "options = dict(epsilons=epsilons.tolist(), "
             f"attack={ATTACKS[state.attack]!r}{', steps=5' if state.attack == PGD else ''})",

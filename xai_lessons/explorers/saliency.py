@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xai_lessons import evaluation, models, paths, plots, saliency
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.controls import PANELS, Choice, Control, Many, Slider, Toggle
+from xai_lessons import evaluation, models, plots
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Many, Slider, Toggle
+from xai_lessons.methods import paths, saliency
 
 # name -> the function of `saliency`, the fields of the state that it takes, and what else it is given
 METHODS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
@@ -32,11 +33,11 @@ METHODS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
 }
 FEW = ("Gradient", "Guided backprop", "SmoothGrad", "Integrated gradients", "DeepLIFT")
 COMPLETE = ("Integrated gradients", "Gradient SHAP", "DeepLIFT")  # these promise a sum
-BASELINES: dict[str, float | str] = {"black": 0.0, "grey": 0.5, "white": 1.0, "mean colour": "mean", "blurred": "blur"}
+BASELINES: dict[str, float | str] = {"black": 0.0, "gray": 0.5, "white": 1.0, "mean color": "mean", "blurred": "blur"}
 PREDICTED = "what it predicts"
 SIGNED, SIZE, POSITIVE = "for and against", "size", "only for"
 OWN, ONE = "each its own", "one for all"
-SATURATE = 0.005  # share of the pixels of a map that may be brighter than its colours
+SATURATE = 0.005  # share of the pixels of a map that may be brighter than its colors
 BRIGHTEST = 15  # on one scale for all: so many times an even share of the map
 
 
@@ -49,7 +50,7 @@ class SaliencyState(PictureState, NetworkState):
         target: the class, or what the network predicts.
         samples, sigma, steps, baseline: what the methods take.
         shown_as: with the sign, without it, or only what speaks for the class.
-        scale: whether each map has colours of its own, or all share those of "share of the whole map".
+        scale: whether each map has colors of its own, or all share those of "share of the whole map".
         blended: whether a map is laid over the picture.
     """
 
@@ -77,7 +78,7 @@ class SaliencyResult:
         sums: what the attributions of each add up to (M,).
         change: the class's logit for the picture less that for the baseline.
         inside: share of each map on the thing (M,); of the tree and the tag too, where they are; empty for photographs.
-        blind: the share of a blob in the centre, thing -> share.
+        blind: the share of a blob in the center, thing -> share.
         refused: method -> why it has no answer.
     """
 
@@ -97,7 +98,7 @@ class SaliencyExplorer(PictureExplorer):
     """Several methods side by side on one picture; each map appears as it is ready."""
 
     name, title = "saliency", "Which pixels?"
-    question = "One picture, one network: do the methods agree? What do network, noise, baseline and colours change?"
+    question = "One picture, one network: do the methods agree? What do network, noise, baseline and colors change?"
     State = SaliencyState
     shown_by_code = ("maps",)
     pairs = ("cat + dog",)
@@ -145,9 +146,9 @@ class SaliencyExplorer(PictureExplorer):
             Choice(name="shown_as", label="Show", choices=(SIZE, SIGNED, POSITIVE), **shown),
             Choice(
                 name="scale",
-                label="Colours",
+                label="Colors",
                 choices=(OWN, ONE),
-                help="One for all: the colour says which share of its whole map a pixel has",
+                help="One for all: the color says which share of its whole map a pixel has",
                 **shown,
             ),
             Toggle(name="blended", label="Over the picture", **shown),
@@ -164,7 +165,7 @@ class SaliencyExplorer(PictureExplorer):
         with torch.no_grad():
             scores = model(torch.cat([x[None], start]))[:, target].float().cpu()
         truths = self._truths(state, image.shape[-1])
-        blob = evaluation.CONTROLS["centre blob"](model, image).cpu()
+        blob = evaluation.CONTROLS["center blob"](model, image).cpu()
         result = SaliencyResult(
             image.numpy(),
             enlarged(image, self.screen).numpy(),
@@ -195,7 +196,7 @@ class SaliencyExplorer(PictureExplorer):
         yield replace(result, shown=self.sharp(state).numpy())
 
     def panels(self, result: SaliencyResult, state: SaliencyState) -> list[Panel]:
-        """The picture and its maps, what their colours mean, and how much of each lies on the thing."""
+        """The picture and its maps, what their colors mean, and how much of each lies on the thing."""
         name, said = self.model(state).classes[result.target], self.say(state)
         size = 384 if len(state.methods) < 2 else 208 if len(state.methods) < 6 else 132
         picture = plots.enlarge(result.shown, size, smooth=True)
@@ -211,7 +212,7 @@ class SaliencyExplorer(PictureExplorer):
             over = picture if state.blended else None
             tile = drawn(one, state.shown_as, over=over, scale=scale, size=size)
             panels.append(Panel(method, tile, f"{method} for {name} of {said}", size))
-        return [*panels, _colours(state, name), *self._charts(result, state)]
+        return [*panels, _colors(state, name), *self._charts(result, state)]
 
     def describe(self, result: SaliencyResult, state: SaliencyState) -> str:
         """Which map lies most on the thing, and what the sums are."""
@@ -265,7 +266,7 @@ class SaliencyExplorer(PictureExplorer):
                 [m for m, _ in done], values, before=[result.blind[thing]] * len(done), width=400, row=30
             )
             alt = f"Share on the {thing}: " + ", ".join(f"{m} {s:.0%}" for m, s in done)
-            caption = "Black line: a blob in the centre, which knows nothing."
+            caption = "Black line: a blob in the center, which knows nothing."
             panels.append(Panel(f"How much lies on the {thing}?", chart, alt, 400, sharp=True, caption=caption))
         return panels
 
@@ -309,8 +310,8 @@ def _share(attribution: Tensor, mask: Tensor) -> float:
     return float(evaluation.energy_inside(attribution[None], mask[None])[0])
 
 
-def _colours(state: SaliencyState, name: str) -> Panel:
-    """What the colours of the maps mean."""
+def _colors(state: SaliencyState, name: str) -> Panel:
+    """What the colors of the maps mean."""
     caption = {
         SIZE: "Bright: a small change of the pixel, up or down, matters much.",
         SIGNED: f"Red: speaks for {name}. Blue: speaks against.",
@@ -324,8 +325,8 @@ def _colours(state: SaliencyState, name: str) -> Panel:
     else:
         high, note = 1.0, f"Each map has its own scale: 1 is what all but {SATURATE:.1%} of its pixels stay below."
     scale = (-high if state.shown_as == SIGNED else 0.0, high)
-    bar = plots.colour_bar(scale, "signed" if state.shown_as == SIGNED else "heat", width=400)
-    return Panel("The colours", bar, f"{caption} {note}", 400, sharp=True, caption=f"{caption} {note}")
+    bar = plots.color_bar(scale, "signed" if state.shown_as == SIGNED else "heat", width=400)
+    return Panel("The colors", bar, f"{caption} {note}", 400, sharp=True, caption=f"{caption} {note}")
 
 
 def drawn(
@@ -336,26 +337,26 @@ def drawn(
     scale: float | None = None,
     size: int | None = None,
 ) -> np.ndarray:
-    """An attribution in colours, uint8 (H, W, 3), or laid over a picture.
+    """An attribution in colors, uint8 (H, W, 3), or laid over a picture.
 
     Args:
         attribution: (3, H, W), or a map (H, W).
-        how: "size" (the largest colour without sign), "for and against" (the signed sum), "only for".
+        how: "size" (the largest color without sign), "for and against" (the signed sum), "only for".
         over: a picture that it is laid over.
-        scale: the value of the brightest colour; by default all but 0.5 % of the map's pixels are below it.
+        scale: the value of the brightest color; by default all but 0.5 % of the map's pixels are below it.
         size: width of the result in pixels; by default that of the map, or of `over`.
     """
     one = plots.flatten(attribution, "absolute" if how == SIZE else "sum")
     one = np.maximum(one, 0) if how == POSITIVE else one
-    colours = "signed" if how == SIGNED else "heat"
+    colors = "signed" if how == SIGNED else "heat"
     high = scale or plots.limits(one, signed=True, clip=SATURATE)[1]
     low = -high if how == SIGNED else 0.0
     if over is not None:
-        return plots.overlay(over, one, 0.9, colours, (low, high))
-    return plots.heatmap(one, colours, (low, high), size)
+        return plots.overlay(over, one, 0.9, colors, (low, high))
+    return plots.heatmap(one, colors, (low, high), size)
 
 
 def even_share(attribution: Any, how: str = SIZE) -> float:
-    """The value at which a pixel holds 15 times its even share: one brightest colour for maps of different units."""
+    """The value at which a pixel holds 15 times its even share: one brightest color for maps of different units."""
     one = np.abs(plots.flatten(attribution, "absolute" if how == SIZE else "sum"))
     return BRIGHTEST * float(one.mean()) or 1.0

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xai_lessons import cam, evaluation, models, plots, saliency
-from xai_lessons.explorers.base import Panel
-from xai_lessons.explorers.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.controls import Control, Many, Slider
+from xai_lessons import evaluation, models, plots
+from xai_lessons.explorers.kit.base import Panel
+from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
+from xai_lessons.explorers.kit.controls import Control, Many, Slider
 from xai_lessons.explorers.saliency import drawn
+from xai_lessons.methods import cam, saliency
 
 # name -> the function, and how the shown code calls it
 METHODS: dict[str, tuple[Callable[..., Tensor], str]] = {
@@ -176,7 +177,7 @@ class SanityExplorer(PictureExplorer):
 
     def code(self, state: SanityState) -> str:
         """The maps of the network that has forgotten, and their correlations."""
-        forget = f"evaluation.randomise_layers(model, {state.forgotten}, seed={state.chance})"
+        forget = f"evaluation.randomize_layers(model, {state.forgotten}, seed={state.chance})"
         return "\n".join(
             [
                 self.opening(state, "cam", "evaluation", "saliency", also=["import torch"]),
@@ -194,7 +195,7 @@ class SanityExplorer(PictureExplorer):
 
 def _broken(model: models.Classifier, state: SanityState) -> models.Classifier:
     """A copy of the network with forgotten layers."""
-    forgotten: Any = evaluation.randomise_layers(model, state.forgotten, seed=state.chance)
+    forgotten: Any = evaluation.randomize_layers(model, state.forgotten, seed=state.chance)
     return forgotten
 
 

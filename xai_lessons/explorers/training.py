@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from xai_lessons import datasets, histories, plots, training
-from xai_lessons.explorers.base import Explorer, Panel
-from xai_lessons.explorers.controls import PANELS, Button, Choice, Control, Many, Slider, Toggle
+from xai_lessons import plots, training
+from xai_lessons.data import datasets
+from xai_lessons.explorers.kit.base import Explorer, Panel
+from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Many, Slider, Toggle
+from xai_lessons.results import histories
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "residual": ("ResNet", {}),

@@ -1,0 +1,31 @@
+from . import core as core
+from . import data as data
+from . import evaluation as evaluation
+from . import explorers as explorers
+from . import lessons as lessons
+from . import methods as methods
+from . import models as models
+from . import plots as plots
+from . import results as results
+from . import training as training
+from .data import datasets as datasets
+from .data import menagerie as menagerie
+from .data import photos as photos
+from .lessons import checks as checks
+from .lessons import quiz as quiz
+from .methods import cam as cam
+from .methods import fgsm as fgsm
+from .methods import inversion as inversion
+from .methods import occlusion as occlusion
+from .methods import paths as paths
+from .methods import relevance as relevance
+from .methods import saliency as saliency
+from .methods import surrogates as surrogates
+from .models import anatomy as anatomy
+from .models import architectures as architectures
+from .models import imagenet as imagenet
+from .models import store as store
+from .results import histories as histories
+from .results import reference as reference
+
+__version__: str

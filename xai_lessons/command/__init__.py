@@ -1,0 +1,1 @@
+"""The command line: xai-lessons lab, doctor, prefetch, kernels, train."""

@@ -1,0 +1,151 @@
+"""The command ``xai-lessons``: lab | doctor | prefetch | kernels | train.
+
+Each sub-command is a function here that returns the exit status, and imports what it needs itself, so that ``--help``
+is instant.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from xai_lessons import __version__
+
+
+def lab(options: argparse.Namespace) -> int:
+    """Copy the lessons to a folder of the user's and open them in JupyterLab."""
+    from xai_lessons.command import lab as lessons
+
+    source = lessons.lessons_folder()
+    folder = source if options.here else options.folder.expanduser().resolve()
+    if not options.here:
+        for line in lessons.copy_lessons(source, folder):
+            print(line)
+        print(f"the lessons are in {folder}")
+    if options.copy_only:
+        return 0
+    extra = options.jupyter[1:] if options.jupyter[:1] == ["--"] else options.jupyter
+    return lessons.serve(lessons.FIRST, folder, port=options.port, browser=not options.no_browser, extra=extra)
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print in one screen what is there, and what to do about what is not."""
+    from xai_lessons.command.doctor import examine
+
+    if options.network is not None:
+        return network_doctor(options)
+    print(f"xai-lessons {__version__}")
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        print(finding, flush=True)
+    ill = [finding.subject for finding in findings if finding.advice and finding.fatal]
+    print(f"The lessons cannot run yet: see {', '.join(ill)}." if ill else "The lessons can run.")
+    return 1 if ill else 0
+
+
+def network_doctor(options: argparse.Namespace) -> int:
+    """Say what a network of the user's is like, and which methods can explain it."""
+    from xai_lessons.command.network_doctor import diagnose, load_network
+
+    findings, model = diagnose(load_network(options.network), options.input_size)
+    for finding in findings:
+        print(finding)
+    if model is None:
+        print("models.wrap refuses it as it is.")
+        return 1
+    print(f"models.wrap(network, input_size={model.input_size}) takes it; give mean, std and classes of its training.")
+    return 0
+
+
+def prefetch(options: argparse.Namespace) -> int:
+    """Download ImageNet networks, or CIFAR-10, before class."""
+    from xai_lessons.data import datasets
+    from xai_lessons.models import imagenet
+
+    names = options.names or imagenet.NAMES
+    if "cifar10" in names:
+        datasets.cifar10()
+        print(f"cifar10: {datasets.cifar10_at_hand()}")
+    for name, file in imagenet.prefetch([name for name in names if name != "cifar10"]).items():
+        print(f"{name}: {file}")
+    return 0
+
+
+def kernels(options: argparse.Namespace) -> int:
+    """Install the course's kernels for JupyterLab."""
+    from xai_lessons.command.kernels import install
+
+    installed = install(prefix=sys.prefix if options.sys_prefix else None)
+    for title, folder in installed.items():
+        print(f"{title}: {folder}")
+    if len(installed) == 1:
+        print("torch sees no CUDA device here, so there is no GPU kernel")
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train a built-in network again, or evaluate the shipped one."""
+    from xai_lessons.training import recipes
+
+    chosen = ("epochs", "device", "out", "source")
+    given = {name: getattr(options, name) for name in chosen if getattr(options, name) is not None}
+    return 0 if recipes.main(options.name, evaluate=options.evaluate, **given) else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="xai-lessons", description="Open up an image classifier, in seven lessons.")
+    top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(run: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(run.__name__, help=summary, description=run.__doc__)
+        one.set_defaults(run=run)
+        return one
+
+    one = command(lab, "copy the lessons to a folder of yours and open them in JupyterLab")
+    one.add_argument("--folder", type=Path, default=Path("xai-lessons-notebooks"), help="default: ./%(default)s")
+    one.add_argument("--here", action="store_true", help="open the lessons where they are, uncopied")
+    one.add_argument("--copy-only", action="store_true", help="copy, and do not start JupyterLab")
+    one.add_argument("--no-browser", action="store_true", help="print the address only")
+    one.add_argument("--port", type=int, help="the port of JupyterLab (default: the first free one from 8888)")
+    one.add_argument("jupyter", nargs=argparse.REMAINDER, help="after --: further options for jupyter lab")
+
+    one = command(doctor, "what is installed here, or what a network of yours is like, and what to do about it")
+    one.add_argument("--network", metavar="FILE.PY:NAME", help="examine this network (the file is run)")
+    one.add_argument("--input-size", type=int, metavar="PIXELS", help="height and width of the network's pictures")
+
+    one = command(prefetch, "download ImageNet networks, or CIFAR-10, before class")
+    one.add_argument(
+        "names", nargs="*", metavar="NAME", help="such as resnet18, or cifar10 (default: all networks of the lessons)"
+    )
+
+    one = command(kernels, "install the CPU and the GPU kernel")
+    one.add_argument("--sys-prefix", action="store_true", help="into this environment, not into the user's own list")
+
+    one = command(train, "train a built-in network again, or evaluate it")
+    one.add_argument("name", metavar="NAME", help="such as menagerie-resnet")
+    one.add_argument("--evaluate", action="store_true", help="only print the accuracy of the weights that are there")
+    one.add_argument("--epochs", type=int, help="instead of the recipe's own number")
+    one.add_argument("--device", choices=("cpu", "cuda"), help="default: CUDA where it is")
+    one.add_argument("--out", type=Path, help="the folder for checkpoints and the result (default: ./trained)")
+    one.add_argument("--source", type=Path, metavar="FOLDER", help="CIFAR-10 (default: where it is, else its download)")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command; a foreseeable mistake is one sentence on stderr and exit status 2."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except (OSError, ValueError, TypeError) as error:
+        print(f"xai-lessons {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""What a network of your own is like, what `models.wrap` will make of it, and which methods can explain it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from xai_lessons import models
+from xai_lessons.command.doctor import Finding
+from xai_lessons.core import activations, inputs
+from xai_lessons.core.state import undisturbed
+from xai_lessons.methods import cam, occlusion, saliency
+
+SIZES = (224, 96, 32, 64, 128, 227, 256, 299, 384, 28, 48)
+METHODS: dict[str, Callable[..., Any]] = {
+    "cam.cam": cam.cam,
+    "cam.grad_cam": cam.grad_cam,
+    "saliency.gradient": saliency.gradient,
+    "saliency.guided_backprop": saliency.guided_backprop,
+}
+EXTRA = ("lrp", "deep_lift")  # of `saliency`
+
+
+def load_network(place: str) -> Any:
+    """Fetch a network from a Python file.
+
+    Args:
+        place: "file.py:name", where the name is a network, or a class or function that makes one without arguments.
+
+    Returns:
+        What the name stands for.
+
+    Raises:
+        ValueError: if there is no such file or name, or the file or the making of the network fails.
+    """
+    file, _, name = place.rpartition(":")
+    path = Path(file).expanduser()
+    if not file or not name or not path.is_file():
+        raise ValueError(f"{place!r} names no network: write file.py:name, with a file that is there")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path.name} is not a Python file: write file.py:name")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))  # what the file imports lies beside it
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, name):
+            raise ValueError(f"{path.name} has no {name!r}: it has {', '.join(_public(module))}")
+        found = getattr(module, name)
+        return found if isinstance(found, nn.Module) or not callable(found) else found()
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{place} fails with {type(error).__name__}: {_first_line(error)}") from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+
+
+def _public(module: Any) -> list[str]:
+    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")] or ["nothing"]
+
+
+def diagnose(
+    module: Any, input_size: int | None = None, classes: Sequence[str] | None = None
+) -> tuple[list[Finding], models.Classifier | None]:
+    """Examine a network: its input, its output, its ReLUs, its layers, and which methods can explain it.
+
+    Args:
+        module: the network.
+        input_size: height and width of its pictures; usual sizes are tried if not given.
+        classes: the names of its classes, if there are any.
+
+    Returns:
+        What was found, each with advice where something is to be done, and the wrapped network if it can be wrapped.
+    """
+    if not isinstance(module, nn.Module):
+        what = "a function" if callable(module) else f"a {type(module).__name__}"
+        advice = "occlusion, RISE, LIME and Kernel SHAP take any function from pictures (N, 3, H, W) to scores (N, K)"
+        return [Finding("network", f"{what}, not an nn.Module", advice, fatal=not callable(module))], None
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters()):
+        advice = "run it once on a picture of the right size: its lazy layers have no weights yet"
+        return [Finding("network", type(module).__name__, advice, fatal=True)], None
+    findings = [_kind(module), _channels(module)]
+    size, sizes = _input_size(module, input_size)
+    findings.append(sizes)
+    try:
+        with warnings.catch_warnings(record=True) as notices:
+            warnings.simplefilter("always")
+            model = models.wrap(module, classes, input_size=size)
+    except (ValueError, TypeError) as error:
+        return [*findings, Finding("wrap", "refused", str(error), fatal=True)], None
+    said = "; ".join(str(notice.message) for notice in notices)
+    findings.append(Finding("output", f"{len(model.classes)} scores a picture" + (f"; {said}" if said else "")))
+    findings.append(Finding("layers", ", ".join(model.layers)))
+    x = torch.rand((1, 3, size, size), generator=inputs.generator(0))
+    findings.append(_relus(model, x))
+    findings += _methods(model, x)
+    return findings, model
+
+
+def _kind(module: nn.Module) -> Finding:
+    count = sum(p.numel() for p in module.parameters())
+    device, dtype = inputs.device_of(module)
+    found = f"{type(module).__name__}, {count:,} weights, {str(dtype).removeprefix('torch.')} on {device}"
+    if isinstance(module, torch.jit.ScriptModule):
+        return Finding("network", found, "TorchScript hides its layers: use the network it was made from")
+    broken = [name for name, value in module.state_dict().items() if not _finite(value)]
+    advice = f"{broken[0]} holds NaN or infinite values: load the weights again" if broken else ""
+    return Finding("network", found, advice, fatal=True)
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, Tensor) or not value.is_floating_point() or bool(torch.isfinite(value).all())
+
+
+def _channels(module: nn.Module) -> Finding:
+    first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None:
+        return Finding("channels", "no 2-d convolution", "only occlusion, RISE, LIME and Kernel SHAP are sure to apply")
+    gray = any(type(m).__name__ == "Grayscale" for m in module.modules())
+    advice = "" if first.in_channels == 3 or gray else "pictures are RGB: put a layer in front that makes them fit"
+    return Finding("channels", f"{first.in_channels}", advice)
+
+
+def _input_size(module: nn.Module, given: int | None) -> tuple[int, Finding]:
+    """The size to use, and all that the network takes among the usual ones."""
+    device, dtype = inputs.device_of(module)
+    takes, reason = [], ""
+    with undisturbed(module), torch.no_grad():
+        for size in (given,) if given else SIZES:
+            try:
+                module(torch.zeros((1, 3, size, size), device=device, dtype=dtype))
+                takes.append(size)
+            except Exception as error:  # any kind: it is the network's own
+                reason = reason or _first_line(error)
+    if not takes:
+        advice = f"it says: {reason}; give the size it was trained on with --input-size"
+        return given or SIZES[0], Finding("input size", f"takes none of {given or SIZES}", advice, fatal=True)
+    some = f"{takes[0]} x {takes[0]}" + (f"; takes also {', '.join(map(str, takes[1:]))}" if takes[1:] else " only")
+    guess = not given and len(takes) > 1
+    return takes[0], Finding("input size", some, "give the one it was trained on with --input-size" if guess else "")
+
+
+class _Functions(TorchFunctionMode):
+    """Counts the ReLUs that are computed, however they are spelled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relus = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """See each call of a torch function; what that calls in turn does not come by here."""
+        self.relus += getattr(func, "__name__", "") in ("relu", "relu_")
+        return func(*args, **(kwargs or {}))
+
+
+def _relus(model: models.Classifier, x: Tensor) -> Finding:
+    modules = [m for m in model.modules() if isinstance(m, nn.ReLU)]
+    used: Counter[int] = Counter()
+
+    def count(one: int, _output: Tensor) -> None:
+        used[one] += 1
+
+    x = inputs.check_images(model, x)[0]
+    with undisturbed(model), torch.no_grad(), ExitStack() as stack:
+        for m in modules:
+            stack.enter_context(activations.hooked(m, partial(count, id(m))))
+        counter = stack.enter_context(_Functions())
+        model(x)
+    in_place, again = sum(m.inplace for m in modules), sum(n > 1 for n in used.values())
+    functional = max(0, counter.relus - sum(used.values()))
+    found = f"{len(modules)} modules ({in_place} in place, {again} used several times), {functional} functional"
+    return Finding("ReLUs", f"{found}; all are met by the methods")
+
+
+def _methods(model: models.Classifier, x: Tensor) -> list[Finding]:
+    """Ask each method for one random picture."""
+    methods = METHODS | {f"saliency.{n}": getattr(saliency, n) for n in EXTRA if hasattr(saliency, n)}
+    findings = []
+    for name, method in methods.items():
+        try:
+            finite = bool(torch.isfinite(method(model, x, 0)).all())
+            findings.append(Finding(name, "applies" if finite else "gives NaN", "" if finite else "check the weights"))
+        except Exception as error:  # a method refuses what it has no rule for
+            findings.append(Finding(name, "does not apply", _first_line(error)))
+    patch = max(1, model.input_size // 2)
+    occlusion.occlusion(model, x, 0, patch=patch, stride=patch)
+    return [*findings, Finding("occlusion", "applies, as RISE, LIME and Kernel SHAP do")]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,161 @@
+"""Check images, targets and options: one sentence says what was received, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from collections.abc import Iterable, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Targets = int | str | Sequence[int | str] | Tensor | None
+
+
+def device_of(model: Any, images: Tensor | None = None) -> tuple[torch.device, torch.dtype]:
+    """Where a network computes and in which precision; a plain callable takes the pictures as they come."""
+    if isinstance(model, nn.Module):
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                return parameter.device, parameter.dtype
+    if images is not None and images.is_floating_point():
+        return images.device, images.dtype
+    return torch.device("cpu"), torch.float32
+
+
+def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
+    """Check pictures and bring them to the network: its device, its precision, the default layout.
+
+    Args:
+        model: a network or a callable.
+        images: (N, 3, H, W) or (3, H, W), RGB in [0, 1].
+
+    Returns:
+        The pictures as (N, 3, H, W), and whether it was a single one.
+
+    Raises:
+        TypeError: if it is not a tensor of floats.
+        ValueError: if the shape or the values are not those of pictures.
+    """
+    if not isinstance(images, Tensor):
+        came = type(images).__name__
+        raise TypeError(f"pictures must be a torch tensor (N, 3, H, W), got {came}: use photos.load or menagerie.draw")
+    if not images.is_floating_point():
+        raise TypeError(f"pictures must be floats in [0, 1], got {images.dtype}: use images.float() / 255")
+    single = images.ndim == 3
+    batch = images.detach()[None] if single else images.detach()
+    if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
+        raise ValueError(
+            f"pictures must have the shape (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}: "
+            "RGB comes first, and none may be empty"
+        )
+    low, high = (float(v) for v in batch.aminmax())
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also true for NaN
+        what = f"values from {low:.3g} to {high:.3g}" if torch.isfinite(batch).all() else "NaN or infinite values"
+        advice = "divide by 255, or undo the normalization (the network does it inside)"
+        raise ValueError(f"pictures must be in [0, 1], got {what}: {advice}")
+    device, dtype = device_of(model, batch)
+    with torch.inference_mode(False), torch.no_grad():  # autograd takes no tensor made in inference mode
+        batch = batch.clone() if batch.is_inference() else batch
+        return batch.to(device=device, dtype=dtype).contiguous(), single
+
+
+def class_index(classes: Sequence[str], target: int | str) -> int:
+    """The number of a class given by number or name.
+
+    Raises:
+        ValueError: if there is no such class, with the nearest names.
+        TypeError: if it is neither a number nor a name.
+    """
+    if isinstance(target, str):
+        if target in classes:
+            return list(classes).index(target)
+        if not classes:
+            raise ValueError(f"this network has no class names, got {target!r}: give a class number")
+        near = [name for name in classes if target.lower() in name.lower()][:4]
+        near = near or difflib.get_close_matches(target, classes, n=4, cutoff=0.4) or list(classes[:10])
+        raise ValueError(f"there is no class {target!r}: did you mean {', '.join(map(repr, near))}?")
+    if isinstance(target, bool) or not isinstance(target, int):
+        raise TypeError(f"a target is a class number or name, got {target!r}")
+    if target < 0 or (classes and target >= len(classes)):
+        has = f"this network has classes 0 to {len(classes) - 1}" if classes else "classes are counted from 0"
+        raise ValueError(f"there is no class {target}: {has}")
+    return target
+
+
+def check_targets(model: Any, targets: Targets, images: Tensor) -> Tensor | None:
+    """Turn targets (a number, a name, a list, a tensor) into class numbers, one a picture.
+
+    Args:
+        model: the network, with names in `classes` if it has them.
+        targets: an int, a class name, a list of either, a LongTensor (N,), or None for the predicted class.
+        images: (N, 3, H, W).
+
+    Returns:
+        A LongTensor (N,) on the pictures' device, or None, which `score` reads as "the predicted class".
+
+    Raises:
+        ValueError: if a class does not exist, or the count is not that of the pictures.
+        TypeError: if a target is neither a number nor a name.
+    """
+    if targets is None:
+        return None
+    classes = tuple(getattr(model, "classes", ()))
+    if isinstance(targets, Tensor):
+        if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
+            raise TypeError(f"targets must be whole numbers, got a tensor of {targets.dtype}: use .long()")
+        targets = targets.reshape(-1) if targets.ndim else targets
+    whole: Any = targets.tolist() if isinstance(targets, Tensor | np.ndarray | np.generic) else targets
+    every = whole if isinstance(whole, Iterable) and not isinstance(whole, str) else [whole] * len(images)
+    numbers = [class_index(classes, t if isinstance(t, str | bool) else whole_number("a target", t)) for t in every]
+    if len(numbers) != len(images):
+        raise ValueError(f"{len(numbers)} targets came with {len(images)} pictures: give one target, or one a picture")
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=torch.long, device=images.device)
+
+
+def whole_number(what: str, value: Any) -> int:
+    """A whole number, also numpy's or a tensor's."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{what} must be a whole number{' or a name' * (what == 'a target')}, got {value!r}") from None
+
+
+def at_least(name: str, value: float, least: float, most: float = float("inf")) -> None:
+    """Check that a number option lies in its range.
+
+    Raises:
+        ValueError: if it does not, with the range.
+        TypeError: if it is not a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not least <= value <= most:
+        upper = "" if most == float("inf") else f" and at most {most:g}"
+        raise ValueError(f"{name} must be at least {least:g}{upper}, got {value:g}")
+
+
+def check_scores(scores: Any, pictures: int) -> Tensor:
+    """What a network returned, if it is one row of scores a picture.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(scores, Tensor):
+        raise ValueError(f"the network must return scores (N, K), got a {type(scores).__name__}: see models.wrap")
+    if scores.ndim != 2 or len(scores) != pictures:
+        raise ValueError(
+            f"the network must return scores (N, K), got {tuple(scores.shape)} for {pictures} pictures: see models.wrap"
+        )
+    return scores
+
+
+def generator(seed: int) -> torch.Generator:
+    """A generator of random numbers on the CPU, so that the same seed gives the same numbers on every device."""
+    return torch.Generator().manual_seed(whole_number("seed", seed))

@@ -1,0 +1,12 @@
+"""The images: the drawn world, photographs, datasets."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=(
+        "datasets",
+        "menagerie",
+        "photos",
+    ),
+)

@@ -1,0 +1,14 @@
+"""Is an explanation right? Localization, faithfulness, sensitivity, randomization, and all of them in one table."""
+
+from xai_lessons.evaluation.compare import (
+    METRICS,
+    Metric,
+    compare,
+    each_row,
+    randomize_layers,
+    rank_correlation,
+    table,
+    weight_layers,
+)
+from xai_lessons.evaluation.faithfulness import Curve, deletion, infidelity, insertion, max_sensitivity
+from xai_lessons.evaluation.localization import CONTROLS, Explain, energy_inside, heat, pointing_game

@@ -1,0 +1,170 @@
+"""Marks against the truth, which the drawn world knows to the pixel, and the controls that know nothing."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from xai_lessons.core import inputs
+from xai_lessons.core.inputs import Targets
+
+Masks = Tensor | Sequence[Any] | Mapping[str, Any]
+Explain = Callable[..., Tensor]
+
+
+def heat(maps: Tensor) -> Tensor:
+    """One value at least 0 a pixel, from any explanation: what a judge reads off it.
+
+    A heatmap keeps its positive part. An attribution becomes max over the channels of its size, as in Simonyan et al.
+
+    Args:
+        maps: heatmaps (N, H, W) or (H, W), or attributions (N, 3, H, W).
+
+    Returns:
+        (N, H, W), at least 0.
+
+    Raises:
+        TypeError: if it is not a tensor.
+        ValueError: if it has another shape, or values that are not finite.
+
+    Source:
+        Simonyan, Vedaldi, Zisserman: Deep Inside Convolutional Networks, 2014, arXiv:1312.6034, section 3.1.
+    """
+    if not isinstance(maps, Tensor):
+        raise TypeError(f"maps must be a tensor (N, H, W), got {type(maps).__name__}")
+    if maps.ndim not in (2, 3, 4) or maps.numel() == 0:
+        raise ValueError(f"maps must have the shape (N, H, W), (H, W) or (N, 3, H, W), got {tuple(maps.shape)}")
+    if not torch.isfinite(maps).all():
+        raise ValueError("maps must be finite, got NaN or infinite values")
+    maps = maps.detach()
+    if maps.ndim == 4:
+        return maps.abs().amax(dim=1)
+    return (maps[None] if maps.ndim == 2 else maps).clamp(min=0)
+
+
+def _inside(masks: Any, like: Tensor, name: str) -> Tensor:
+    """The masks as (N, H, W) of the maps' own kind, 1 inside and 0 outside."""
+    if isinstance(masks, Mapping):
+        masks = masks[name]
+    elif not isinstance(masks, Tensor):
+        masks = torch.stack([torch.as_tensor(m[name] if isinstance(m, Mapping) else m) for m in masks])
+    masks = (masks[None] if masks.ndim == 2 else masks).to(like.device)
+    if masks.shape != like.shape:
+        raise ValueError(
+            f"masks must have the maps' shape {tuple(like.shape)}, got {tuple(masks.shape)}: use size='image'"
+        )
+    return (masks != 0).to(like.dtype)
+
+
+def pointing_game(maps: Tensor, masks: Masks, *, tolerance: int = 0, name: str = "object") -> Tensor:
+    """Does the map peak on the object?
+
+        hit = [argmax_p M_p lies inside the mask, or at most `tolerance` pixels from it]
+
+    Args:
+        maps: (N, H, W), (H, W) or (N, 3, H, W), see `heat`.
+        masks: bool (N, H, W) or (H, W), a list of masks, or masks by name: what `menagerie.sample` returns, a scene's
+            `masks`, or a list of those.
+        tolerance: in pixels.
+        name: which mask, where they have names.
+
+    Returns:
+        (N,): 1 for a hit, 0 for a miss.
+
+    Raises:
+        ValueError: if maps and masks do not fit, or the tolerance is negative.
+
+    Source:
+        Zhang et al.: Top-down Neural Attention by Excitation Backprop, 2016, arXiv:1608.00507, section 4.2 (there 15).
+
+    Differs from the paper:
+        where several pixels share the peak, the share of them that hits: an empty map scores the object's area, as a
+        guess would.
+    """
+    inputs.at_least("tolerance", tolerance, 0)
+    M = heat(maps)
+    inside = _inside(masks, M, name)
+    if tolerance:
+        t = torch.arange(-int(tolerance), int(tolerance) + 1, device=M.device, dtype=M.dtype)
+        disc = (t[:, None] ** 2 + t**2 <= tolerance**2).to(M.dtype)
+        inside = (F.conv2d(inside[:, None], disc[None, None], padding=len(t) // 2)[:, 0] > 0.5).to(M.dtype)
+    peak = M.eq(M.amax(dim=(1, 2), keepdim=True)).to(M.dtype)
+    return (peak * inside).sum(dim=(1, 2)) / peak.sum(dim=(1, 2))
+
+
+def energy_inside(maps: Tensor, masks: Masks, *, name: str = "object") -> Tensor:
+    """Which share of the map lies on the object?
+
+        sum over p inside the mask of M_p / sum over all p of M_p
+
+    Args:
+        maps: (N, H, W), (H, W) or (N, 3, H, W), see `heat`.
+        masks: as for `pointing_game`.
+        name: which mask, where they have names.
+
+    Returns:
+        (N,) in [0, 1]; 0 for an empty map.
+
+    Raises:
+        ValueError: if maps and masks do not fit.
+
+    Source:
+        Wang et al.: Score-CAM, 2020, arXiv:1910.01279, section 4.3 (the energy-based pointing game).
+
+    Differs from the paper:
+        the positive part of the map is taken as it is; the paper moves its minimum to 0 first.
+    """
+    M = heat(maps)
+    total = M.sum(dim=(1, 2))
+    return (M * _inside(masks, M, name)).sum(dim=(1, 2)) / torch.where(total > 0, total, 1)
+
+
+def _control(of: Callable[[Tensor], Tensor]) -> Explain:
+    def control(model: Any, images: Tensor, targets: Targets = None) -> Tensor:
+        x, single = inputs.check_images(model, images)
+        return of(x)[0] if single else of(x)
+
+    control.__doc__ = of.__doc__
+    return control
+
+
+@_control
+def random_map(x: Tensor) -> Tensor:
+    """Even noise, the picture's own: the same picture always gets the same one."""
+    codes = (x * 255).round().to(torch.uint8).cpu().contiguous().numpy()
+    generators = [inputs.generator(zlib.crc32(code.tobytes())) for code in codes]
+    return torch.stack([torch.rand(x.shape[-2:], generator=g, dtype=torch.float64) for g in generators]).to(x)
+
+
+@_control
+def center_blob(x: Tensor) -> Tensor:
+    """A Gaussian in the middle, which knows only where photographers put things."""
+    down, across = (torch.linspace(-1, 1, n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
+    return torch.exp(-3 * (down[:, None] ** 2 + across**2)).expand(len(x), -1, -1).clone()
+
+
+@_control
+def edge_filter(x: Tensor) -> Tensor:
+    """Sobel's edges of the gray picture, which know nothing of any network."""
+    gray = F.pad(x.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    sobel = x.new_tensor([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
+    return F.conv2d(gray, torch.stack([sobel, sobel.T])[:, None]).norm(dim=1)
+
+
+@_control
+def empty_map(x: Tensor) -> Tensor:
+    """Nothing anywhere."""
+    return torch.zeros_like(x[:, 0])
+
+
+CONTROLS: dict[str, Explain] = {
+    "random": random_map,
+    "center blob": center_blob,
+    "edges": edge_filter,
+    "empty": empty_map,
+}

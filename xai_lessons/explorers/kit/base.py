@@ -1,0 +1,359 @@
+"""The base of all explorers: a state, a pure function of it, and everything around that students expect.
+
+How to write one (`classification.PredictionExplorer` is an example, tests/test_explorers_base.py has the smallest)::
+
+    @dataclass(frozen=True)
+    class CamState(blocks.PictureState, blocks.NetworkState):   # plain values only, each with its default
+        layer: str = "stage4"
+        opacity: float = 0.7
+
+    @dataclass(frozen=True)
+    class CamResult:                                             # arrays and numbers only
+        image: np.ndarray
+        map: np.ndarray
+
+    class CamExplorer(blocks.PictureExplorer):
+        name, title = "cam", "Where did it look?"                # css class .xai-cam, files cam-1.png
+        State = CamState
+        shown_by_code = ("map",)                                 # fields of the result that the shown code computes
+
+        def controls(self):                                      # data; a choice may be a function of the state
+            return (*self.picture_controls("map"), *self.network_controls("map"),
+                    Choice(name="layer", label="Layer", choices=self.layers, changes=("map",)),
+                    Slider(name="opacity", label="Opacity", low=0.0, high=1.0, step=0.05, changes=(PANELS,)))
+
+        def compute(self, state, progress): ...                  # -> CamResult; pure; pass `progress` on to the methods
+        def panels(self, result, state): ...                     # -> list of Panel(title, picture, alt)
+        def describe(self, result, state): ...                   # -> one sentence: headline, text of the stored output
+        def code(self, state): ...                               # -> Python that computes the same arrays
+
+Rules. `compute` touches no widget and keeps nothing; it runs on a worker thread with one torch thread (`threads`). What
+takes more than a moment is a *generator*: it yields a result after each step, and the picture forms on the screen; the
+base checks Stop at each yield, and `progress(done, total)` checks it too (by raising `Cancelled`). What takes
+long sets `live = False` and writes `at_rest(state)`: that is shown when a control moves, and a Run button starts
+`compute`. A control whose `changes` is ("panels",) only draws anew. Every exception ends in the error line, a
+ValueError in its own words. `set(...)` computes at once and returns the result, or raises; widgets go through the
+worker, where the latest wins.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from xai_lessons import plots
+from xai_lessons.core.progress import Cancelled
+from xai_lessons.explorers.kit.controls import PANELS, Button, Control
+from xai_lessons.explorers.kit.worker import Job, Worker
+
+BUSY_AFTER = 0.3
+STORED_BYTES = 120_000
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture on the screen.
+
+    Attributes:
+        title: what stands above it.
+        picture: uint8 (H, W, 3), or anything that `plots.pixels` takes.
+        alt: what it shows, for those who listen.
+        width: its width on the screen in pixels.
+        sharp: PNG (charts, hard-edged pixels) instead of JPEG.
+        caption: what stands below it.
+    """
+
+    title: str
+    picture: Any
+    alt: str
+    width: int = 384
+    sharp: bool = False
+    caption: str = ""
+
+
+def plain_words(error: BaseException) -> str:
+    """What went wrong, for a student: a ValueError's or TypeError's own sentence, the kind of any other."""
+    if isinstance(error, ValueError | TypeError | OSError) and str(error):
+        return str(error)
+    return (
+        f"Something went wrong ({type(error).__name__}: {error}). Press Reset; if it comes back, restart the kernel "
+        "and run the notebook again."
+    )
+
+
+class Explorer:
+    """State -> compute -> result -> panels, with controls, busy sign, Stop, Reset, Show code and Save picture.
+
+    Args:
+        initial: fields of the state to start from, checked against the controls.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    question: ClassVar[str] = ""
+    State: ClassVar[type]
+    shown_by_code: ClassVar[tuple[str, ...]] = ()
+    live: ClassVar[bool] = True
+    threads: ClassVar[int | None] = 1
+
+    def __init__(self, **initial: Any) -> None:
+        self.declared: tuple[Control, ...] = tuple(self.controls())
+        self.initial = self.state = self._changed(self.State(), initial)
+        self.error: BaseException | None = None
+        self._drawing = {c.name for c in self.declared if c.changes == (PANELS,)} & {f.name for f in fields(self.State)}
+        self._shown: tuple[Any, Any] | None = None  # the state and the result on the screen
+        self._lock = threading.RLock()
+        self._view: Any = None
+        self._worker = Worker(self._run)
+
+    # What a lesson writes.
+
+    def controls(self) -> Sequence[Control]:
+        """The controls, in the order in which they stand."""
+        raise NotImplementedError
+
+    def compute(self, state: Any, progress: Callable[[int, int], object]) -> Any:
+        """The result of a state, or a generator of ever better ones; pure."""
+        raise NotImplementedError
+
+    def at_rest(self, state: Any) -> Any:
+        """What is shown before Run, where `live` is False."""
+        raise NotImplementedError
+
+    def panels(self, result: Any, state: Any) -> Sequence[Panel]:
+        """The pictures of a result."""
+        raise NotImplementedError
+
+    def describe(self, result: Any, state: Any) -> str:
+        """One plain sentence that says what is to be seen, numbers rounded so that they are the same everywhere."""
+        raise NotImplementedError
+
+    def code(self, state: Any) -> str:
+        """Python that computes `shown_by_code` under the same names."""
+        raise NotImplementedError
+
+    def code_names(self, state: Any) -> dict[str, Any]:
+        """What the shown code takes as given, name -> value: a picture or a network of the student's own."""
+        return {}
+
+    # What a notebook and a test use.
+
+    @property
+    def widget(self) -> Any:
+        """The ipywidgets view, made when first asked for."""
+        if self._view is None:
+            from xai_lessons.explorers.kit.view import View
+
+            self._view = View(self)
+            if self._shown is not None:
+                self._present(*self._shown)
+            else:
+                self.request()
+        return self._view.root
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The ipywidget of each control, by the control's name."""
+        assert self.widget is not None
+        return self._view.inputs
+
+    @property
+    def result(self) -> Any:
+        """What is on the screen; computed if nothing is."""
+        if self._shown is None:
+            self._finish(self._worker.submit(Job(self.state, long=self.live)))
+        return self._shown[1] if self._shown else None
+
+    @property
+    def shown(self) -> Any:
+        """The state that the pictures on the screen belong to."""
+        return self._shown[0] if self._shown else self.state
+
+    def evaluate(self, state: Any | None = None) -> Any:
+        """The whole result of a state, computed here and now; nothing on the screen changes."""
+        outcome = self.compute(self.state if state is None else state, lambda done, total: None)
+        return deque(outcome, maxlen=1).pop() if isinstance(outcome, Generator) else outcome
+
+    def set(self, **changes: Any) -> Any:
+        """Move controls from Python: computes, shows and returns the result, or raises what went wrong."""
+        return self._finish(self.request(**changes))
+
+    def run(self) -> Any:
+        """What the Run button does, but waits for it and returns the result."""
+        return self._finish(self.request_run())
+
+    def request(self, **changes: Any) -> Job:
+        """Move controls without waiting: what widgets call. The latest request wins."""
+        self.state = self._changed(self.state, changes)
+        if self._view is not None:
+            self._view.sync(self.state)
+        if changes and changes.keys() <= self._drawing and self._shown is not None:
+            self._present(*self._shown)
+            return _finished(self._shown[1])
+        running = self._worker.running
+        if not self.live and running is not None and running.long and not running.stop.is_set():
+            return running  # a run goes on while controls are moved; they count for the next one
+        return self._worker.submit(Job(self.state, long=self.live))
+
+    def press(self, name: str) -> Job:
+        """Press one of the buttons declared among the controls."""
+        button = next(c for c in self.declared if isinstance(c, Button) and c.name == name)
+        after = button.act(self.state)
+        return self.request(**{f.name: getattr(after, f.name) for f in fields(after)})
+
+    def request_run(self) -> Job:
+        """What the Run button does, without waiting."""
+        return self._worker.submit(Job(self.state))
+
+    def extras(self) -> Sequence[Any]:
+        """More widgets of one's own, above the pictures (say, a canvas to paint on)."""
+        return ()
+
+    def reset(self) -> Job:
+        """Back to the state of the beginning."""
+        self._worker.stop()
+        self.state = self.initial
+        return self.request()
+
+    def stop(self) -> None:
+        """Stop what is being computed; answered at once, and the work ends at its next step."""
+        self._worker.stop()
+        if self._view is not None:
+            self._view.idle("Stopped.")
+
+    def wait(self, timeout: float | None = 30) -> bool:
+        """Wait until nothing is being computed; False if that took longer than `timeout` seconds."""
+        return self._worker.wait(timeout)
+
+    def picture(self) -> np.ndarray:
+        """All panels on one sheet, uint8 (H, W, 3): what is saved, and what is seen without widgets."""
+        from xai_lessons.explorers.kit.sheet import sheet
+
+        result = self.result
+        return sheet(self.title, self.describe(result, self.shown), self.panels(result, self.shown))
+
+    def save(self, folder: str | Path = ".") -> Path:
+        """Write the picture as PNG beside the notebook, under a name that is free."""
+        content = plots.png(self.picture(), level=6)
+        number = 1
+        while True:
+            path = Path(folder) / f"{self.name}-{number}.png"
+            try:
+                with open(path, "xb") as file:
+                    file.write(content)
+                return path
+            except FileExistsError:
+                number += 1
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """The live widget, and what is seen where no widget runs: a PNG, and the sentence that describes it."""
+        try:
+            still: dict[str, Any] = {"text/plain": f"{self.title} {self.describe(self.result, self.shown)}"}
+            still["image/png"] = plots.png(self.picture(), level=6, most=STORED_BYTES)
+        except Exception as error:  # the widget says it too, where the student looks
+            still = {"text/plain": plain_words(error)}
+        return {**self.widget._repr_mimebundle_(), **still}
+
+    # How it works.
+
+    def _changed(self, state: Any, changes: dict[str, Any]) -> Any:
+        """The state with some fields changed: each checked, then all the others made to fit."""
+        known = {f.name for f in fields(self.State)}
+        for name in changes:
+            if name not in known:
+                raise ValueError(f"{name!r} is nothing that this explorer has; it has {', '.join(sorted(known))}.")
+        state = replace(state, **changes)
+        for control in self.declared:
+            if control.name in known:
+                value = getattr(state, control.name)
+                fit = control.check if control.name in changes else control.repair
+                state = replace(state, **{control.name: fit(value, state)})
+        return state
+
+    def _finish(self, job: Job) -> Any:
+        """Wait for a job; an interrupt of the cell stops it."""
+        try:
+            job.done.wait()
+        except KeyboardInterrupt:
+            job.stop.set()
+            raise
+        if job.error is not None and not isinstance(job.error, Cancelled):
+            raise job.error
+        return job.result
+
+    def _run(self, job: Job) -> None:
+        """Compute a job on the worker's thread, showing what comes; every exception ends in the error line."""
+        if self.threads is not None and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        busy = threading.Timer(BUSY_AFTER, self._tell, (job, "busy"))
+        busy.daemon = True
+        busy.start()
+        note, steps = "", None
+        try:
+            outcome = self.compute(job.state, self._progress(job)) if job.long else self.at_rest(job.state)
+            steps = outcome if isinstance(outcome, Generator) else iter((outcome,))
+            for result in steps:
+                if job.stop.is_set():
+                    raise Cancelled
+                job.result = result
+                self._present(job.state, result)
+                job.showed = True
+                if steps is outcome:
+                    self._worker.check(job)
+            self.error = None
+        except Cancelled as stopped:
+            job.error, note = stopped, "Stopped." if job.stop.is_set() else ""
+        except BaseException as error:
+            job.error = self.error = error
+        finally:
+            busy.cancel()
+            if isinstance(steps, Generator):
+                steps.close()
+            with self._lock:
+                job.over = True
+                if self._view is not None:
+                    self._view.idle(note, self.error)
+
+    def _tell(self, job: Job, what: str, *values: Any) -> None:
+        """Pass a sign of life on to the view, unless the job is over by then."""
+        with self._lock:
+            if self._view is not None and not job.over and not job.stop.is_set():
+                getattr(self._view, what)(*values)
+
+    def _progress(self, job: Job) -> Callable[[int, int], None]:
+        """The callback that `compute` passes on: checks Stop, and moves the bar ten times a second."""
+        told = job.started + BUSY_AFTER
+
+        def progress(done: int, total: int) -> None:
+            nonlocal told
+            self._worker.check(job)
+            now = time.monotonic()
+            if now - told > 0.1:
+                told = now
+                self._tell(job, "progress", done, total)
+
+        return progress
+
+    def _present(self, state: Any, result: Any) -> None:
+        """Put a result on the screen, drawn as the controls that only draw are set now."""
+        with self._lock:
+            state = replace(state, **{name: getattr(self.state, name) for name in self._drawing})
+            if self._view is not None:
+                self._view.present(self.panels(result, state), self.describe(result, state), self.code(state))
+            self._shown = (state, result)
+
+
+def _finished(result: Any) -> Job:
+    """A job that is already done."""
+    job = Job(None)
+    job.result = result
+    job.done.set()
+    return job

@@ -1,0 +1,5 @@
+"""The checks of the exercises, a file a lesson; `lessons.exercise` says how to write one."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=tuple(f"lesson{n}" for n in range(1, 8)))

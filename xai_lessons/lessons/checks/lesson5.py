@@ -1,0 +1,305 @@
+"""Checks of lesson 5: FGSM with a target, the best of all small steps, clipping where the pixels are normalized."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xai_lessons.lessons.exercise import Mistake, exercise
+
+
+def _uniform(rng: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
+    return low + (high - low) * torch.rand(shape, generator=rng)
+
+
+def _attack(rng: torch.Generator) -> tuple[nn.Module, Tensor, Tensor, float]:
+    """A small network with random weights, pictures with some values at the very edge, targets, an epsilon."""
+    linear = nn.Linear(3 * 6 * 5, 7)
+    linear.weight.data = torch.randn(7, 3 * 6 * 5, generator=rng)
+    linear.bias.data = torch.randn(7, generator=rng)
+    x = _uniform(rng, -0.2, 1.2, 4, 3, 6, 5).clamp(0, 1)
+    t = torch.randint(0, 7, (4,), generator=rng)
+    model = nn.Sequential(nn.Flatten(), linear)
+    said = model(x).argmax(1)
+    return model, x, torch.where(t == said, (t + 1) % 7, t), float(_uniform(rng, 0.02, 0.1))
+
+
+def _gradient(model: Any, x: Tensor, t: Tensor, of: str = "loss") -> Tensor:
+    x = x.detach().clone().requires_grad_()
+    z = model(x)
+    what = F.cross_entropy(z, t, reduction="sum") if of == "loss" else z.gather(1, t[:, None]).sum()
+    return torch.autograd.grad(what, x)[0]
+
+
+def _clip(x: Tensor) -> Tensor:
+    return x.clamp(0, 1).detach()
+
+
+def _per_picture(g: Tensor, norm: float) -> Tensor:
+    return g / g.flatten(1).norm(p=norm, dim=1)[:, None, None, None]
+
+
+@exercise(
+    draw=_attack,
+    says=("model", "x", "t", "epsilon"),
+    praise="One sign away from the attack above: downhill on the loss of the class that you want.",
+    mistakes=(
+        Mistake(
+            "uphill",
+            lambda f, x, t, e: _clip(x + e * _gradient(f, x, t).sign()),
+            "You go up the loss of t: that leads away from t. To be led to a class, its loss must fall.",
+        ),
+        Mistake(
+            "not clipped",
+            lambda f, x, t, e: (x - e * _gradient(f, x, t).sign()).detach(),
+            "Some of your pixels are darker than black or brighter than white: clip the picture to [0, 1].",
+        ),
+        Mistake(
+            "no sign",
+            lambda f, x, t, e: _clip(x - e * _gradient(f, x, t)),
+            "You step along the gradient itself. Then a pixel with a large gradient moves by more than epsilon, "
+            "and most move by nearly nothing: take its sign.",
+        ),
+        Mistake(
+            "gradient scaled to length 1",
+            lambda f, x, t, e: _clip(x - e * _per_picture(_gradient(f, x, t), 2.0)),
+            "You scale the gradient to length 1. That is the best step of a given length; here each pixel may move by "
+            "epsilon on its own, so take the sign.",
+        ),
+        Mistake(
+            "gradient scaled to its largest value",
+            lambda f, x, t, e: _clip(x - e * _per_picture(_gradient(f, x, t), torch.inf)),
+            "You divide the gradient by its largest value: only one pixel moves by the whole epsilon. "
+            "With the sign, all do.",
+        ),
+        Mistake(
+            "away from the answer",
+            lambda f, x, t, e: _clip(x + e * _gradient(f, x, f(x).argmax(1)).sign()),
+            "You lead away from the network's own answer and never use t. That is the untargeted attack.",
+        ),
+        Mistake(
+            "loss of the answer",
+            lambda f, x, t, e: _clip(x - e * _gradient(f, x, f(x).argmax(1)).sign()),
+            "You use the loss of the network's own answer instead of that of t, and make it surer of itself.",
+        ),
+        Mistake(
+            "down the logit",
+            lambda f, x, t, e: _clip(x - e * _gradient(f, x, t, "logit").sign()),
+            "You go down the logit of t. The loss falls where the logit rises: either minus with the loss, or plus "
+            "with the logit. The loss also knows the other classes.",
+        ),
+        Mistake(
+            "up the logit",
+            lambda f, x, t, e: _clip(x + e * _gradient(f, x, t, "logit").sign()),
+            "You go up the logit of t alone. It may work, but it is not FGSM: the cross-entropy also pushes down the "
+            "rivals. Take the gradient of the loss.",
+        ),
+        Mistake(
+            "epsilon divided by 255",
+            lambda f, x, t, e: _clip(x - e / 255 * _gradient(f, x, t).sign()),
+            "Your step is 255 times too small: epsilon is in the units of x already, from 0 to 1.",
+        ),
+        Mistake(
+            "only the change",
+            lambda f, x, t, e: (-e * _gradient(f, x, t).sign()).detach(),
+            "That is the change alone, and it is right. Add the picture, and clip.",
+        ),
+    ),
+)
+def targeted_fgsm(model: Any, x: Tensor, t: Tensor, epsilon: float) -> Tensor:
+    """x' = clip(x - epsilon * sign(dJ(x, t) / dx), 0, 1)."""
+    return _clip(x - epsilon * _gradient(model, x, t).sign())
+
+
+def _slope(rng: torch.Generator) -> tuple[Tensor, float]:
+    g = torch.randn(3, 4, 5, generator=rng) * torch.rand(3, 4, 5, generator=rng) ** 2
+    return g, round(float(_uniform(rng, 0.01, 0.2)), 3)
+
+
+def _with_rise(r: Tensor, g: Tensor) -> tuple[Tensor, float]:
+    return r, float((g * r).sum())
+
+
+def _one_pixel(g: Tensor) -> Tensor:
+    r = torch.zeros_like(g).flatten()
+    at = g.abs().flatten().argmax()
+    r[at] = g.flatten()[at].sign()
+    return r.reshape(g.shape)
+
+
+@exercise(
+    draw=_slope,
+    says=("g", "epsilon"),
+    praise="Every number of the picture gives its whole share, epsilon times |g_i|. Their sum is why small steps in "
+    "many directions are a large one for the network.",
+    mistakes=(
+        Mistake(
+            "along the gradient",
+            lambda g, e: _with_rise(e * g, g),
+            "Your step is epsilon times the gradient. Where |g_i| is below 1 the pixel could move further; above 1 it "
+            "moves too far. Ask for one pixel alone: how far should it go?",
+        ),
+        Mistake(
+            "length 1",
+            lambda g, e: _with_rise(e * g / g.norm(), g),
+            "Your step has length epsilon: the best one if the *length* is limited. Here each number is limited on "
+            "its own.",
+        ),
+        Mistake(
+            "scaled to the largest",
+            lambda g, e: _with_rise(e * g / g.abs().max(), g),
+            "Now one pixel moves by epsilon, all others by less. They are free to move as far.",
+        ),
+        Mistake(
+            "one pixel",
+            lambda g, e: _with_rise(e * _one_pixel(g), g),
+            "You move only the pixel with the largest gradient. The others may move at the same time.",
+        ),
+        Mistake(
+            "all up",
+            lambda g, e: _with_rise(e * torch.ones_like(g), g),
+            "You move every pixel up. Where g_i is negative that lowers the score.",
+        ),
+        Mistake(
+            "downhill",
+            lambda g, e: _with_rise(-e * g.sign(), g),
+            "Your step lowers the score as much as any can. Asked for is the one that raises it.",
+        ),
+        Mistake(
+            "rise without sizes",
+            lambda g, e: (e * g.sign(), float(e * g.sum())),
+            "The step is right. The rise is not: where g_i is negative, the step is too, and the product is positive.",
+        ),
+        Mistake(
+            "rise as a mean",
+            lambda g, e: (e * g.sign(), float(e * g.abs().mean())),
+            "The step is right. The rise adds up over all pixels: sum, not mean.",
+        ),
+        Mistake(
+            "rise as a length",
+            lambda g, e: (e * g.sign(), float(e * g.norm())),
+            "The step is right. The rise is g · r; you took epsilon times the length of g, which is the rise of the "
+            "best step of *length* epsilon.",
+        ),
+        Mistake(
+            "epsilon missing in the rise",
+            lambda g, e: (e * g.sign(), float(g.abs().sum())),
+            "The step is right. The rise is that of a step of 1: epsilon is missing in it.",
+        ),
+        Mistake(
+            "epsilon forgotten",
+            lambda g, e: (g.sign(), float(g.abs().sum())),
+            "The directions are right, but every pixel moves by 1: epsilon is missing.",
+        ),
+    ),
+)
+def best_step(g: Tensor, epsilon: float) -> tuple[Tensor, float]:
+    """r = epsilon * sign(g), and g . r = epsilon * sum |g_i|."""
+    return epsilon * g.sign(), float(epsilon * g.abs().sum())
+
+
+def _normalized(rng: torch.Generator) -> tuple[Tensor, Tensor, float, Tensor, Tensor]:
+    """Normalized pictures that reach black and white in every channel, and constants that all differ."""
+    mean, std = _uniform(rng, 0.35, 0.55, 3), _uniform(rng, 0.15, 0.35, 3)
+    x = _uniform(rng, -0.1, 1.1, 2, 3, 8, 7).clamp(0, 1)
+    x[:, :, 0, 0], x[:, :, 0, 1] = 0, 1
+    g = torch.randn(x.shape, generator=rng)
+    g[:, :, 0, 0], g[:, :, 0, 1] = -1, 1
+    z = (x - _wide(mean)) / _wide(std)
+    return z, g, round(float(_uniform(rng, 0.02, 0.08)), 3), mean, std
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values[:, None, None]
+
+
+def _step(z: Tensor, g: Tensor, e: float, s: Tensor) -> Tensor:
+    return z + e / _wide(s) * g.sign()
+
+
+def _pixels(z: Tensor, m: Tensor, s: Tensor) -> Tensor:
+    return z * _wide(s) + _wide(m)
+
+
+def _back(x: Tensor, m: Tensor, s: Tensor) -> Tensor:
+    return (x - _wide(m)) / _wide(s)
+
+
+@exercise(
+    draw=_normalized,
+    says=("z", "g", "epsilon", "mean", "std"),
+    praise="Black is at -mean/std and white at (1 - mean)/std, a pair for each channel. Or, as in this package: keep "
+    "the normalization inside the network, and the trap is gone.",
+    mistakes=(
+        Mistake(
+            "clipped to [0, 1]",
+            lambda z, g, e, m, s: _step(z, g, e, s).clamp(0, 1),
+            "You clip normalized values to [0, 1]. Black is -mean / std there, so this flattens everything darker than "
+            "the mean: a huge change, far beyond epsilon.",
+        ),
+        Mistake(
+            "clipped to [0, 1], epsilon not scaled",
+            lambda z, g, e, m, s: (z + e * g.sign()).clamp(0, 1),
+            "Two things are in the wrong units: epsilon is in pixels, but you add it to normalized values; and black "
+            "and white are not at 0 and 1 there.",
+        ),
+        Mistake(
+            "epsilon not scaled",
+            lambda z, g, e, m, s: _back(_pixels(z + e * g.sign(), m, s).clamp(0, 1), m, s),
+            "Your limits are right, but epsilon is in pixel units and z is not: a step of epsilon in z moves the pixel "
+            "only by epsilon times std.",
+        ),
+        Mistake(
+            "epsilon times std",
+            lambda z, g, e, m, s: _back(_pixels(z + e * _wide(s) * g.sign(), m, s).clamp(0, 1), m, s),
+            "You multiply epsilon by std. Normalizing divides by std, so the step is divided too.",
+        ),
+        Mistake(
+            "mean taken from epsilon",
+            lambda z, g, e, m, s: _back(_pixels(z + (e - _wide(m)) / _wide(s) * g.sign(), m, s).clamp(0, 1), m, s),
+            "You normalize epsilon like a picture. It is a difference of two pictures: the mean cancels.",
+        ),
+        Mistake(
+            "not clipped",
+            lambda z, g, e, m, s: _step(z, g, e, s),
+            "The step is right, but some pixels leave the range: no picture has them. Clip, at the right places.",
+        ),
+        Mistake(
+            "clipped to [-1, 1]",
+            lambda z, g, e, m, s: _step(z, g, e, s).clamp(-1, 1),
+            "[-1, 1] would be right for mean = std = 0.5 only. Work out where black (0) and white (1) end up.",
+        ),
+        Mistake(
+            "one limit for all channels",
+            lambda z, g, e, m, s: _step(z, g, e, s).clamp(float((-m / s).min()), float(((1 - m) / s).max())),
+            "You clip all channels at the same two values. Each channel has its own mean and std, so its own limits.",
+        ),
+        Mistake(
+            "pixels returned",
+            lambda z, g, e, m, s: _pixels(_step(z, g, e, s), m, s).clamp(0, 1),
+            "The picture is right, but in pixels; asked for is the normalized one: normalize it again.",
+        ),
+        Mistake(
+            "mean and std exchanged",
+            lambda z, g, e, m, s: _back(_pixels(_step(z, g, e, m), s, m).clamp(0, 1), s, m),
+            "You use mean where std belongs and the other way round.",
+        ),
+        Mistake(
+            "no sign",
+            lambda z, g, e, m, s: _back(_pixels(z + e / _wide(s) * g, m, s).clamp(0, 1), m, s),
+            "You step along the gradient itself: take its sign, so that every pixel moves by epsilon.",
+        ),
+        Mistake(
+            "minus",
+            lambda z, g, e, m, s: _back(_pixels(_step(z, -g, e, s), m, s).clamp(0, 1), m, s),
+            "You go down the gradient: add the step.",
+        ),
+    ),
+)
+def normalized_fgsm(z: Tensor, g: Tensor, epsilon: float, mean: Tensor, std: Tensor) -> Tensor:
+    """z' = clip(z + epsilon / std * sign(g), (0 - mean) / std, (1 - mean) / std)."""
+    m, s = mean[:, None, None], std[:, None, None]
+    return (z + epsilon / s * g.sign()).clamp(-m / s, (1 - m) / s)

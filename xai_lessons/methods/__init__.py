@@ -1,0 +1,19 @@
+"""The explanation methods, a file a family."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=(
+        "cam",
+        "fgsm",
+        "inversion",
+        "occlusion",
+        "paths",
+        "perturbation",
+        "relevance",
+        "relu_rules",
+        "saliency",
+        "surrogates",
+    ),
+)

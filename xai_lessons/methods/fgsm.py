@@ -1,0 +1,260 @@
+"""Fool a network: one step along the sign of the gradient, many small ones, and how much it takes.
+
+Everything is in pixel units: the normalization is inside the network, so an epsilon of 8/255 is eight gray values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from xai_lessons.core import inputs, passes
+from xai_lessons.core.inputs import Targets
+from xai_lessons.core.progress import Progress
+
+
+def _signs(model: Any, x: Tensor, c: Tensor, targeted: bool) -> Tensor:
+    """The direction in which the loss grows (or, for a targeted attack, falls) fastest among all steps of size 1."""
+    x = x.detach().requires_grad_()
+    scores = passes.logits(model, x)
+    passes.score(scores.detach(), c)  # refuses a class that is not there
+    loss = F.cross_entropy(scores, c, reduction="sum")  # the sum: each picture has its own gradient
+    (gradient,) = torch.autograd.grad(loss, x)
+    return -gradient.sign() if targeted else gradient.sign()
+
+
+def _classes(model: Any, x: Tensor, c: Tensor | None) -> Tensor:
+    return passes.predicted(model, x, c, len(x))
+
+
+def _check_attack(targets: Targets, targeted: bool, epsilon: float = 0) -> None:
+    if targeted and targets is None:
+        raise ValueError("a targeted attack needs targets: name the class that the network shall be led to")
+    inputs.at_least("epsilon", epsilon, 0, 1)
+
+
+def fgsm(
+    model: Any,
+    images: Tensor,
+    targets: Targets = None,
+    *,
+    epsilon: float = 8 / 255,
+    targeted: bool = False,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Tensor:
+    """The fast gradient sign method: change every pixel a little, each in the direction that hurts.
+
+    x' = clip(x + epsilon * sign(dJ/dx), 0, 1), with J the cross-entropy of the true class; targeted, the sign is
+    reversed and J is that of the class to be led to.
+
+    Args:
+        model: a network from pixels to logits.
+        images: (N, 3, H, W) or (3, H, W) in [0, 1].
+        targets: the true classes; None for the predicted ones. If ``targeted``, the classes to be led to.
+        epsilon: the largest change of a pixel, in [0, 1].
+        targeted: whether to lead to the targets rather than away from them.
+        batch_size: pictures at once; chosen from their size if not given.
+        progress: True for a bar, or a callback ``(done, total)``; one that raises cancels.
+
+    Returns:
+        The attacked pictures, like ``images``, in [0, 1] and within epsilon of them.
+
+    Raises:
+        ValueError: if epsilon is out of range, or a targeted attack has no targets.
+
+    Source:
+        Goodfellow, Shlens and Szegedy 2014, Explaining and harnessing adversarial examples, arXiv 1412.6572.
+    Differs from the paper: the result is clipped to [0, 1]; without targets the predicted class counts as true.
+    """
+    _check_attack(targets, targeted, epsilon)
+
+    def attack(x: Tensor, c: Tensor | None) -> Tensor:
+        return (x + epsilon * _signs(model, x, _classes(model, x, c), targeted)).clamp(0, 1)
+
+    return passes.over_images(attack, model, images, targets, batch_size=batch_size, progress=progress)
+
+
+def pgd(
+    model: Any,
+    images: Tensor,
+    targets: Targets = None,
+    *,
+    epsilon: float = 8 / 255,
+    alpha: float | None = None,
+    steps: int = 10,
+    targeted: bool = False,
+    random_start: bool = False,
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Tensor:
+    """Projected gradient descent: many small FGSM steps, each put back into the epsilon ball.
+
+    x_0 = x;  x_{t+1} = clip(x_t + alpha * sign(dJ/dx_t), x - epsilon, x + epsilon), and to [0, 1].
+
+    Args:
+        model: a network from pixels to logits.
+        images: (N, 3, H, W) or (3, H, W) in [0, 1].
+        targets: the true classes; None for the predicted ones. If ``targeted``, the classes to be led to.
+        epsilon: the largest change of a pixel, in [0, 1].
+        alpha: the size of a step; 2.5 epsilon / steps if not given, and at most epsilon.
+        steps: how many.
+        targeted: whether to lead to the targets rather than away from them.
+        random_start: begin at a random point of the ball (the same offset for all pictures) instead of the picture.
+        seed: of the random start.
+        batch_size: pictures at once; chosen from their size if not given.
+        progress: True for a bar, or a callback ``(done, total)``; one that raises cancels.
+
+    Returns:
+        The attacked pictures, like ``images``, in [0, 1] and within epsilon of them.
+
+    Raises:
+        ValueError: if an option is out of range, or a targeted attack has no targets.
+
+    Source:
+        Madry et al. 2017, Towards deep learning models resistant to adversarial attacks, arXiv 1706.06083.
+    Differs from the paper: the start is the picture itself unless ``random_start``; the result is clipped to [0, 1].
+    """
+    _check_attack(targets, targeted, epsilon)
+    inputs.at_least("steps", steps, 1)
+    alpha = min(epsilon, 2.5 * epsilon / steps) if alpha is None else alpha
+    inputs.at_least("alpha", alpha, 0, 1)
+
+    def offset(x: Tensor) -> Tensor:
+        return 2 * torch.rand(x.shape[1:], generator=inputs.generator(seed), dtype=torch.float64).to(x) - 1
+
+    def attack(x: Tensor, c: Tensor | None) -> Tensor:
+        c = _classes(model, x, c)
+        low, high = (x - epsilon).clamp(min=0), (x + epsilon).clamp(max=1)
+        x_t = (x + epsilon * offset(x)).clamp(low, high) if random_start else x
+        for _ in range(steps):
+            x_t = (x_t + alpha * _signs(model, x_t, c, targeted)).clamp(low, high)
+        return x_t
+
+    return passes.over_images(attack, model, images, targets, batch_size=batch_size, progress=progress)
+
+
+def smallest_epsilon(
+    model: Any,
+    images: Tensor,
+    targets: Targets = None,
+    *,
+    targeted: bool = False,
+    largest: float = 0.25,
+    steps: int = 16,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Tensor | float:
+    """The smallest epsilon at which FGSM changes the answer.
+
+    The sign of the gradient does not depend on epsilon, so one backward pass gives all FGSM pictures at once, as a path
+    x(epsilon) = clip(x + epsilon * sign(dJ/dx), 0, 1). It is walked in ``steps`` equal steps up to the first other
+    answer; the crossing before it is then found by halving, to ``largest / (256 * steps)``. What flips and flips back
+    within one step is missed.
+
+    Args:
+        model: a network from pixels to logits.
+        images: (N, 3, H, W) or (3, H, W) in [0, 1].
+        targets: the true classes; None for the predicted ones. If ``targeted``, the classes to be led to.
+        targeted: look for the answer ``targets``, rather than any other answer.
+        largest: where to stop looking, in (0, 1].
+        steps: of the first walk.
+        batch_size: pictures at once; chosen from their size if not given.
+        progress: True for a bar, or a callback ``(done, total)``; one that raises cancels.
+
+    Returns:
+        (N,), or a float for a single picture: 0 where the answer is wrong (targeted: right) already, inf where no
+        epsilon up to ``largest`` does it.
+
+    Raises:
+        ValueError: if an option is out of range, or a targeted attack has no targets.
+    """
+    _check_attack(targets, targeted, largest)
+    inputs.at_least("steps", steps, 1)
+
+    def search(x: Tensor, c: Tensor | None) -> Tensor:
+        c = _classes(model, x, c)
+        direction = _signs(model, x, c, targeted)
+
+        def fooled(epsilon: Tensor) -> Tensor:
+            with torch.no_grad():
+                scores = passes.logits(model, (x + epsilon[:, None, None, None] * direction).clamp(0, 1))
+            return (scores.argmax(dim=1) == c) == targeted
+
+        low, high = x.new_zeros(len(x)), x.new_full((len(x),), float("inf"))
+        for epsilon in torch.linspace(0, largest, steps + 1).tolist():
+            at = torch.full_like(high, epsilon)
+            found = high.isinf() & fooled(at)
+            high = torch.where(found, at, high)
+            low = torch.where(high.isinf(), at, low)
+        for _ in range(8):
+            middle = torch.where(high.isinf(), low, (low + high) / 2)
+            yes = fooled(middle)
+            high, low = torch.where(yes & high.isfinite(), middle, high), torch.where(yes, low, middle)
+        return high
+
+    epsilons = passes.over_images(search, model, images, targets, batch_size=batch_size, progress=progress)
+    return float(epsilons) if epsilons.ndim == 0 else epsilons
+
+
+def robust_accuracy(
+    model: Any,
+    images: Tensor,
+    labels: Targets,
+    epsilons: Sequence[float] = (0, 2 / 255, 4 / 255, 8 / 255, 16 / 255),
+    attack: str = "fgsm",
+    *,
+    steps: int = 10,
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Tensor:
+    """The share of pictures still named rightly under attack, for each epsilon.
+
+    Args:
+        model: a network from pixels to logits.
+        images: (N, 3, H, W) in [0, 1].
+        labels: the true classes.
+        epsilons: the largest changes of a pixel to try, each in [0, 1].
+        attack: "fgsm", "pgd", or "noise": random signs of the same size, which do next to nothing.
+        steps: of PGD.
+        seed: of the noise.
+        batch_size: pictures at once; chosen from their size if not given.
+        progress: True for a bar, or a callback ``(done, total)``; one that raises cancels.
+
+    Returns:
+        (len(epsilons),) in [0, 1].
+
+    Raises:
+        ValueError: if an epsilon is out of range, the labels are missing or the attack is unknown.
+    """
+    if attack not in ("fgsm", "pgd", "noise"):
+        raise ValueError(f"attack must be 'fgsm', 'pgd' or 'noise', got {attack!r}")
+    if labels is None:
+        raise ValueError("labels are missing: accuracy needs the true classes, one a picture")
+    for epsilon in epsilons:
+        inputs.at_least("epsilon", float(epsilon), 0, 1)
+
+    def attacks(x: Tensor, c: Tensor) -> Iterator[Tensor]:
+        if attack == "pgd":
+            yield from (pgd(model, x, c, epsilon=float(e), steps=steps, batch_size=len(x)) for e in epsilons)
+            return
+        coin = torch.rand(x.shape[1:], generator=inputs.generator(seed)).to(x.device)
+        signs = _signs(model, x, c, False) if attack == "fgsm" else torch.where(coin < 0.5, 1.0, -1.0)
+        yield from ((x + float(e) * signs).clamp(0, 1) for e in epsilons)
+
+    def right(x: Tensor, c: Tensor | None) -> Tensor:
+        assert c is not None  # labels were given
+        answers = []
+        for attacked in attacks(x, c):
+            with torch.no_grad():
+                answers.append(passes.logits(model, attacked).argmax(dim=1))
+        return torch.stack(answers, dim=1).eq(c[:, None]).double()
+
+    share = passes.over_images(right, model, images, labels, batch_size=batch_size, progress=progress)
+    return share if share.ndim == 1 else share.mean(dim=0)

@@ -1,0 +1,178 @@
+"""The architectures of the built-in networks: a residual one, and a VGG-like one with a fully-connected head.
+
+Both take normalized pictures; `models.Classifier` puts the normalization in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions with a shortcut around them: relu(F(x) + x) (He et al., 2015, arXiv:1512.03385).
+
+    Differs from the paper: where the map is halved, it is average-pooled first and all convolutions have stride 1; a
+    strided convolution skips pixels, which leaves a checkerboard in every gradient map.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        pool: whether to halve height and width first.
+        residual: False leaves out the shortcut, for comparing with a plain network of the same depth.
+    """
+
+    def __init__(self, inputs: int, outputs: int, pool: bool = False, residual: bool = True) -> None:
+        super().__init__()
+        self.pool = nn.AvgPool2d(2) if pool else nn.Identity()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.relu2 = nn.ReLU()
+        self.residual = residual
+        self.shortcut: nn.Module = nn.Identity()
+        if residual and inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the block makes of (N, C, H, W)."""
+        x = self.pool(x)
+        y = self.norm2(self.conv2(self.relu1(self.norm1(self.conv1(x)))))
+        return self.relu2(y + self.shortcut(x) if self.residual else y)
+
+
+class ResNet(nn.Module):
+    """A small residual network: stem, stages, global average pooling, one linear head.
+
+    Args:
+        classes: number of classes.
+        stem: kernel size and stride of the first convolution.
+        widths: channels of the stem and of each stage.
+        blocks: residual blocks in each stage.
+        pools: whether each stage halves the map.
+        residual: False builds the plain network of the same depth.
+    """
+
+    def __init__(
+        self,
+        classes: int = 10,
+        stem: tuple[int, int] = (6, 2),
+        widths: Sequence[int] = (16, 32, 64, 128),
+        blocks: Sequence[int] = (1, 1, 1),
+        pools: Sequence[bool] = (True, True, False),
+        residual: bool = True,
+    ) -> None:
+        super().__init__()
+        kernel, stride = stem
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], kernel, stride, (kernel - stride + 1) // 2, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        )
+        for s, (width, count, pool) in enumerate(zip(widths[1:], blocks, pools, strict=True)):
+            inside = [Block(widths[s], width, pool, residual)]
+            inside += [Block(width, width, residual=residual) for _ in range(count - 1)]
+            setattr(self, f"stage{s + 1}", nn.Sequential(*inside))
+        self.layers = ("stem", *(f"stage{s + 1}" for s in range(len(blocks))))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.head = nn.Linear(widths[-1], classes)
+        self.flat_layers = ("pool", "head")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of normalized pictures (N, 3, H, W)."""
+        for name in self.layers:
+            x = self.get_submodule(name)(x)
+        return self.head(self.flatten(self.pool(x)))
+
+
+class Vgg(nn.Module):
+    """A small network in the manner of VGG: convolutions, max-pooling, a fully-connected head (arXiv:1409.1556).
+
+    Args:
+        classes: number of classes.
+        input_size: height and width of the pictures, which the fully-connected head fixes.
+        stem: kernel size and stride of the first convolution.
+        stages: the channels of the convolutions of each stage.
+        pools: whether each stage begins with max-pooling.
+        hidden: units of the hidden layer.
+        norm: whether batch normalization follows each convolution.
+        dropout: share of hidden units dropped in training.
+    """
+
+    def __init__(
+        self,
+        classes: int = 10,
+        input_size: int = 96,
+        stem: tuple[int, int] = (5, 2),
+        stages: Sequence[Sequence[int]] = ((24,), (48,), (64,), (96,)),
+        pools: Sequence[bool] = (False, False, True, True),
+        hidden: int = 96,
+        norm: bool = False,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        inputs, size, (kernel, stride) = 3, input_size, stem
+        for s, (widths, pool) in enumerate(zip(stages, pools, strict=True)):
+            inside: list[nn.Module] = [nn.MaxPool2d(2)] if pool else []
+            size //= 2 if pool else 1
+            for width in widths:
+                inside.append(nn.Conv2d(inputs, width, kernel, stride, kernel // 2, bias=not norm))
+                inside += [nn.BatchNorm2d(width)] if norm else []
+                inside.append(nn.ReLU())
+                inputs, size, (kernel, stride) = width, size // stride, (3, 1)
+            setattr(self, f"stage{s + 1}", nn.Sequential(*inside))
+        self.layers = tuple(f"stage{s + 1}" for s in range(len(stages)))
+        self.pool = nn.MaxPool2d(2)
+        self.flatten = nn.Flatten()
+        self.hidden = nn.Sequential(nn.Linear(inputs * (size // 2) ** 2, hidden), nn.ReLU())
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden, classes)
+        self.flat_layers = ("hidden", "head")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of normalized pictures (N, 3, H, W)."""
+        for name in self.layers:
+            x = self.get_submodule(name)(x)
+        return self.head(self.dropout(self.hidden(self.flatten(self.pool(x)))))
+
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {"ResNet": ResNet, "Vgg": Vgg}
+
+# How each built-in network is built: the architecture and what differs from its defaults.
+CIFAR_RESNET: dict[str, Any] = {
+    "stem": (3, 1),
+    "widths": (16, 16, 48, 96),
+    "blocks": (3, 3, 3),
+    "pools": (False, True, True),
+}
+CIFAR_VGG: dict[str, Any] = {
+    "input_size": 32,
+    "stem": (3, 1),
+    "stages": ((32, 32), (64, 64), (128, 128)),
+    "pools": (False, True, True),
+    "hidden": 128,
+    "norm": True,
+}
+
+
+def build(architecture: str, **arguments: Any) -> nn.Module:
+    """Build an architecture by its name.
+
+    Args:
+        architecture: "ResNet" or "Vgg".
+        arguments: passed to it.
+
+    Returns:
+        A network with fresh weights.
+
+    Raises:
+        ValueError: if there is no such architecture.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"there is no architecture {architecture!r}: choose one of {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[architecture](**arguments)

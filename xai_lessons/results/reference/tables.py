@@ -1,0 +1,259 @@
+"""What a network says of photographs, a lesson a table, with what was published in a column of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai_lessons import evaluation, models
+from xai_lessons.methods import cam, fgsm, inversion, occlusion, saliency
+from xai_lessons.results import reference, sensitivity
+from xai_lessons.results.reference import Table, says, subject
+
+Pictures = Mapping[str, Tensor]
+EPSILON = 0.007
+RADIUS = 0.02 * 0.225  # 0.02 in units of ImageNet's mean standard deviation of a color
+SHARE, KEPT = 0.2, 0.3  # of the picture: what is erased, and what is left alone
+NOTHING = "-"
+_IG = saliency.integrated_gradients
+_FEW = partial(_IG, steps=8)
+
+
+def methods(size: int) -> dict[str, Callable[..., Any]]:
+    """The eight methods of a published table, by the names of `sensitivity.METHODS`.
+
+    Args:
+        size: height and width of the network's pictures; occlusion's window is a quarter of it.
+    """
+    kept = {name: method for name, (method, _) in sensitivity.METHODS.items()}
+    return {**kept, "occlusion": partial(occlusion.occlusion, patch=size // 4, stride=size // 8)}
+
+
+def as_elsewhere(picture: Tensor) -> dict[str, Callable[..., Any]]:
+    """Some of them with the options of a library's tutorial, which a report may well have used; that is a guess.
+
+    Noise of a whole normalized unit; windows of 15 pixels, 8 apart, on gray; and for Gradient SHAP new random numbers
+    at every call, from gray and from the picture itself.
+
+    Args:
+        picture: (3, H, W).
+    """
+    noisy = partial(saliency.smooth_grad, method=partial(_FEW, baseline="mean"), sigma=0.225, samples=10)
+    starts, seeds = torch.stack([torch.full_like(picture, 0.45), picture]), count()
+
+    def shap(network: Any, images: Tensor, targets: Any) -> Tensor:
+        return saliency.gradient_shap(network, images, targets, samples=50, baseline=starts, seed=next(seeds))
+
+    return {
+        "occlusion": partial(occlusion.occlusion, patch=15, stride=8, fill=0.45),
+        "IG, VarGrad": partial(noisy, kind="var"),
+        "IG, SmoothGrad squared": partial(noisy, kind="square"),
+        "integrated gradients": partial(_IG, steps=50, baseline=0.45),
+        "Gradient SHAP": shap,
+    }
+
+
+def looked(network: models.Classifier, pictures: Pictures) -> Table:
+    """Lesson 2. Where Grad-CAM's light lies: its brightest place, and the share of the picture that holds half of it.
+
+    Args:
+        network: one that knows photographs.
+        pictures: name -> (3, S, S), as `reference.photographs` gives them.
+    """
+    rows = []
+    for name, x in pictures.items():
+        asked = [network.class_index(c) for c in reference.PAIRS.get(name, ()) if c in network.classes]
+        published = reference.LOOKED.get(name, ())
+        for i, c in enumerate(asked or [subject(network, name, x)]):
+            M = cam.grad_cam(network, x, c).cpu()
+            told = published[i] if i < len(published) else NOTHING
+            half = f"{_half(M):.0%}" if float(M.max()) > 0 else NOTHING
+            rows.append((name, told, says(network, x), reference.short(network.classes[c]), place(M), half))
+    columns = ("photograph", "published", "it says", "asked about", "brightest", "half its light in")
+    return Table(columns, tuple(rows))
+
+
+def place(M: Tensor) -> str:
+    """Where the brightest point of a map (H, W) lies, in words."""
+    if float(M.max()) <= 0:
+        return "nowhere"
+    y, x = divmod(int(M.argmax()), M.shape[1])
+    down, across = (("top", "", "bottom")[3 * y // M.shape[0]], ("left", "", "right")[3 * x // M.shape[1]])
+    return f"{down} {across}".strip() or "middle"
+
+
+def _half(M: Tensor) -> float:
+    """The smallest share of the pixels that holds half of what is positive in a map."""
+    light = M.clamp(min=0).flatten().sort(descending=True).values.cumsum(0)
+    return float((light < light[-1] / 2).sum() + 1) / light.numel()
+
+
+def eight(maps: Mapping[str, Tensor]) -> Table:
+    """Lesson 3. How much of several maps is positive evidence, and how much of that lies in the middle quarter.
+
+    Args:
+        maps: name -> attribution (3, S, S) or map (S, S).
+    """
+    rows = []
+    for name, one in maps.items():
+        values = one if one.ndim == 2 else one.sum(dim=0)
+        light, edge = values.clamp(min=0), values.shape[-1] // 4
+        all_of_it = float(light.sum().clamp(min=1e-12))
+        inside = float(light[edge:-edge, edge:-edge].sum()) / all_of_it
+        rows.append((name, f"{all_of_it / float(values.abs().sum().clamp(min=1e-12)):.0%}", f"{inside:.0%}"))
+    return Table(("method", "positive", "of it in the middle quarter"), tuple(rows))
+
+
+def erased(network: models.Classifier, pictures: Pictures) -> Table:
+    """Lesson 4. What it says without the brightest fifth of Grad-CAM, as boxes, as pixels; and of the top 30 % alone.
+
+    Args:
+        network: one that knows photographs.
+        pictures: name -> (3, S, S).
+    """
+    rows = []
+    for name, x in pictures.items():
+        M = cam.grad_cam(network, x, subject(network, name, x)).cpu()
+        hidden = [occlusion.erase_top(x, M, SHARE, boxes=boxes) for boxes in (3, None)]
+        views = [x, *hidden, occlusion.keep_top(x, M, KEPT)]
+        rows.append((name, reference.ERASED.get(name, NOTHING), *(says(network, one) for one in views)))
+    columns = ("photograph", "published", "as it is", "20 % under boxes", "20 % black", "only 30 % left")
+    return Table(columns, tuple(rows))
+
+
+def occluded(network: models.Classifier, pictures: Pictures) -> Table:
+    """Lesson 4. The probability that is left when one window of a quarter of the width is black.
+
+    Args:
+        network: one that knows photographs.
+        pictures: name -> (3, S, S).
+    """
+    rows = []
+    for name, x in pictures.items():
+        c = subject(network, name, x)
+        whole = float(network.predict(x)[c])
+        patch, stride = x.shape[-1] // 4, x.shape[-1] // 8
+        fall = occlusion.occlusion(network, x, c, patch=patch, stride=stride, output="probability", size=None)
+        left = [f"{whole - float(one):.2f}" for one in (fall.max(), fall.min())]
+        rows.append(
+            (name, reference.LEFT.get(name, NOTHING), reference.short(network.classes[c]), f"{whole:.2f}", *left)
+        )
+    return Table(("photograph", "published", "class", "as it is", "least left", "most left"), tuple(rows))
+
+
+def changes(network: models.Classifier, picture: Tensor, target: int | None = None) -> dict[str, Tensor]:
+    """Lesson 5. Changes of a picture that hardly change it for us: attacks, and what needs none.
+
+    Args:
+        network: the one to be fooled.
+        picture: (3, S, S).
+        target: its class; what the network says if not given.
+    """
+    found = {
+        "as it is": picture,
+        "FGSM, 0.007": fgsm.fgsm(network, picture, target, epsilon=EPSILON).cpu(),
+        "PGD, 0.007": fgsm.pgd(network, picture, target, epsilon=EPSILON).cpu(),
+        "brighter by 0.3": (picture + 0.3).clamp(0, 1),
+        "darker by 0.3": (picture - 0.3).clamp(0, 1),
+        "mirrored": picture.flip(2),
+        "upside down": picture.flip(1),
+    }
+    if "gibbon" in network.classes:
+        found["led to gibbon"] = fgsm.pgd(network, picture, "gibbon", epsilon=EPSILON, targeted=True).cpu()
+    return found
+
+
+def changed(network: models.Classifier, pictures: Pictures) -> tuple[Table, Table]:
+    """Lesson 5. What it says of each photograph under attack, and of each turned, brighter and darker.
+
+    Args:
+        network: one that knows photographs.
+        pictures: name -> (3, S, S).
+
+    Returns:
+        The attacks, and the rest; "same" where the name stays.
+    """
+    attacked, turned = [], []
+    for name, x in pictures.items():
+        said = {what: says(network, one) for what, one in changes(network, x).items()}
+        before = said["as it is"]
+        told = {what: _again(now, before) for what, now in said.items()}
+        attacks = [what for what in said if "0.007" in what or "gibbon" in what]
+        attacked.append((name, before, *(told[what] for what in attacks)))
+        others = [what for what in said if what not in attacks and what != "as it is"]
+        turned.append((name, before, *(told[what] for what in others)))
+    head = ("photograph", "as it is")
+    return Table((*head, *attacks), tuple(attacked)), Table((*head, *others), tuple(turned))
+
+
+def _again(now: str, before: str) -> str:
+    """What it says now; "same" for the name if that is as before."""
+    name, _, p = now.rpartition(" ")
+    return f"same {p}" if name == before.rpartition(" ")[0] else now
+
+
+def inverted(network: models.Classifier, picture: Tensor, layers: Sequence[str] = (), steps: int = 200) -> Table:
+    """Lesson 6. How near the code of a layer is met by two optimizers, and what the network says of what they found.
+
+    Args:
+        network: one that knows photographs.
+        picture: (3, S, S).
+        layers: the first and the last map if not given.
+        steps: of the descent.
+    """
+    rows = []
+    for layer in layers or (network.layers[0], network.layers[-1]):
+        for optimizer in ("sgd", "adam"):
+            found = inversion.invert(network, picture, layer=layer, optimizer=optimizer, steps=steps, tv=0.2)
+            fall = float(found.losses[..., -1] / found.losses[..., 0])
+            rows.append((layer, optimizer, f"{fall:.2f}", says(network, found.images)))
+    return Table(("layer", "descent", "loss left of 1", "it says of the picture found"), tuple(rows))
+
+
+def max_sensitivity(
+    network: models.Classifier,
+    picture: Tensor,
+    target: int,
+    samples: int = 10,
+    explain: Mapping[str, Callable[..., Any]] | None = None,
+    progress: Any = None,
+) -> dict[str, float]:
+    """Lesson 7. The published experiment: max-sensitivity of eight methods, 0.02 in normalized units, ten samples.
+
+    Args:
+        network: one that knows photographs.
+        picture: (3, S, S).
+        target: the class.
+        samples: of the noise.
+        explain: name -> method; `methods` if not given.
+        progress: called with (methods done, of how many).
+    """
+    explain, found = explain or methods(picture.shape[-1]), {}
+    for done, (name, method) in enumerate(explain.items()):
+        found[name] = float(
+            evaluation.max_sensitivity(method, network, picture, target, radius=RADIUS, samples=samples)
+        )
+        if progress is not None:
+            progress(done + 1, len(explain))
+    return found
+
+
+def sensitive(ours: Mapping[str, float], elsewhere: Mapping[str, float] | None = None) -> Table:
+    """Lesson 7. The published table with ours beside it.
+
+    Args:
+        ours: of `max_sensitivity`.
+        elsewhere: the same with the options of `as_elsewhere`.
+    """
+    rows = [
+        (name, f"{published:.3f}", *(f"{one[name]:.3f}" if name in one else NOTHING for one in (ours, elsewhere or {})))
+        for name, (_, published) in sensitivity.METHODS.items()
+    ]
+    wide = elsewhere is not None
+    columns = ("method", "published", "here", *(["with a tutorial's options"] if wide else []))
+    return Table(columns, tuple(row if wide else row[:3] for row in rows))
