@@ -11,13 +11,17 @@ from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
 from xai_lessons.core import inputs, passes
-from xai_lessons.evaluation.compare import (
+from xai_lessons.data import menagerie
+from xai_lessons.evaluation import (
+    box_of,
     deletion,
     energy_inside,
     heat,
     infidelity,
     insertion,
+    intersection_over_union,
     max_sensitivity,
+    object_masks,
     pointing_game,
 )
 from xai_lessons.methods import saliency
@@ -105,6 +109,39 @@ def test_marks_refuse_what_does_not_fit(maps: Tensor, message: str) -> None:
         heat([[1.0]])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="tolerance"):
         pointing_game(RAMP, RAMP > 3, tolerance=-1)
+
+
+def test_two_objects_of_a_class_share_one_mask() -> None:
+    scene = menagerie.draw_pair("cat", "cat", 0, 48)
+    found = object_masks(scene)
+    assert list(found) == ["cat"]
+    assert torch.equal(found["cat"], scene.masks["cat"] | scene.masks["cat_2"])
+
+
+def test_tree_and_tag_have_masks_too() -> None:
+    found = object_masks(menagerie.draw("bird", 0, 48, tree=True, tag=True))
+    assert list(found) == ["bird", "tree", "tag"]
+    assert all(mask.any() for mask in found.values())
+
+
+def test_the_box_of_a_mask_and_of_nothing() -> None:
+    mask = torch.zeros(6, 8, dtype=torch.bool)
+    assert box_of(mask).tolist() == [0, 0, 0, 0]
+    mask[2, 1] = mask[4, 6] = True
+    assert box_of(mask).tolist() == [1, 2, 7, 5]
+
+
+def test_intersection_over_union_by_hand() -> None:
+    for a, b, expected in (
+        ((0, 0, 4, 4), (0, 0, 4, 4), 1.0),
+        ((0, 0, 4, 4), (2, 0, 6, 4), 8 / 24),
+        ((0, 0, 4, 4), (4, 0, 8, 4), 0.0),
+        ((0, 0, 4, 4), (6, 6, 8, 8), 0.0),
+        ((0, 0, 4, 4), (1, 1, 3, 3), 0.25),
+        ((0, 0, 0, 0), (0, 0, 0, 0), 0.0),
+    ):
+        assert intersection_over_union(a, b) == pytest.approx(expected)
+        assert intersection_over_union(b, torch.tensor(a)) == pytest.approx(expected)
 
 
 # --- insertion and deletion ------------------------------------------------------------------------------------------

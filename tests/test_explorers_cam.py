@@ -10,7 +10,7 @@ from xai_lessons import evaluation, models
 from xai_lessons.data import menagerie
 from xai_lessons.explorers import CamExplorer as Whole
 from xai_lessons.explorers import cam as module
-from xai_lessons.explorers.cam import METHODS, overlap, truths
+from xai_lessons.explorers.cam import METHODS
 from xai_lessons.methods import cam
 
 
@@ -103,19 +103,6 @@ def test_an_empty_map_is_said_and_drawn(model):
     assert explorer.picture().ndim == 3
 
 
-def test_two_of_a_class_share_one_truth():
-    scene = menagerie.draw_pair("cat", "cat", 0, 48)
-    found = truths(scene)
-    assert list(found) == ["cat"]
-    assert torch.equal(found["cat"], scene.masks["cat"] | scene.masks["cat_2"])
-
-
-def test_tree_and_tag_are_known_too():
-    found = truths(menagerie.draw("bird", 0, 48, tree=True, tag=True))
-    assert list(found) == ["bird", "tree", "tag"]
-    assert all(mask.any() for mask in found.values())
-
-
 def test_the_row_beside_holds_what_it_says(model, flat):
     explorer = CamExplorer("cat + dog", networks=[model, flat])
     titles = [title.split()[0] for title in explorer.result.beside]
@@ -173,22 +160,6 @@ def test_a_photograph_has_no_truth(model):
     assert "Nobody knows the truth" in explorer.describe(explorer.result, explorer.state)
     assert "network say" in explorer.panels(explorer.result, explorer.state)[-1].title
     check_code(explorer)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        ((0, 0, 4, 4), (0, 0, 4, 4), 1.0),
-        ((0, 0, 4, 4), (2, 0, 6, 4), 8 / 24),
-        ((0, 0, 4, 4), (4, 0, 8, 4), 0.0),
-        ((0, 0, 4, 4), (6, 6, 8, 8), 0.0),
-        ((0, 0, 4, 4), (1, 1, 3, 3), 0.25),
-        ((0, 0, 0, 0), (0, 0, 0, 0), 0.0),
-    ],
-)
-def test_overlap_by_hand(a, b, expected):
-    assert overlap(a, b) == pytest.approx(expected)
-    assert overlap(b, torch.tensor(a)) == pytest.approx(expected)
 
 
 def test_the_peak_is_on_beside_or_far_from_a_thing():

@@ -11,4 +11,13 @@ from xai_lessons.evaluation.compare import (
     weight_layers,
 )
 from xai_lessons.evaluation.faithfulness import Curve, deletion, infidelity, insertion, max_sensitivity
-from xai_lessons.evaluation.localization import CONTROLS, Explain, energy_inside, heat, pointing_game
+from xai_lessons.evaluation.localization import (
+    CONTROLS,
+    Explain,
+    box_of,
+    energy_inside,
+    heat,
+    intersection_over_union,
+    object_masks,
+    pointing_game,
+)

@@ -6,14 +6,17 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from xai_lessons.core import inputs
 from xai_lessons.core.inputs import Targets
+from xai_lessons.data.menagerie import Scene
 
 Masks = Tensor | Sequence[Any] | Mapping[str, Any]
+Box = Sequence[float] | Tensor | np.ndarray
 Explain = Callable[..., Tensor]
 
 
@@ -122,6 +125,78 @@ def energy_inside(maps: Tensor, masks: Masks, *, name: str = "object") -> Tensor
     M = heat(maps)
     total = M.sum(dim=(1, 2))
     return (M * _inside(masks, M, name)).sum(dim=(1, 2)) / torch.where(total > 0, total, 1)
+
+
+def object_masks(scene: Scene) -> dict[str, Tensor]:
+    """The objects of a drawn scene by the name of their class, and its tree and tag: what a map can lie on.
+
+    Args:
+        scene: a scene of `menagerie`; two objects of one class share a mask.
+
+    Returns:
+        Name -> bool mask (H, W).
+
+    Example:
+        >>> from xai_lessons import evaluation, menagerie
+        >>> list(evaluation.object_masks(menagerie.draw_pair("cat", "dog", seed=0)))
+        ['cat', 'dog']
+    """
+    masks = scene.masks
+    if len(scene.names) == 1:
+        found = {scene.name: masks["object"]}
+    else:
+        found = {name: torch.zeros_like(masks["object"]) for name in scene.names}
+        for name, thing in zip(scene.names, scene.things, strict=True):
+            found[name] = found[name] | masks[thing] if thing in masks else found[name]
+    return found | {name: masks[name] for name in ("tree", "tag") if name in masks}
+
+
+def box_of(mask: Tensor) -> Tensor:
+    """The smallest box around a mask (`cam.bounding_box` gives that of a heatmap).
+
+    Args:
+        mask: bool (H, W).
+
+    Returns:
+        x1, y1, x2, y2 in pixels, LongTensor (4,), from the left and top edge of the first pixel to the right and bottom
+        edge of the last; all zeros for an empty mask.
+
+    Example:
+        >>> import torch
+        >>> from xai_lessons import evaluation
+        >>> evaluation.box_of(torch.eye(4) > 0).tolist()
+        [0, 0, 4, 4]
+    """
+    i, j = torch.where(mask)
+    if not len(i):
+        return torch.zeros(4, dtype=torch.long)
+    return torch.stack([j.min(), i.min(), j.max() + 1, i.max() + 1]).cpu()
+
+
+def intersection_over_union(a: Box, b: Box) -> float:
+    """How well two boxes agree.
+
+        IoU = |A ∩ B| / |A ∪ B|
+
+    Args:
+        a: x1, y1, x2, y2.
+        b: the other box.
+
+    Returns:
+        From 0, where they do not overlap, to 1, where they are the same; 0 for two empty boxes.
+
+    Example:
+        >>> from xai_lessons import evaluation
+        >>> evaluation.intersection_over_union((0, 0, 4, 4), (1, 1, 3, 3))
+        0.25
+
+    Source:
+        Everingham et al.: The PASCAL Visual Object Classes (VOC) Challenge, 2010, section 4.2.
+    """
+    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = ([float(v) for v in box] for box in (a, b))
+    intersection = max(min(ax2, bx2) - max(ax1, bx1), 0) * max(min(ay2, by2) - max(ay1, by1), 0)
+    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - intersection
+    return intersection / union if union else 0.0
 
 
 def _control(of: Callable[[Tensor], Tensor]) -> Explain:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from xai_lessons import evaluation, models, plots
-from xai_lessons.data import menagerie
 from xai_lessons.explorers.kit.base import Panel
 from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
 from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle
@@ -29,26 +28,6 @@ PREDICTED, LAST = "what it predicts", "last"
 CLASSES, LAYERS, EVERY, NOTHING = "other classes", "all layers", "all methods", "nothing"
 CONTROLS = {"center blob": "center blob", "random map": "random"}
 TILES, BESIDE = 5, 160
-
-
-def overlap(a: Any, b: Any) -> float:
-    """Intersection over union of two boxes x1, y1, x2, y2: 1 where they are the same, 0 where they do not touch."""
-    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = ([float(v) for v in box] for box in (a, b))
-    both = max(min(ax2, bx2) - max(ax1, bx1), 0) * max(min(ay2, by2) - max(ay1, by1), 0)
-    either = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - both
-    return both / either if either else 0.0
-
-
-def truths(scene: menagerie.Scene) -> dict[str, Tensor]:
-    """What there is to look at in a drawn picture, name -> bool mask (H, W): its things by class, a tree, a tag."""
-    masks = scene.masks
-    if len(scene.names) == 1:
-        found = {scene.name: masks["object"]}
-    else:
-        found = {name: torch.zeros_like(masks["object"]) for name in scene.names}
-        for name, thing in zip(scene.names, scene.things, strict=True):
-            found[name] = found[name] | masks[thing] if thing in masks else found[name]
-    return found | {name: masks[name] for name in ("tree", "tag") if name in masks}
 
 
 @dataclass(frozen=True)
@@ -219,9 +198,10 @@ class CamExplorer(PictureExplorer):
         if name not in result.marks:
             return f"{text}: there is no {name} here, and still a map; its highest place is {result.peak}."
         controls = ", ".join(f"{control} {share:.0%}" for control, share in result.controls.items())
+        iou = evaluation.intersection_over_union(result.box, result.true_box) if result.true_box is not None else 0
         return (
             f"{text}: its highest place is {result.peak}; {result.marks[name]:.0%} of it lies on the {name} "
-            f"({controls}). Box: overlap {overlap(result.box, result.true_box):.1f} with the true one."
+            f"({controls}). Box: overlap {iou:.1f} with the true one."
         )
 
     def code(self, state: CamState) -> str:
@@ -253,16 +233,15 @@ class CamExplorer(PictureExplorer):
         self, state: CamState, model: models.Classifier, image: Tensor, heatmap: Tensor, target: int
     ) -> dict[str, Any]:
         """What the truth says of a map of a drawn picture."""
-        known, name = truths(self.scene(state, image.shape[-1])), model.classes[target]
+        known, name = evaluation.object_masks(self.scene(state, image.shape[-1])), model.classes[target]
         peak = _place(known, divmod(int(heatmap.argmax()), heatmap.shape[1]))
         marks = {thing: float(evaluation.energy_inside(heatmap, mask)) for thing, mask in known.items()}
         if name not in known or not known[name].any():
             return {"marks": marks, "peak": peak}
         blind = {title: evaluation.CONTROLS[key](model, image).cpu() for title, key in CONTROLS.items()}
         controls = {control: float(evaluation.energy_inside(m, known[name])) for control, m in blind.items()}
-        i, j = torch.where(known[name])
-        true_box = np.array([int(j.min()), int(i.min()), int(j.max()) + 1, int(i.max()) + 1])
-        return {"marks": marks, "peak": peak, "controls": controls, "true_box": true_box}
+        box = evaluation.box_of(known[name]).numpy()
+        return {"marks": marks, "peak": peak, "controls": controls, "true_box": box}
 
     def _row(self, state: CamState, model: models.Classifier, result: CamResult) -> list[tuple[str, str, str, int]]:
         """The maps beside: title, method, layer, class."""

@@ -37,8 +37,7 @@ BASELINES: dict[str, float | str] = {"black": 0.0, "gray": 0.5, "white": 1.0, "m
 PREDICTED = "what it predicts"
 SIGNED, SIZE, POSITIVE = "for and against", "size", "only for"
 OWN, ONE = "each its own", "one for all"
-SATURATE = 0.005  # share of the pixels of a map that may be brighter than its colors
-BRIGHTEST = 15  # on one scale for all: so many times an even share of the map
+HOW = {SIGNED: "signed", SIZE: "absolute", POSITIVE: "positive"}  # as `plots.attribution` calls it
 
 
 @dataclass(frozen=True)
@@ -208,9 +207,9 @@ class SaliencyExplorer(PictureExplorer):
                 panels.append(Panel(title, np.full_like(picture, 215), f"{title} {note}", size, caption=note))
                 continue
             one = result.maps[i]
-            scale = even_share(one, state.shown_as) if state.scale == ONE else None
+            scale = plots.common_scale(one, HOW[state.shown_as]) if state.scale == ONE else None
             over = picture if state.blended else None
-            tile = drawn(one, state.shown_as, over=over, scale=scale, size=size)
+            tile = plots.attribution(one, HOW[state.shown_as], over=over, scale=scale, size=size)
             panels.append(Panel(method, tile, f"{method} for {name} of {said}", size))
         return [*panels, _colors(state, name), *self._charts(result, state)]
 
@@ -249,10 +248,8 @@ class SaliencyExplorer(PictureExplorer):
         """The masks of what may be looked at in a drawn picture."""
         if not self.is_drawn(state):
             return {}
-        masks, names = self.scene(state, size).masks, state.picture.split(" + ")
-        keys = {names[0]: "object"} if len(names) == 1 else {name: name for name in names}
-        keys |= {"tree": "tree", "tag": "tag"}
-        return {name: masks[key] for name, key in keys.items() if key in masks and masks[key].any()}
+        masks = evaluation.object_masks(self.scene(state, size))
+        return {name: mask for name, mask in masks.items() if mask.any()}
 
     def _charts(self, result: SaliencyResult, state: SaliencyState) -> list[Panel]:
         """For each thing of the picture, the share of each map on it."""
@@ -319,44 +316,14 @@ def _colors(state: SaliencyState, name: str) -> Panel:
     }[state.shown_as]
     if state.scale == ONE:
         high, note = (
-            float(BRIGHTEST),
+            float(plots.BRIGHTEST),
             "One scale for all: how many times its even share of its whole map a pixel holds.",
         )
     else:
-        high, note = 1.0, f"Each map has its own scale: 1 is what all but {SATURATE:.1%} of its pixels stay below."
+        high, note = (
+            1.0,
+            f"Each map has its own scale: 1 is what all but {plots.SATURATED:.1%} of its pixels stay below.",
+        )
     scale = (-high if state.shown_as == SIGNED else 0.0, high)
     bar = plots.color_bar(scale, "signed" if state.shown_as == SIGNED else "heat", width=400)
     return Panel("The colors", bar, f"{caption} {note}", 400, sharp=True, caption=f"{caption} {note}")
-
-
-def drawn(
-    attribution: Any,
-    how: str = SIZE,
-    *,
-    over: Any = None,
-    scale: float | None = None,
-    size: int | None = None,
-) -> np.ndarray:
-    """An attribution in colors, uint8 (H, W, 3), or laid over a picture.
-
-    Args:
-        attribution: (3, H, W), or a map (H, W).
-        how: "size" (the largest color without sign), "for and against" (the signed sum), "only for".
-        over: a picture that it is laid over.
-        scale: the value of the brightest color; by default all but 0.5 % of the map's pixels are below it.
-        size: width of the result in pixels; by default that of the map, or of `over`.
-    """
-    one = plots.flatten(attribution, "absolute" if how == SIZE else "sum")
-    one = np.maximum(one, 0) if how == POSITIVE else one
-    colors = "signed" if how == SIGNED else "heat"
-    high = scale or plots.limits(one, signed=True, clip=SATURATE)[1]
-    low = -high if how == SIGNED else 0.0
-    if over is not None:
-        return plots.overlay(over, one, 0.9, colors, (low, high))
-    return plots.heatmap(one, colors, (low, high), size)
-
-
-def even_share(attribution: Any, how: str = SIZE) -> float:
-    """The value at which a pixel holds 15 times its even share: one brightest color for maps of different units."""
-    one = np.abs(plots.flatten(attribution, "absolute" if how == SIZE else "sum"))
-    return BRIGHTEST * float(one.mean()) or 1.0

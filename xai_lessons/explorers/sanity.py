@@ -14,7 +14,6 @@ from xai_lessons import evaluation, models, plots
 from xai_lessons.explorers.kit.base import Panel
 from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
 from xai_lessons.explorers.kit.controls import Control, Many, Slider
-from xai_lessons.explorers.saliency import drawn
 from xai_lessons.methods import cam, saliency
 
 # name -> the function, and how the shown code calls it
@@ -145,7 +144,7 @@ class SanityExplorer(PictureExplorer):
         for method, before, after, c in zip(
             state.methods, result.before, result.maps, result.correlations + 0.0, strict=True
         ):
-            pair = np.concatenate([drawn(before, size=size), gap, drawn(after, size=size)])
+            pair = np.concatenate([plots.attribution(before, size=size), gap, plots.attribution(after, size=size)])
             alt = f"{method}: above with all layers, below with {state.forgotten} forgotten"
             panels.append(Panel(method, pair, alt, size, caption=f"correlation {c:.2f}"))
         done = ~np.isnan(result.curve).any(axis=0)

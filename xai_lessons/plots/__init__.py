@@ -2,9 +2,13 @@
 
 from xai_lessons.plots.charts import INK, PALETTE, bars, curves, matrix
 from xai_lessons.plots.images import (
+    BRIGHTEST,
+    SATURATED,
     Static,
+    attribution,
     box,
     color_bar,
+    common_scale,
     enlarge,
     flatten,
     grid,

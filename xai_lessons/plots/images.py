@@ -23,10 +23,34 @@ from PIL import Image, ImageDraw
 
 from xai_lessons.plots.charts import INK, PALETTE, bars, curves, fit, font, matrix
 
-__all__ = ["PALETTE", "bars", "box", "color_bar", "curves", "enlarge", "flatten", "grid", "heatmap", "jpeg", "limits",
-           "matrix", "overlay", "pixels", "plot", "png", "point", "show"]  # fmt: skip
+__all__ = [
+    "BRIGHTEST",
+    "PALETTE",
+    "SATURATED",
+    "attribution",
+    "bars",
+    "box",
+    "common_scale",
+    "color_bar",
+    "curves",
+    "enlarge",
+    "flatten",
+    "grid",
+    "heatmap",
+    "jpeg",
+    "limits",
+    "matrix",
+    "overlay",
+    "pixels",
+    "plot",
+    "png",
+    "point",
+    "show",
+]
 
 FIGURE_BYTES = 130_000
+SATURATED = 0.005  # fraction of the pixels of an attribution that may be brighter than its colors
+BRIGHTEST = 15  # on a common scale: so many times the mean of the map
 
 # A few stops of each color map; what lies between is interpolated (inferno, magma, viridis, RdBu of matplotlib).
 _STOPS = {
@@ -132,6 +156,61 @@ def heatmap(
     index = (np.clip((array - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
     picture = _table(colors)[index]
     return picture if size is None else enlarge(picture, size)
+
+
+def attribution(
+    values: Any,
+    how: str = "absolute",
+    *,
+    over: Any = None,
+    scale: float | None = None,
+    size: int | None = None,
+) -> np.ndarray:
+    """An attribution in colors, alone or laid over an image, uint8 (H, W, 3).
+
+    Args:
+        values: an attribution (3, H, W), or a map (H, W).
+        how: "absolute" (the largest absolute value of the three colors), "signed" (their sum, blue against and red
+            for) or "positive" (the positive part of the sum).
+        over: an image that it is laid over.
+        scale: the value of the brightest color; by default only 0.5 % of the pixels are above it.
+        size: width of the result in pixels; by default that of the map, or of `over`.
+
+    Example:
+        >>> import torch
+        >>> from xai_lessons import plots
+        >>> plots.attribution(torch.eye(8), "signed", size=64).shape
+        (64, 64, 3)
+    """
+    one = _summed(values, how)
+    one = np.maximum(one, 0) if how == "positive" else one
+    high = scale or limits(one, signed=True, clip=SATURATED)[1]
+    colors, low = ("signed", -high) if how == "signed" else ("heat", 0.0)
+    if over is not None:
+        return overlay(over, one, 0.9, colors, (low, high))
+    return heatmap(one, colors, (low, high), size)
+
+
+def common_scale(values: Any, how: str = "absolute") -> float:
+    """The value of the brightest color that lets maps of different units be compared: 15 times the mean of a map.
+
+    Args:
+        values: an attribution (3, H, W), or a map (H, W).
+        how: as for `attribution`.
+
+    Example:
+        >>> import torch
+        >>> from xai_lessons import plots
+        >>> plots.common_scale(torch.ones(4, 4))
+        15.0
+    """
+    return BRIGHTEST * float(np.abs(_summed(values, how)).mean()) or 1.0
+
+
+def _summed(values: Any, how: str) -> np.ndarray:
+    if how not in ("absolute", "signed", "positive"):
+        raise ValueError(f'how must be "absolute", "signed" or "positive", got {how!r}')
+    return flatten(values, "absolute" if how == "absolute" else "sum")
 
 
 def overlay(

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from xai_lessons import models, plots
-from xai_lessons.explorers.saliency import POSITIVE, drawn
 from xai_lessons.methods import cam, occlusion
 from xai_lessons.results import reference
 from xai_lessons.results.reference import says, subject, tables
@@ -45,8 +44,8 @@ def eight(picture: Tensor, maps: Mapping[str, Tensor], most: int = 76_000) -> pl
         most: bytes.
     """
     below = plots.enlarge(picture, 170, smooth=True)
-    tiles = [drawn(one, POSITIVE, size=170) for one in maps.values()]
-    tiles += [drawn(one, POSITIVE, over=below) for one in maps.values()]
+    tiles = [plots.attribution(one, "positive", size=170) for one in maps.values()]
+    tiles += [plots.attribution(one, "positive", over=below) for one in maps.values()]
     caption = "What speaks for the class: above as heatmaps, each in its own colors, below laid over the picture."
     return plots.show(tiles, [*maps, *maps], caption, columns=8, size=1.7, most=most)
 
