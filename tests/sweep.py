@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from xai_lessons import plots
-from xai_lessons.explorers.kit.base import Explorer
-from xai_lessons.explorers.kit.controls import PANELS, Button, Control, Upload
+from xai_lessons.explorers.kit import PANELS, Button, Control, Explorer, Upload
 
 PATIENCE = 60  # seconds for one position; never slept
 
@@ -33,7 +32,7 @@ def seen(explorer: Explorer) -> dict[str, Any]:
     assert explorer.wait(PATIENCE), "still computing"
     assert explorer.error is None, f"{explorer.state}: {explorer.error!r}"
     result = explorer.result if explorer.live else explorer.evaluate()
-    pictures = [plots.pixels(panel.picture) for panel in explorer.panels(result, explorer.state)]
+    pictures = [plots.pixels(panel.image) for panel in explorer.panels(result, explorer.state)]
     assert all(panel.alt for panel in explorer.panels(result, explorer.state)), "a picture without alt text"
     assert explorer.describe(result, explorer.state)
     return {**{f.name: getattr(result, f.name) for f in fields(result)}, PANELS: pictures}

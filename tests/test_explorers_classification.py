@@ -1,4 +1,4 @@
-"""PredictionExplorer and the blocks of picture and network that all explorers share."""
+"""PredictionExplorer and the image_explorer of picture and network that all explorers share."""
 
 import io
 
@@ -13,7 +13,7 @@ from xai_lessons import models
 from xai_lessons.data import menagerie, photos
 from xai_lessons.explorers import PredictionExplorer as Whole
 from xai_lessons.explorers.classification import PredictionState, intervene
-from xai_lessons.explorers.kit import blocks
+from xai_lessons.explorers.kit import image_explorer
 
 
 class PredictionExplorer(Whole):
@@ -105,7 +105,7 @@ def test_the_code_of_a_sample_and_of_a_tensor(picture, model):
 
 
 def test_the_code_names_the_network_and_nothing_superfluous(monkeypatch):
-    monkeypatch.setattr(blocks, "network", lambda name: small_network(size=96))
+    monkeypatch.setattr(image_explorer, "network", lambda name: small_network(size=96))
     explorer = PredictionExplorer("dog", seed=5, background="any")
     assert explorer.code(explorer.state).splitlines()[:7] == [
         "from xai_lessons import menagerie, models",
@@ -156,11 +156,11 @@ def test_the_network_may_have_other_classes(model):
     ("arguments", "words"),
     [
         ({"picture": "unicorn"}, "unicorn"),
-        ({"picture": 7}, "a int came as picture"),
+        ({"picture": 7}, "got int"),
         ({"network": nn.Linear(1, 1)}, "models.wrap"),
-        ({"pose": "walk", "picture": "car"}, "pose='walk' came; expected one of any"),
-        ({"seed": -1}, "seed=-1"),
-        ({"without": "wheels"}, "expected one of nothing"),
+        ({"pose": "walk", "picture": "car"}, "pose must be one of any, got 'walk'"),
+        ({"seed": -1}, "got -1"),
+        ({"without": "wheels"}, "must be one of nothing"),
     ],
 )
 def test_bad_arguments_get_one_sentence(arguments, words):
@@ -208,13 +208,13 @@ def test_pairs_are_drawn_and_coded(model):
 
 def test_networks_by_name_are_loaded_once(monkeypatch, model):
     loaded = []
-    monkeypatch.setattr(blocks.models, "load", lambda name: (loaded.append(name), model)[1])
-    blocks.network.cache_clear()
+    monkeypatch.setattr(image_explorer.models, "load", lambda name: (loaded.append(name), model)[1])
+    image_explorer.network.cache_clear()
     try:
         for _ in range(2):
             assert PredictionExplorer(network="some-name").result.probabilities.shape == (10,)
     finally:
-        blocks.network.cache_clear()
+        image_explorer.network.cache_clear()
     assert loaded == ["some-name"]
 
 

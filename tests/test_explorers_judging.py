@@ -230,7 +230,7 @@ def test_stopped_and_resumed_a_repair_ends_as_if_it_never_stopped(suspects):
 
     with pytest.raises(Cancelled):
         list(explorer.compute(explorer.state, stop))
-    half = explorer.at_rest(explorer.state)
+    half = explorer.preview(explorer.state)
     assert (half.step, half.steps) == (2, 3)
     result = explorer.run()
     assert np.allclose(result.after, whole.after, atol=1e-5)
@@ -246,7 +246,7 @@ def test_stop_while_the_pictures_are_drawn_begins_no_repair(suspects):
 
     with pytest.raises(Cancelled):
         list(explorer.compute(explorer.state, stop))
-    assert explorer.at_rest(explorer.state).marks == {}
+    assert explorer.preview(explorer.state).marks == {}
 
 
 def test_begun_anew_it_ends_the_same(suspects):

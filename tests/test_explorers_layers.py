@@ -59,7 +59,7 @@ def test_every_layer_of_both_networks_can_be_looked_at(explorer, resnet, vgg):
             result = explorer.set(layer=name)
             assert result.activation.shape[0] == result.facts.shape[0]
             panels = explorer.panels(result, explorer.state)
-            assert all(plots.pixels(panel.picture).std() > 0 for panel in panels)
+            assert all(plots.pixels(panel.image).std() > 0 for panel in panels)
             assert explorer.describe(result, explorer.state).startswith(name)
 
 
@@ -67,7 +67,7 @@ def test_a_channel_beyond_the_last_moves_to_the_last(explorer):
     explorer.set(layer="stage3.0", channel=127)
     explorer.set(layer="stem.0")
     assert explorer.state.channel == 15
-    with pytest.raises(ValueError, match="channel=16"):
+    with pytest.raises(ValueError, match="got 16"):
         explorer.set(channel=16)
 
 

@@ -87,7 +87,7 @@ def test_stopped_and_resumed_it_ends_as_if_it_never_stopped(data):
     steps = explorer.compute(explorer.state, stop_at_seven)
     with pytest.raises(Cancelled):
         list(steps)
-    rest = explorer.at_rest(explorer.state)
+    rest = explorer.preview(explorer.state)
     assert (rest.step, rest.steps, len(rest.train_loss)) == (7, 15, 1)
     assert "batch 7 of 15" in explorer.describe(rest, explorer.state)
     result = explorer.run()
@@ -115,7 +115,7 @@ def test_stop_is_answered_at_once_and_another_explorer_is_not_held_up(data):
     go.set()
     assert job.done.wait(30)
     assert isinstance(job.error, Cancelled)
-    assert explorer.at_rest(explorer.state).step == 1, "it ended at the next batch"
+    assert explorer.preview(explorer.state).step == 1, "it ended at the next batch"
 
 
 def test_trainings_before_are_compared(explorer):
@@ -169,7 +169,7 @@ def test_pictures_are_drawn_once_and_drawing_is_told_and_can_be_stopped(monkeypa
     explorer.set(pictures=500)
     with pytest.raises(Cancelled):
         list(explorer.compute(explorer.state, stop))
-    assert explorer.at_rest(explorer.state).step == 0
+    assert explorer.preview(explorer.state).step == 0
 
 
 def test_names_of_trainings_say_what_differs():

@@ -15,6 +15,7 @@ from PIL import Image
 from sweep import check_code, seen
 from xai_lessons import explorers, models, plots
 from xai_lessons.data import menagerie
+from xai_lessons.explorers import kit
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -89,10 +90,10 @@ def test_every_lesson_runs_on_it(path, here, monkeypatch):
             )
             shown = run(code.replace('photos.sample("my-pictures', 'photos.load("my-pictures'), names)
             assert names["own"].classes == CLASSES
-            if isinstance(shown, explorers.base.Explorer) and shown.live:
+            if isinstance(shown, kit.Explorer) and shown.live:
                 seen(shown)
-            elif isinstance(shown, explorers.base.Explorer):
-                assert shown.describe(shown.at_rest(shown.state), shown.state)
+            elif isinstance(shown, kit.Explorer):
+                assert shown.describe(shown.preview(shown.state), shown.state)
 
 
 PICTURES = ("PredictionExplorer", "LayerExplorer", "CamExplorer", "SaliencyExplorer", "SanityExplorer",
@@ -107,6 +108,6 @@ def test_every_explorer_and_its_code_take_classes_of_ones_own(name, picture, her
     explorer = kind(picture, network="./my-network")
     result = explorer.evaluate()
     assert explorer.describe(result, explorer.state)
-    assert all(np.asarray(plots.pixels(panel.picture)).size for panel in explorer.panels(result, explorer.state))
+    assert all(np.asarray(plots.pixels(panel.image)).size for panel in explorer.panels(result, explorer.state))
     with contextlib.redirect_stdout(io.StringIO()):
         check_code(explorer, 1e-4)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xai_lessons import plots
-from xai_lessons.explorers.kit.base import Explorer, Panel
-from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Many, Slider, Toggle
+from xai_lessons.explorers.kit import PANELS, Button, Choice, Explorer, Many, Panel, Slider, Toggle
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Disc(Explorer):
     def compute(self, state, progress):
         """The picture; a disc of size 8 cannot be had."""
         if state.size == 8:
-            raise ValueError("size=8 came; expected any other size.")
+            raise ValueError("size must not be 8.")
         if state.size == 9 and state.inverted:
             raise KeyError("lost")
         image = disc(state)
@@ -122,7 +121,7 @@ class OnDemand(Steps):
 
     name, live = "demand", False
 
-    def at_rest(self, state):
+    def preview(self, state):
         """The picture as it is."""
         return DiscResult(disc(state), -1.0)
 
@@ -132,7 +131,7 @@ class Endless(Disc):
 
     name, title, live = "endless", "It counts", False
 
-    def at_rest(self, state):
+    def preview(self, state):
         """The picture as it is."""
         return DiscResult(disc(state), 0.0)
 
@@ -142,4 +141,4 @@ class Endless(Disc):
         for step in range(100_000):
             pause.wait(0.01)
             progress(step, 100_000)
-        return self.at_rest(state)
+        return self.preview(state)

@@ -11,9 +11,18 @@ import torch
 from torch import Tensor
 
 from xai_lessons import evaluation, models, plots
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle
+from xai_lessons.explorers.kit import (
+    PANELS,
+    Choice,
+    Control,
+    ImageExplorer,
+    ImageState,
+    NetworkState,
+    Panel,
+    Slider,
+    Toggle,
+    resized,
+)
 from xai_lessons.methods import cam
 
 METHODS = {
@@ -31,7 +40,7 @@ TILES, BESIDE = 5, 160
 
 
 @dataclass(frozen=True)
-class CamState(PictureState, NetworkState):
+class CamState(ImageState, NetworkState):
     """A picture, a network, a class, and how the map is made and shown.
 
     Attributes:
@@ -86,7 +95,7 @@ class CamResult:
     beside: dict[str, np.ndarray | None] = field(default_factory=dict)
 
 
-class CamExplorer(PictureExplorer):
+class CamExplorer(ImageExplorer):
     """A class activation map of any class, layer, method and network, marked against the truth."""
 
     name, title = "cam", "Where did it look?"
@@ -123,7 +132,7 @@ class CamExplorer(PictureExplorer):
                 low=0.05,
                 high=0.95,
                 step=0.05,
-                form=".0%",
+                format=".0%",
                 changes=("box", PANELS),
                 when=lambda state: state.boxes,
                 help="Share of the map's maximum from which on a pixel belongs to the box",
@@ -131,7 +140,7 @@ class CamExplorer(PictureExplorer):
             ),
             Toggle(name="as_seen", label="Show what the network sees", changes=(PANELS,), **shown),
             *self.network_controls("heatmap", "probabilities"),
-            *self.picture_controls("image", "heatmap"),
+            *self.image_controls("image", "heatmap"),
         )
 
     def compute(self, state: CamState, progress: Callable[[int, int], object]) -> Iterator[CamResult]:
@@ -142,7 +151,7 @@ class CamExplorer(PictureExplorer):
         heatmap = _map(state.method, state.layer, model, image, target, progress)
         result = CamResult(
             image.numpy(),
-            enlarged(image, self.screen).numpy(),
+            resized(image, self.screen).numpy(),
             heatmap.numpy(),
             target,
             probabilities,
@@ -150,7 +159,7 @@ class CamExplorer(PictureExplorer):
             **(self._marked(state, model, image, heatmap, target) if self.is_drawn(state) else {}),
         )
         yield result
-        result = replace(result, shown=self.sharp(state).numpy())
+        result = replace(result, shown=self.screen_image(state).numpy())
         yield result
         for title, method, layer, c in self._row(state, model, result):
             try:
@@ -180,7 +189,7 @@ class CamExplorer(PictureExplorer):
         big = plots.enlarge(plots.heatmap(result.heatmap, scale=scale), bar.shape[1], smooth=True)
         unit = "In units of the logit." if state.method == "CAM" else "In its own units."
         return [
-            Panel(what, laid, f"{what}, laid over {self.say(state)}", caption=caption),
+            Panel(what, laid, f"{what}, laid over {self.alt(state)}", caption=caption),
             Panel("The map itself", np.concatenate([big, bar]), f"the map of {what}", BESIDE, caption=unit),
             *self._row_panel(result, state),
             self._chart(result, state),
@@ -209,7 +218,7 @@ class CamExplorer(PictureExplorer):
         target = "" if state.target == PREDICTED else f", {state.target!r}"
         layer = f", layer={state.layer!r}" if state.layer != LAST and _has_layers(state) else ""
         lines = [
-            self.opening(state, "cam", *(["evaluation"] if self._is_single(state) else [])),
+            self.setup_code(state, "cam", *(["evaluation"] if self._is_single(state) else [])),
             f"heatmap = cam.{METHODS[state.method]}(model, image{target}{layer})",
             f"box = cam.bounding_box(heatmap, {state.threshold})",
         ]

@@ -15,9 +15,18 @@ from torch.nn import functional as F
 from xai_lessons import plots
 from xai_lessons.core import inputs
 from xai_lessons.data import menagerie
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle
+from xai_lessons.explorers.kit import (
+    PANELS,
+    Choice,
+    Control,
+    ImageExplorer,
+    ImageState,
+    NetworkState,
+    Panel,
+    Slider,
+    Toggle,
+    resized,
+)
 
 NOTHING = "nothing"
 
@@ -62,7 +71,7 @@ def intervene(
 
 
 @dataclass(frozen=True)
-class PredictionState(PictureState, NetworkState):
+class PredictionState(ImageState, NetworkState):
     """A picture, a network, and what is done to the picture (see `intervene`)."""
 
     without: str = NOTHING
@@ -93,7 +102,7 @@ class PredictionResult:
     touched: float
 
 
-class PredictionExplorer(PictureExplorer):
+class PredictionExplorer(ImageExplorer):
     """A picture, what a network says of it, and what becomes of that when something is done to the picture."""
 
     name, title = "prediction", "What does the network say?"
@@ -107,7 +116,7 @@ class PredictionExplorer(PictureExplorer):
         turn: dict[str, Any] = {"low": -180, "high": 180, "step": 5}
         shift: dict[str, Any] = {"low": -0.4, "high": 0.4, "step": 0.02, "form": ".0%"}
         return (
-            *self.picture_controls("image", "shown", "probabilities"),
+            *self.image_controls("image", "shown", "probabilities"),
             *self.network_controls("probabilities"),
             Choice(name="without", label="Take away", choices=self._parts, **done, when=self._is_single),
             Slider(name="turn", label="Turn", **turn, **done, help="Clockwise, in degrees"),
@@ -126,11 +135,11 @@ class PredictionExplorer(PictureExplorer):
         image = intervene(there, **_doings(state))
         probabilities, before = model.predict(torch.stack([image, plain])).cpu().numpy()
         touched = float((image - plain).abs().amax(0).gt(0.5 / 255).float().mean())
-        shown = enlarged(image, self.screen).numpy()
+        shown = resized(image, self.screen).numpy()
         result = PredictionResult(image.numpy(), shown, probabilities, before, touched)
         yield result
         doings = {**_doings(state), "grain": image.shape[-1]}
-        yield replace(result, shown=intervene(self.sharp(state, without), **doings).numpy())
+        yield replace(result, shown=intervene(self.screen_image(state, without), **doings).numpy())
 
     def panels(self, result: PredictionResult, state: PredictionState) -> list[Panel]:
         """The picture, and the five likeliest classes."""
@@ -154,7 +163,7 @@ class PredictionExplorer(PictureExplorer):
         caption = "Orange: what it is. " * (label in names) + "Black line: before you did anything." * changed
         listed = ", ".join(f"{classes[i]} {result.probabilities[i]:.0%}" for i in first)
         return [
-            Panel(title, picture, f"{self.say(state)}{_said(state)}", sharp=state.as_seen),
+            Panel(title, picture, f"{self.alt(state)}{_said(state)}", sharp=state.as_seen),
             Panel("How sure is it?", chart, f"Bars of the probabilities: {listed}", 380, sharp=True, caption=caption),
         ]
 
@@ -176,7 +185,7 @@ class PredictionExplorer(PictureExplorer):
         """The picture, what is done to it, and the probabilities."""
         doings = _doings(state)
         also = ["from xai_lessons.explorers.classification import intervene"] if doings else []
-        lines = [self.opening(state, without=self._removed(state), also=also)]
+        lines = [self.setup_code(state, without=self._removed(state), also=also)]
         if doings:
             lines.append(f"image = intervene(image, {', '.join(f'{k}={v!r}' for k, v in doings.items())})")
         lines.append("probabilities = model.predict(image)")

@@ -11,9 +11,17 @@ import numpy as np
 from torch import Tensor
 
 from xai_lessons import evaluation, plots
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState
-from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle
+from xai_lessons.explorers.kit import (
+    PANELS,
+    Choice,
+    Control,
+    ImageExplorer,
+    ImageState,
+    NetworkState,
+    Panel,
+    Slider,
+    Toggle,
+)
 from xai_lessons.methods import cam, occlusion, saliency
 
 #: Each map that can be tried: what is called, and with which options.
@@ -32,7 +40,7 @@ STEPS = 32
 
 
 @dataclass(frozen=True)
-class DeletionState(PictureState, NetworkState):
+class DeletionState(ImageState, NetworkState):
     """A picture, a network, a map of it, and what is done with its brightest part.
 
     Attributes:
@@ -79,7 +87,7 @@ class DeletionResult:
     chance: np.ndarray = field(default_factory=lambda: np.full(STEPS + 1, np.nan))
 
 
-class DeletionExplorer(PictureExplorer):
+class DeletionExplorer(ImageExplorer):
     """A map is put to the test: without its brightest part, is the label gone? With nothing else, does it stay?"""
 
     name, title = "deletion", "Put the map to the test"
@@ -103,7 +111,7 @@ class DeletionExplorer(PictureExplorer):
             Choice(name="method", label="Map", choices=tuple(MAPS), changes=("heatmap", "deletion"), group="Map"),
             Toggle(name="show_map", label="Show the map", changes=(PANELS,), group="Map"),
             Choice(name="way", label="What to do", choices=(ERASE, KEEP), buttons=True, **done),
-            Slider(name="share", label="Share", low=0.01, high=0.3, step=0.01, form=".0%", **done),
+            Slider(name="share", label="Share", low=0.01, high=0.3, step=0.01, format=".0%", **done),
             Choice(name="pieces", label="In", choices=(PIXELS, "1 box", "3 boxes", "9 boxes"), **done),
             Choice(
                 name="fill",
@@ -112,7 +120,7 @@ class DeletionExplorer(PictureExplorer):
                 **{**done, "changes": ("left", "deletion", "insertion")},
             ),
             *self.network_controls("heatmap", "probabilities"),
-            *self.picture_controls("image", "left"),
+            *self.image_controls("image", "left"),
         )
 
     def compute(self, state: DeletionState, progress: Callable[[int, int], object]) -> Iterator[DeletionResult]:
@@ -171,7 +179,7 @@ class DeletionExplorer(PictureExplorer):
             gone, come = result.areas
             areas = f"Areas: erased {gone:.2f} (small is good), put in {come:.2f} (large is good)."
         return [
-            Panel(f"What the network is shown: {done}", left, f"{self.say(state)}, {done}", sharp=True),
+            Panel(f"What the network is shown: {done}", left, f"{self.alt(state)}, {done}", sharp=True),
             Panel("What it says", chart, listed, 380, sharp=True, caption="Black: of the whole picture."),
             Panel("All the way", curves, f"deletion and insertion curves. {areas}", 560, sharp=True, caption=areas),
         ]
@@ -202,7 +210,7 @@ class DeletionExplorer(PictureExplorer):
         heat = "heatmap = evaluation.heat(heatmap[None])[0].cpu()"
         return "\n".join(
             [
-                self.opening(state, "occlusion", "evaluation", module),
+                self.setup_code(state, "occlusion", "evaluation", module),
                 f"heatmap = {call}",
                 heat,
                 f"left = occlusion.{way}(image, heatmap, {state.share}{boxes}, fill={state.fill!r})",

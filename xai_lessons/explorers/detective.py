@@ -12,9 +12,18 @@ import torch
 from torch import Tensor
 
 from xai_lessons import models, plots
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState
-from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Slider, Toggle
+from xai_lessons.explorers.kit import (
+    PANELS,
+    Button,
+    Choice,
+    Control,
+    ImageExplorer,
+    ImageState,
+    NetworkState,
+    Panel,
+    Slider,
+    Toggle,
+)
 from xai_lessons.lessons.detective import CUES, MAMMALS, Repair, Suspect, begin, line_up
 from xai_lessons.methods import cam, occlusion, saliency
 
@@ -36,7 +45,7 @@ NOTHING = "nothing: it is honest"
 
 
 @dataclass(frozen=True)
-class DetectiveState(PictureState, NetworkState):
+class DetectiveState(ImageState, NetworkState):
     """A picture, a suspect, a method, and the accusation.
 
     Attributes:
@@ -86,13 +95,13 @@ class DetectiveResult:
     note: str = ""
 
 
-class DetectiveExplorer(PictureExplorer):
+class DetectiveExplorer(ImageExplorer):
     """Explain four suspects, accuse one, and repair it.
 
     Args:
         suspects: the line-up; by default `line_up(seed of the order)`.
         order: the seed of the order.
-        picture: as for `PictureExplorer`.
+        picture: as for `ImageExplorer`.
         initial: fields of the state to start from.
     """
 
@@ -121,7 +130,7 @@ class DetectiveExplorer(PictureExplorer):
             *self.network_controls("chosen"),
             Choice(name="method", label="Method", choices=tuple(METHODS), changes=("maps",), group="Map"),
             Slider(name="opacity", label="Opacity", low=0.0, high=1.0, step=0.1, changes=(PANELS,), group="Map"),
-            *self.picture_controls("image", "maps"),
+            *self.image_controls("image", "maps"),
             Toggle(
                 name="collar",
                 label="A collar",
@@ -143,7 +152,7 @@ class DetectiveExplorer(PictureExplorer):
             Button(name="again", label="Begin the repair anew", act=self._forget, changes=("after",), **accuse),
         )
 
-    def at_rest(self, state: DetectiveState) -> DetectiveResult:
+    def preview(self, state: DetectiveState) -> DetectiveResult:
         """The maps of all suspects, and of the accused one as far as it is repaired."""
         image = self.image(state)
         maps, said = [], []
@@ -152,7 +161,7 @@ class DetectiveExplorer(PictureExplorer):
             maps.append(_map(state.method, one.model, image))
         result = DetectiveResult(
             image.numpy(),
-            self.sharp(state).numpy(),
+            self.screen_image(state).numpy(),
             np.stack(said),
             np.stack(maps),
             self.network_names.index(state.network),
@@ -164,7 +173,7 @@ class DetectiveExplorer(PictureExplorer):
 
     def compute(self, state: DetectiveState, progress: Callable[[int, int], object]) -> Iterator[DetectiveResult]:
         """Draw pictures with the cue broken, then train on; the map is drawn anew after each epoch."""
-        result = self.at_rest(state)
+        result = self.preview(state)
         repair = self._begun.get(_key(state))
         if repair is None:
             yield replace(result, note="Drawing pictures with the cue broken.")
@@ -188,7 +197,7 @@ class DetectiveExplorer(PictureExplorer):
         row = plots.grid(tiles, titles, columns=2, size=TILE)
         beside = f"{state.method} of all suspects over the same picture; {'; '.join(titles)}"
         found = [
-            Panel(words, laid, f"{words}, over {self.say(state)}", caption="Bright: what speaks for its answer."),
+            Panel(words, laid, f"{words}, over {self.alt(state)}", caption="Bright: what speaks for its answer."),
             Panel("All four", row, beside, row.shape[1], caption="The same picture, asked of each."),
         ]
         if not result.marks:
@@ -218,15 +227,15 @@ class DetectiveExplorer(PictureExplorer):
             f"{name}: {classes[p.argmax()]} {p.max():.0%}"
             for name, p in zip(self.network_names, result.probabilities, strict=True)
         ]
-        text = f"{self.say(state).capitalize()}. {'; '.join(said)}."
+        text = f"{self.alt(state).capitalize()}. {'; '.join(said)}."
         if result.marks:
             marks = ", ".join(f"{name} {values[0]:.0%} → {values[-1]:.0%}" for name, values in result.marks.items())
             text += f" {state.network} in repair, step {result.step} of {result.steps}: {marks}."
         return f"{text} {result.note}".rstrip()
 
-    def say(self, state: Any) -> str:
+    def alt(self, state: Any) -> str:
         """The picture in words."""
-        return super().say(state) + (" and a collar" if state.collar and state.picture in MAMMALS else "")
+        return super().alt(state) + (" and a collar" if state.collar and state.picture in MAMMALS else "")
 
     def code(self, state: DetectiveState) -> str:
         """The maps of all suspects, and the repair."""

@@ -12,9 +12,17 @@ import torch
 from torch import Tensor
 
 from xai_lessons import plots
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.kit.controls import Button, Choice, Control, Slider
+from xai_lessons.explorers.kit import (
+    Button,
+    Choice,
+    Control,
+    ImageExplorer,
+    ImageState,
+    NetworkState,
+    Panel,
+    Slider,
+    resized,
+)
 from xai_lessons.explorers.kit.worker import Job
 from xai_lessons.methods import occlusion
 
@@ -135,7 +143,7 @@ def erased(size: int, strokes: Sequence[Stroke] = (), box: Sequence[float] = (0,
 
 
 @dataclass(frozen=True)
-class EraserState(PictureState, NetworkState):
+class EraserState(ImageState, NetworkState):
     """A picture, a network, and what is erased.
 
     Attributes:
@@ -172,7 +180,7 @@ class EraserResult:
     share: float
 
 
-class EraserExplorer(PictureExplorer):
+class EraserExplorer(ImageExplorer):
     """Paint over the picture, and see what the network still says."""
 
     name, title = "eraser", "Erase with the mouse"
@@ -198,7 +206,7 @@ class EraserExplorer(PictureExplorer):
             Slider(name="left", label="From left", low=0.0, high=0.98, **there),
             Slider(name="top", label="From top", low=0.0, high=0.98, **there),
             *self.network_controls("probabilities"),
-            *self.picture_controls("image", "left"),
+            *self.image_controls("image", "left"),
         )
 
     def extras(self) -> list[Any]:
@@ -216,10 +224,10 @@ class EraserExplorer(PictureExplorer):
         mask = erased(image.shape[-1], state.strokes, _box(state))
         left = torch.where(mask, occlusion.filling(image, state.fill), image)
         probabilities, before = model.predict(torch.stack([left, image])).float().cpu().numpy()
-        share, shown = float(mask.float().mean()), enlarged(image, self.screen).numpy()
+        share, shown = float(mask.float().mean()), resized(image, self.screen).numpy()
         result = EraserResult(image.numpy(), shown, left.numpy(), probabilities, before, share)
         yield result
-        yield replace(result, shown=self.sharp(state).numpy())
+        yield replace(result, shown=self.screen_image(state).numpy())
 
     def panels(self, result: EraserResult, state: EraserState) -> list[Panel]:
         """What the network is shown, and what it says; the canvas stands above them."""
@@ -241,7 +249,7 @@ class EraserExplorer(PictureExplorer):
             row=30,
         )
         seen, caption = plots.enlarge(result.left, 300), f"{result.share:.0%} of it erased."
-        alt = f"{self.say(state)}, {result.share:.0%} of it erased"
+        alt = f"{self.alt(state)}, {result.share:.0%} of it erased"
         return [
             Panel("What it says", chart, listed, 360, sharp=True, caption="Black: the whole picture."),
             Panel("What the network is shown", seen, alt, 300, sharp=True, caption=caption),
@@ -262,7 +270,7 @@ class EraserExplorer(PictureExplorer):
         also = ["import torch", "from xai_lessons.explorers.eraser import erased"]
         return "\n".join(
             [
-                self.opening(state, "occlusion", also=also),
+                self.setup_code(state, "occlusion", also=also),
                 f"mask = erased({', '.join(['image.shape[-1]', *given])})",
                 f"left = torch.where(mask, occlusion.filling(image, {state.fill!r}), image)",
                 "probabilities = model.predict(left)",

@@ -17,9 +17,19 @@ from torch import Tensor
 
 from xai_lessons import plots
 from xai_lessons.core import inputs
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Slider, Toggle
+from xai_lessons.explorers.kit import (
+    PANELS,
+    Button,
+    Choice,
+    Control,
+    ImageExplorer,
+    ImageState,
+    NetworkState,
+    Panel,
+    Slider,
+    Toggle,
+    resized,
+)
 from xai_lessons.methods import cam, fgsm
 
 FGSM, PGD, NOISE = "FGSM", "PGD", "random signs"
@@ -49,7 +59,7 @@ def random_signs(images: Tensor, epsilon: float, seed: int = 0) -> Tensor:
 
 
 @dataclass(frozen=True)
-class AttackState(PictureState, NetworkState):
+class AttackState(ImageState, NetworkState):
     """A picture, a network, and the attack.
 
     Attributes:
@@ -94,7 +104,7 @@ class AttackResult:
     maps: np.ndarray = field(default_factory=_nothing)
 
 
-class AttackExplorer(PictureExplorer):
+class AttackExplorer(ImageExplorer):
     """A picture under attack: the change magnified, the answer before and after, and the way from one to the other."""
 
     name, title = "attack", "How is it fooled?"
@@ -114,7 +124,7 @@ class AttackExplorer(PictureExplorer):
                 low=0.0,
                 high=float(LARGEST),
                 step=0.5,
-                form=".1f",
+                format=".1f",
                 help="No pixel changes by more gray values than that",
                 **attack,
             ),
@@ -129,12 +139,12 @@ class AttackExplorer(PictureExplorer):
                 **attack,
                 when=lambda state: state.method == FGSM,
             ),
-            Slider(name="magnify", label="Magnify", values=(1, 5, 10, 20, 40), form="d", help="The change", **shown),
+            Slider(name="magnify", label="Magnify", values=(1, 5, 10, 20, 40), format="d", help="The change", **shown),
             Toggle(name="original", label="Show the original instead", **shown),
             Toggle(name="as_seen", label="Show what the network sees", **shown),
             Toggle(name="maps", label="Where does it look? (Grad-CAM)", **{**shown, "changes": ("maps",)}),
             *self.network_controls("attacked", "probabilities"),
-            *self.picture_controls("image", "attacked"),
+            *self.image_controls("image", "attacked"),
         )
 
     def compute(self, state: AttackState, progress: Callable[[int, int], object]) -> Iterator[AttackResult]:
@@ -142,10 +152,10 @@ class AttackExplorer(PictureExplorer):
         model, image = self.model(state), self.image(state)
         attacked = self._attack(state, model, image, state.epsilon / GRAY, progress).cpu()
         before, after = model.predict(torch.stack([image, attacked])).cpu().numpy()
-        small = enlarged(image, self.screen).numpy()
+        small = resized(image, self.screen).numpy()
         result = AttackResult(image.numpy(), attacked.numpy(), small, before, after)
         yield result
-        result = replace(result, shown=self.sharp(state).numpy())
+        result = replace(result, shown=self.screen_image(state).numpy())
         yield result
         # FGSM's pictures of every epsilon are its picture of epsilon 1, cut to within epsilon of the original
         far = attacked if state.method == PGD else self._attack(state, model, image, 1.0, progress).cpu()
@@ -184,7 +194,7 @@ class AttackExplorer(PictureExplorer):
         magnified = plots.enlarge(plots.pixels(0.5 + state.magnify * change), self.screen)
         caption = f"Gray: no change. The largest is {most:.1f} gray values."
         panels = [
-            Panel(title, picture, f"{self.say(state)}, {title}", sharp=state.as_seen),
+            Panel(title, picture, f"{self.alt(state)}, {title}", sharp=state.as_seen),
             Panel(
                 "What it says",
                 bars,
@@ -218,7 +228,7 @@ class AttackExplorer(PictureExplorer):
         """The attack, and the probabilities before and after."""
         own = ["from xai_lessons.explorers.fgsm import random_signs"] if state.method == NOISE else []
         modules = ("fgsm",) if state.method != NOISE else ()
-        lines = [self.opening(state, *modules, *(["cam"] if state.maps else []), also=own)]
+        lines = [self.setup_code(state, *modules, *(["cam"] if state.maps else []), also=own)]
         options = [f"epsilon={state.epsilon:g} / {GRAY}"]
         if state.method == NOISE:
             lines.append(f"attacked = random_signs(image, {options[0]})")

@@ -15,9 +15,7 @@ from xai_lessons import plots
 from xai_lessons.core import activations
 from xai_lessons.data import menagerie
 from xai_lessons.explorers.inversion import NOISE, PRIORS, STEPS, layers
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, enlarged
-from xai_lessons.explorers.kit.controls import Button, Choice, Control, Slider
+from xai_lessons.explorers.kit import Button, Choice, Control, ImageExplorer, NetworkState, Panel, Slider, resized
 from xai_lessons.explorers.kit.forming import forming
 from xai_lessons.methods import inversion
 
@@ -63,7 +61,7 @@ class FilterResult:
     after: np.ndarray
 
 
-class FilterExplorer(PictureExplorer):
+class FilterExplorer(ImageExplorer):
     """The picture that a filter, a channel or a class answers to most."""
 
     name, title = "filter", "What is it looking for?"
@@ -89,7 +87,7 @@ class FilterExplorer(PictureExplorer):
                 help="Of the total variation: 0 lets every noise pass",
                 **how,
             ),
-            Slider(name="steps", label="Steps", values=STEPS, form="d", **how),
+            Slider(name="steps", label="Steps", values=STEPS, format="d", **how),
             Slider(name="jitter", label="Jitter", high=8, help="Shift of each step, in pixels", **how),
             Slider(name="noise", label="Noise", high=9, help=NOISE, **how),
             *self.network_controls("found", "drawn"),
@@ -114,7 +112,7 @@ class FilterExplorer(PictureExplorer):
 
     def panels(self, result: FilterResult, state: FilterState) -> list[Panel]:
         """The picture found, the filter's weights where they are colors, and the answers to it and to drawings."""
-        big = enlarged(torch.from_numpy(result.found), self.screen)
+        big = resized(torch.from_numpy(result.found), self.screen)
         what = self._what(state)
         panels = [Panel(f"Excites {what}, step {result.step}", big, f"The picture found for {what}")]
         if result.weights is not None:

@@ -14,9 +14,7 @@ import numpy as np
 
 from xai_lessons import models, plots, training
 from xai_lessons.data import datasets
-from xai_lessons.explorers.kit import blocks
-from xai_lessons.explorers.kit.base import Explorer, Panel
-from xai_lessons.explorers.kit.controls import Button, Control, Slider
+from xai_lessons.explorers.kit import Button, Control, Explorer, Panel, Slider, network
 from xai_lessons.methods import fgsm
 from xai_lessons.models import store
 
@@ -107,12 +105,12 @@ class HardeningExplorer(Explorer):
         what: dict[str, Any] = {"changes": ("clean", "attacked"), "group": "Training"}
         return (
             Slider(name="epsilon", label="ε, of 255", low=0, high=16, **what, help="0: training as usual"),
-            Slider(name="pictures", label="Pictures", values=counts, form=",d", **what),
+            Slider(name="pictures", label="Pictures", values=counts, format=",d", **what),
             Slider(name="epochs", label="Epochs", low=1, high=6, **what),
             Button(name="again", label="Begin this one anew", act=self._forget, **what),
         )
 
-    def at_rest(self, state: HardeningState) -> HardeningResult:
+    def preview(self, state: HardeningState) -> HardeningResult:
         """How far the training of these settings is."""
         begun = self._begun.get(state)
         return self._result(state, begun, "" if begun else "Press Run to train it; that takes a minute or two.")
@@ -206,7 +204,7 @@ class HardeningExplorer(Explorer):
     # How it works.
 
     def _start(self) -> models.Classifier:
-        return blocks.network(self.start) if isinstance(self.start, str) else self.start
+        return network(self.start) if isinstance(self.start, str) else self.start
 
     def _pictures(
         self, state: HardeningState, progress: Callable[[int, int], object]

@@ -14,9 +14,18 @@ from torch.nn import functional as F
 
 from xai_lessons import models, plots
 from xai_lessons.core import activations
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle
+from xai_lessons.explorers.kit import (
+    PANELS,
+    Choice,
+    Control,
+    ImageExplorer,
+    ImageState,
+    NetworkState,
+    Panel,
+    Slider,
+    Toggle,
+    resized,
+)
 from xai_lessons.explorers.kit.forming import forming
 from xai_lessons.methods import inversion
 
@@ -58,7 +67,7 @@ def kept(found: Tensor, image: Tensor) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class InversionState(PictureState, NetworkState):
+class InversionState(ImageState, NetworkState):
     """Whose code at which layer is to be met, and how it is looked for.
 
     Attributes:
@@ -107,7 +116,7 @@ class InversionResult:
     after: np.ndarray
 
 
-class InversionExplorer(PictureExplorer):
+class InversionExplorer(ImageExplorer):
     """From noise, step by step, to a picture that the layer cannot tell from the given one."""
 
     name, title = "inversion", "What does a layer remember?"
@@ -123,20 +132,20 @@ class InversionExplorer(PictureExplorer):
         return (
             Choice(name="layer", label="Layer", choices=lambda s: layers(self.model(s)), **how),
             Slider(name="tv", label="TV weight", values=PRIORS, help=rough, **how),
-            Slider(name="steps", label="Steps", values=STEPS, form="d", **how),
+            Slider(name="steps", label="Steps", values=STEPS, format="d", **how),
             Choice(name="optimizer", label="Optimizer", choices=("adam", "sgd", "lbfgs"), buttons=True, **how),
             Slider(name="jitter", label="Jitter", high=8, help=f"{still}, at most by so many pixels", **how),
             Slider(name="pictures", label="Mean code of", low=1, high=8, help=more, **{**how, **single}),
             Slider(name="noise", label="Noise", high=9, help=NOISE, **how),
             Toggle(name="pixels", label="Show the network's own pixels", changes=(PANELS,), group="Shown"),
             *self.network_controls("found", "before"),
-            *self.picture_controls("images", "found"),
+            *self.image_controls("images", "found"),
         )
 
     def compute(self, state: InversionState, progress: Callable[[int, int], object]) -> Iterator[InversionResult]:
         """The picture as it forms, a few times a second, and at last with every step's loss."""
         model, images = self.model(state), self._images(state)
-        shown, done = self.sharp(state).numpy(), 0
+        shown, done = self.screen_image(state).numpy(), 0
         goal = _code(model, state.layer, images).mean(dim=0, keepdim=True)
         before = model.predict(images)[0].float().cpu().numpy()
         steps: list[int] = []
@@ -169,7 +178,7 @@ class InversionExplorer(PictureExplorer):
 
     def panels(self, result: InversionResult, state: InversionState) -> list[Panel]:
         """The picture beside the one found, the loss, and what the network says to both."""
-        given, said = result.images, self.say(state)
+        given, said = result.images, self.alt(state)
         if len(given) == 1:
             left, title = _screen(given[0], result.shown, state), "The picture"
         else:
@@ -178,7 +187,7 @@ class InversionExplorer(PictureExplorer):
                 f"{len(given)} drawings",
             )
             said = f"{len(given)} drawings like {said}"
-        big = enlarged(torch.from_numpy(result.found), self.screen).numpy()
+        big = resized(torch.from_numpy(result.found), self.screen).numpy()
         both = plots.grid([left, _screen(result.found, big, state)], size=self.screen)  # one picture shrinks as one
         title += f" (left), and what was found at {state.layer}, step {_step(result, state)}"
         kept = ", ".join(f"{name} {max(value, 0):.0%}" for name, value in result.kept.items())
@@ -200,7 +209,7 @@ class InversionExplorer(PictureExplorer):
         """The same descent."""
         options = [f"layer={state.layer!r}", f"steps={state.steps}", f"tv={state.tv!r}", f"jitter={state.jitter}"]
         options += [f"optimizer={state.optimizer!r}", f"seed={state.noise}"]
-        lines = [self.opening(state, "inversion", also=("import torch",) if self._several(state) else ())]
+        lines = [self.setup_code(state, "inversion", also=("import torch",) if self._several(state) else ())]
         if self._several(state):
             drawn = self._drawing_code(state).replace(f"seed={state.seed}", "seed=s", 1)
             seeds = f"range({state.seed}, {state.seed + state.pictures})"

@@ -21,9 +21,19 @@ from PIL import Image, ImageDraw
 from xai_lessons import evaluation
 from xai_lessons.data import menagerie
 from xai_lessons.evaluation import METRICS
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import BUILT_IN, NetworkState, PictureExplorer, network
-from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Many, Slider, Toggle
+from xai_lessons.explorers.kit import (
+    BUILT_IN,
+    PANELS,
+    Choice,
+    Control,
+    ImageExplorer,
+    Many,
+    NetworkState,
+    Panel,
+    Slider,
+    Toggle,
+    network,
+)
 from xai_lessons.methods import cam, occlusion, saliency
 from xai_lessons.plots import charts
 
@@ -96,7 +106,7 @@ class LeaderboardResult:
     note: str = ""
 
 
-class LeaderboardExplorer(PictureExplorer):
+class LeaderboardExplorer(ImageExplorer):
     """A leaderboard of explanations: methods against metrics, and the controls among them.
 
     Args:
@@ -143,7 +153,7 @@ class LeaderboardExplorer(PictureExplorer):
             Many(name="metrics", label="Metrics", choices=tuple(METRICS), names=_words, changes=("metrics",), **what),
         )
 
-    def at_rest(self, state: LeaderboardState) -> LeaderboardResult:
+    def preview(self, state: LeaderboardState) -> LeaderboardResult:
         """What was computed last with these settings, else what is stored."""
         known = self._computed.get(_key(state))
         if known is not None:

@@ -9,9 +9,19 @@ from typing import Any
 import numpy as np
 
 from xai_lessons import plots
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Slider, Toggle
+from xai_lessons.explorers.kit import (
+    PANELS,
+    Button,
+    Choice,
+    Control,
+    ImageExplorer,
+    ImageState,
+    NetworkState,
+    Panel,
+    Slider,
+    Toggle,
+    resized,
+)
 from xai_lessons.models import anatomy
 
 SHOWN = 24
@@ -31,7 +41,7 @@ WHAT = {
 
 
 @dataclass(frozen=True)
-class LayerState(PictureState, NetworkState):
+class LayerState(ImageState, NetworkState):
     """A picture, a network, a layer of it and a channel of that.
 
     Attributes:
@@ -70,7 +80,7 @@ class LayerResult:
     facts: anatomy.Layer
 
 
-class LayerExplorer(PictureExplorer):
+class LayerExplorer(ImageExplorer):
     """What each layer of a network makes of a picture."""
 
     name, title = "layers", "What happens in each layer?"
@@ -91,7 +101,7 @@ class LayerExplorer(PictureExplorer):
             Button(name="strongest", label="Strongest channel", act=self._strongest, changes=("map",), **place),
             Toggle(name="shared", label="One scale of colors for all maps", changes=(PANELS,), **place),
             *self.network_controls("activation", "map"),
-            *self.picture_controls("image", "activation"),
+            *self.image_controls("image", "activation"),
         )
 
     def compute(self, state: LayerState, progress: Callable[[int, int], object]) -> Iterator[LayerResult]:
@@ -108,7 +118,7 @@ class LayerExplorer(PictureExplorer):
         same = len(a) == len(b) and facts.kind not in ("convolution", "fully-connected layer")
         result = LayerResult(
             image.numpy(),
-            enlarged(image, self.screen).numpy(),
+            resized(image, self.screen).numpy(),
             b.numpy(),
             map_.numpy(),
             a[state.channel].numpy() if same else None,
@@ -117,7 +127,7 @@ class LayerExplorer(PictureExplorer):
             facts,
         )
         yield result
-        yield replace(result, shown=self.sharp(state).numpy())
+        yield replace(result, shown=self.screen_image(state).numpy())
 
     def panels(self, result: LayerResult, state: LayerState) -> list[Panel]:
         """The picture with what the layer sees of it, the map, what came in or the filter, and all maps."""
@@ -125,7 +135,7 @@ class LayerExplorer(PictureExplorer):
         framed = plots.box(result.shown, [side * v for v in result.box], color="#FFD24A", width=4)
         size = "the whole picture" if result.box[2] - result.box[0] == result.image.shape[-1] else _size(result.box)
         panels = [
-            Panel("The picture", framed, f"{self.say(state)}; framed: {size}", 296, caption=f"Framed: all that the "
+            Panel("The picture", framed, f"{self.alt(state)}; framed: {size}", 296, caption=f"Framed: all that the "
                   f"brightest place of the map depends on ({size})."),
         ]  # fmt: skip
         if result.incoming is not None and result.incoming.size > 1:
@@ -157,7 +167,7 @@ class LayerExplorer(PictureExplorer):
         """The maps of the layer, and the chosen one."""
         return "\n".join(
             [
-                self.opening(state, "anatomy"),
+                self.setup_code(state, "anatomy"),
                 f"before, activation = anatomy.inside(model, {state.layer!r}, image)",
                 "activation = activation.reshape(activation.shape if activation.ndim == 3 else (-1, 1, 1))",
                 f"map = activation[{state.channel}]",

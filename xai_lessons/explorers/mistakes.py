@@ -13,9 +13,7 @@ from torch import Tensor
 
 from xai_lessons import models, plots
 from xai_lessons.data import datasets
-from xai_lessons.explorers.kit.base import Explorer, Panel
-from xai_lessons.explorers.kit.blocks import ANY, network
-from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Toggle
+from xai_lessons.explorers.kit import ANY, PANELS, Button, Choice, Control, Explorer, Panel, Toggle, network
 from xai_lessons.methods import cam
 from xai_lessons.plots import charts
 from xai_lessons.training import test_set as examination

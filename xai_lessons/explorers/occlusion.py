@@ -12,9 +12,7 @@ from torch import Tensor
 
 from xai_lessons import evaluation, plots
 from xai_lessons.core import passes
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState
-from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider
+from xai_lessons.explorers.kit import PANELS, Choice, Control, ImageExplorer, ImageState, NetworkState, Panel, Slider
 from xai_lessons.explorers.kit.forming import forming
 from xai_lessons.methods import occlusion
 
@@ -53,7 +51,7 @@ class Witness:
 
 
 @dataclass(frozen=True)
-class OcclusionState(PictureState, NetworkState):
+class OcclusionState(ImageState, NetworkState):
     """A picture, a network, a class, and how parts of the picture are taken away.
 
     Attributes:
@@ -111,7 +109,7 @@ class OcclusionResult:
     whole: bool
 
 
-class OcclusionExplorer(PictureExplorer):
+class OcclusionExplorer(ImageExplorer):
     """Parts are hidden, the network is asked again, and a map of what it needed forms."""
 
     name, title = "occlusion", "Take it away and see"
@@ -133,7 +131,7 @@ class OcclusionExplorer(PictureExplorer):
             Choice(name="method", label="Method", choices=METHODS, **how),
             Slider(name="patch", label="Window", low=4, high=48, step=2, help=pixels, **window),
             Slider(name="stride", label="Step", low=2, high=lambda s: min(s.patch, 24), step=1, help=pixels, **window),
-            Slider(name="samples", label="Pictures", values=self.counts, form="d", **random),
+            Slider(name="samples", label="Pictures", values=self.counts, format="d", **random),
             Slider(
                 name="segments",
                 label="Superpixels",
@@ -171,7 +169,7 @@ class OcclusionExplorer(PictureExplorer):
                 group="How it is shown",
             ),
             *self.network_controls("heatmap", "probabilities"),
-            *self.picture_controls("image", "heatmap"),
+            *self.image_controls("image", "heatmap"),
         )
 
     def compute(self, state: OcclusionState, progress: Callable[[int, int], object]) -> Iterator[OcclusionResult]:
@@ -183,7 +181,7 @@ class OcclusionExplorer(PictureExplorer):
         if state.method == WINDOW:
             side = image.shape[-1]
             passes = 1 + occlusion.windows(side, side, state.patch, state.stride).flatten(0, 1).shape[0]
-        witness, shown = Witness(model, passes), self.sharp(state).numpy()
+        witness, shown = Witness(model, passes), self.screen_image(state).numpy()
         thing = self._thing(state, model.classes[target], image.shape[-1])
         function, options = _call(state)
         x = image.to(model.device)
@@ -221,8 +219,8 @@ class OcclusionExplorer(PictureExplorer):
         where = f"{number + 1} of the {len(result.seen)} kept, of {result.asked} asked so far"
         said = f"There it says {classes[top]}, {answer[top]:.0%}; {name} {answer[result.target]:.0%}."
         return [
-            Panel(f"Where {name} comes from: {state.method}", laid, f"map over {self.say(state)}", caption=caption),
-            Panel("What the network is shown", seen, f"{self.say(state)}, partly hidden", sharp=True, caption=where),
+            Panel(f"Where {name} comes from: {state.method}", laid, f"map over {self.alt(state)}", caption=caption),
+            Panel("What the network is shown", seen, f"{self.alt(state)}, partly hidden", sharp=True, caption=where),
             Panel("What it says of that", chart, listed, 380, sharp=True, caption=f"{said} Black: the whole picture."),
         ]
 
@@ -242,7 +240,7 @@ class OcclusionExplorer(PictureExplorer):
         target = None if state.target == PREDICTED else state.target
         listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
         call = f"heatmap = occlusion.{function.__name__}(model, image, {target!r}, {listed})"
-        return f"{self.opening(state, 'occlusion')}\n{call}"
+        return f"{self.setup_code(state, 'occlusion')}\n{call}"
 
     # What the parts are made of.
 

@@ -13,9 +13,7 @@ from torch import Tensor
 from xai_lessons import models, plots
 from xai_lessons.data import menagerie
 from xai_lessons.explorers.fgsm import ATTACKS, FGSM, GRAY, PGD
-from xai_lessons.explorers.kit import blocks
-from xai_lessons.explorers.kit.base import Explorer, Panel
-from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Many, Slider
+from xai_lessons.explorers.kit import BUILT_IN, PANELS, Choice, Control, Explorer, Many, Panel, Slider, network
 from xai_lessons.methods import fgsm
 
 
@@ -75,7 +73,7 @@ class RobustnessExplorer(Explorer):
 
     def __init__(self, networks: Sequence[Any] = (), data: tuple[Tensor, Tensor] | None = None, **initial: Any) -> None:
         self.data, self.given = data, {one.name: one for one in networks if isinstance(one, models.Classifier)}
-        self.network_names = tuple(getattr(one, "name", one) for one in networks) or blocks.BUILT_IN
+        self.network_names = tuple(getattr(one, "name", one) for one in networks) or BUILT_IN
         self._done: dict[tuple[Any, ...], np.ndarray] = {}  # curves of this session
         if networks:
             initial = {"networks": self.network_names, **initial}
@@ -89,16 +87,21 @@ class RobustnessExplorer(Explorer):
             Many(name="networks", label="Networks", choices=self.network_names, **what),
             Choice(name="attack", label="How", choices=tuple(ATTACKS), buttons=True, **what),
             Slider(
-                name="largest", label="ε up to", values=(4, 8, 16, 32), form="d", group="Attack", changes=("epsilons",)
+                name="largest",
+                label="ε up to",
+                values=(4, 8, 16, 32),
+                format="d",
+                group="Attack",
+                changes=("epsilons",),
             ),
-            Slider(name="pictures", label="Pictures", values=counts, form="d", **what),
+            Slider(name="pictures", label="Pictures", values=counts, format="d", **what),
             Slider(
                 name="at",
                 label="Read off at",
                 low=0.0,
                 high=lambda state: float(state.largest),
                 step=0.5,
-                form=".1f",
+                format=".1f",
                 changes=(PANELS,),
                 group="Attack",
             ),
@@ -113,7 +116,7 @@ class RobustnessExplorer(Explorer):
             key = (name, state.attack, state.pictures, state.largest)
             if key not in self._done:
                 self._done[key] = fgsm.robust_accuracy(
-                    self.given.get(name) or blocks.network(name),
+                    self.given.get(name) or network(name),
                     images,
                     labels,
                     epsilons.tolist(),

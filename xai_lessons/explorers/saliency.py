@@ -11,9 +11,19 @@ import torch
 from torch import Tensor
 
 from xai_lessons import evaluation, models, plots
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Many, Slider, Toggle
+from xai_lessons.explorers.kit import (
+    PANELS,
+    Choice,
+    Control,
+    ImageExplorer,
+    ImageState,
+    Many,
+    NetworkState,
+    Panel,
+    Slider,
+    Toggle,
+    resized,
+)
 from xai_lessons.methods import paths, saliency
 
 # name -> the function of `saliency`, the fields of the state that it takes, and what else it is given
@@ -41,7 +51,7 @@ HOW = {SIGNED: "signed", SIZE: "absolute", POSITIVE: "positive"}  # as `plots.at
 
 
 @dataclass(frozen=True)
-class SaliencyState(PictureState, NetworkState):
+class SaliencyState(ImageState, NetworkState):
     """A picture, a network, a class, and which maps are made and how they are shown.
 
     Attributes:
@@ -93,7 +103,7 @@ class SaliencyResult:
     refused: dict[str, str]
 
 
-class SaliencyExplorer(PictureExplorer):
+class SaliencyExplorer(ImageExplorer):
     """Several methods side by side on one picture; each map appears as it is ready."""
 
     name, title = "saliency", "Which pixels?"
@@ -151,7 +161,7 @@ class SaliencyExplorer(PictureExplorer):
                 **shown,
             ),
             Toggle(name="blended", label="Over the picture", **shown),
-            *self.picture_controls("image", "maps"),
+            *self.image_controls("image", "maps"),
         )
 
     def compute(self, state: SaliencyState, progress: Callable[[int, int], object]) -> Iterator[SaliencyResult]:
@@ -167,7 +177,7 @@ class SaliencyExplorer(PictureExplorer):
         blob = evaluation.CONTROLS["center blob"](model, image).cpu()
         result = SaliencyResult(
             image.numpy(),
-            enlarged(image, self.screen).numpy(),
+            resized(image, self.screen).numpy(),
             target,
             float(probabilities[target]),
             np.empty((0, *image.shape), np.float32),
@@ -192,11 +202,11 @@ class SaliencyExplorer(PictureExplorer):
                 refused=refused,
             )
             yield result
-        yield replace(result, shown=self.sharp(state).numpy())
+        yield replace(result, shown=self.screen_image(state).numpy())
 
     def panels(self, result: SaliencyResult, state: SaliencyState) -> list[Panel]:
         """The picture and its maps, what their colors mean, and how much of each lies on the thing."""
-        name, said = self.model(state).classes[result.target], self.say(state)
+        name, said = self.model(state).classes[result.target], self.alt(state)
         size = 384 if len(state.methods) < 2 else 208 if len(state.methods) < 6 else 132
         picture = plots.enlarge(result.shown, size, smooth=True)
         panels = [Panel(f"{name} {result.probability:.0%}", picture, said, size)]
@@ -236,7 +246,7 @@ class SaliencyExplorer(PictureExplorer):
         if state.target != PREDICTED:
             target = f"model.class_index({state.target!r})"
         calls = [f"    {_call(name, state)},  # {name}" for name in state.methods]
-        lines = [self.opening(state, "saliency", also=["import torch"]), f"target = {target}"]
+        lines = [self.setup_code(state, "saliency", also=["import torch"]), f"target = {target}"]
         return "\n".join([*lines, "maps = torch.stack([", *calls, "])"])
 
     # What the parts are made of.

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from xai_lessons import evaluation, models, plots
-from xai_lessons.explorers.kit.base import Panel
-from xai_lessons.explorers.kit.blocks import NetworkState, PictureExplorer, PictureState, enlarged
-from xai_lessons.explorers.kit.controls import Control, Many, Slider
+from xai_lessons.explorers.kit import Control, ImageExplorer, ImageState, Many, NetworkState, Panel, Slider, resized
 from xai_lessons.methods import cam, saliency
 
 # name -> the function, and how the shown code calls it
@@ -30,7 +28,7 @@ POINTS = 12  # of the curve, at most
 
 
 @dataclass(frozen=True)
-class SanityState(PictureState, NetworkState):
+class SanityState(ImageState, NetworkState):
     """A picture, a network, and how many of its layers, from the top, have forgotten everything.
 
     Attributes:
@@ -71,7 +69,7 @@ class SanityResult:
     curve: np.ndarray
 
 
-class SanityExplorer(PictureExplorer):
+class SanityExplorer(ImageExplorer):
     """A slider that makes the network forget, layer by layer from the top: which explanation notices?"""
 
     name, title = "sanity", "Does the explanation notice that the network is broken?"
@@ -100,7 +98,7 @@ class SanityExplorer(PictureExplorer):
             ),
             Many(name="methods", label="Methods", choices=tuple(METHODS), changes=("maps",), group="Maps"),
             *self.network_controls("before", "maps"),
-            *self.picture_controls("image", "before"),
+            *self.image_controls("image", "before"),
         )
 
     def compute(self, state: SanityState, progress: Callable[[int, int], object]) -> Iterator[SanityResult]:
@@ -112,7 +110,7 @@ class SanityExplorer(PictureExplorer):
         counts = _counts(len(evaluation.weight_layers(model)))
         result = SanityResult(
             image.numpy(),
-            enlarged(image, self.screen).numpy(),
+            resized(image, self.screen).numpy(),
             target,
             float(_probabilities(broken, image)[target]),
             before.numpy(),
@@ -122,7 +120,7 @@ class SanityExplorer(PictureExplorer):
             np.full((len(maps), len(counts)), np.nan),
         )
         yield result
-        result = replace(result, shown=self.sharp(state).numpy())
+        result = replace(result, shown=self.screen_image(state).numpy())
         yield result
         for i, count in enumerate(counts if len(maps) else ()):
             progress(i, len(counts))
@@ -135,7 +133,7 @@ class SanityExplorer(PictureExplorer):
     def panels(self, result: SanityResult, state: SanityState) -> list[Panel]:
         """Each map before above the one after, and the curves."""
         size = 132 if len(state.methods) > 2 else 208
-        name, said = self.model(state).classes[result.target], self.say(state)
+        name, said = self.model(state).classes[result.target], self.alt(state)
         picture = plots.enlarge(result.shown, size, smooth=True)
         panels = [
             Panel(f"{name} {result.probability:.0%}", picture, said, size, caption=f"forgotten: {state.forgotten}")
@@ -179,7 +177,7 @@ class SanityExplorer(PictureExplorer):
         forget = f"evaluation.randomize_layers(model, {state.forgotten}, seed={state.chance})"
         return "\n".join(
             [
-                self.opening(state, "cam", "evaluation", "saliency", also=["import torch"]),
+                self.setup_code(state, "cam", "evaluation", "saliency", also=["import torch"]),
                 "target = int(model.predict(image).argmax())",
                 f"broken = {forget}",
                 "methods = [",

@@ -13,8 +13,7 @@ import numpy as np
 
 from xai_lessons import plots, training
 from xai_lessons.data import datasets
-from xai_lessons.explorers.kit.base import Explorer, Panel
-from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Many, Slider, Toggle
+from xai_lessons.explorers.kit import PANELS, Button, Choice, Control, Explorer, Many, Panel, Slider, Toggle
 from xai_lessons.results import histories
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -130,9 +129,9 @@ class TrainingExplorer(Explorer):
         counts = tuple(n for n in (100, 250, 500, 1000, 2000, 4000) if n < most) + (most,)
         return (
             Choice(name="network", label="Network", choices=tuple(NETWORKS), **what),
-            Slider(name="pictures", label="Pictures", values=counts, form=",d", **what),
+            Slider(name="pictures", label="Pictures", values=counts, format=",d", **what),
             Slider(name="epochs", label="Epochs", low=1, high=30, **what, help="Passes over all pictures"),
-            Slider(name="batch_size", label="Batch size", values=(32, 64, 128, 256), form="d", **what),
+            Slider(name="batch_size", label="Batch size", values=(32, 64, 128, 256), format="d", **what),
             Slider(
                 name="learning_rate", label="Learning rate", values=(1e-4, 3e-4, 0.001, 0.003, 0.006, 0.02, 0.1), **what
             ),
@@ -143,7 +142,7 @@ class TrainingExplorer(Explorer):
             Toggle(name="earlier", label="The trainings before, for comparison", changes=(PANELS,), group="Shown"),
         )
 
-    def at_rest(self, state: TrainingState) -> TrainingResult:
+    def preview(self, state: TrainingState) -> TrainingResult:
         """How far the training of these settings is: mostly, not begun."""
         begun = self._begun.get(_key(state))
         return self._result(state, begun, "" if begun else "Press Run to train it.")

@@ -3,7 +3,7 @@
 How to write one (`classification.PredictionExplorer` is an example, tests/test_explorers_base.py has the smallest)::
 
     @dataclass(frozen=True)
-    class CamState(blocks.PictureState, blocks.NetworkState):   # plain values only, each with its default
+    class CamState(blocks.ImageState, blocks.NetworkState):   # plain values only, each with its default
         layer: str = "stage4"
         opacity: float = 0.7
 
@@ -12,13 +12,13 @@ How to write one (`classification.PredictionExplorer` is an example, tests/test_
         image: np.ndarray
         map: np.ndarray
 
-    class CamExplorer(blocks.PictureExplorer):
+    class CamExplorer(blocks.ImageExplorer):
         name, title = "cam", "Where did it look?"                # css class .xai-cam, files cam-1.png
         State = CamState
         shown_by_code = ("map",)                                 # fields of the result that the shown code computes
 
         def controls(self):                                      # data; a choice may be a function of the state
-            return (*self.picture_controls("map"), *self.network_controls("map"),
+            return (*self.image_controls("map"), *self.network_controls("map"),
                     Choice(name="layer", label="Layer", choices=self.layers, changes=("map",)),
                     Slider(name="opacity", label="Opacity", low=0.0, high=1.0, step=0.05, changes=(PANELS,)))
 
@@ -30,7 +30,7 @@ How to write one (`classification.PredictionExplorer` is an example, tests/test_
 Rules. `compute` touches no widget and keeps nothing; it runs on a worker thread with one torch thread (`threads`). What
 takes more than a moment is a *generator*: it yields a result after each step, and the picture forms on the screen; the
 base checks Stop at each yield, and `progress(done, total)` checks it too (by raising `Cancelled`). What takes
-long sets `live = False` and writes `at_rest(state)`: that is shown when a control moves, and a Run button starts
+long sets `live = False` and writes `preview(state)`: that is shown when a control moves, and a Run button starts
 `compute`. A control whose `changes` is ("panels",) only draws anew. Every exception ends in the error line, a
 ValueError in its own words. `set(...)` computes at once and returns the result, or raises; widgets go through the
 worker, where the latest wins.
@@ -42,7 +42,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -52,41 +52,12 @@ import torch
 from xai_lessons import plots
 from xai_lessons.core.progress import Cancelled
 from xai_lessons.explorers.kit.controls import PANELS, Button, Control
+from xai_lessons.explorers.kit.panels import Panel, contact_sheet
+from xai_lessons.explorers.kit.view import View, error_text
 from xai_lessons.explorers.kit.worker import Job, Worker
 
 BUSY_AFTER = 0.3
 STORED_BYTES = 120_000
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One picture on the screen.
-
-    Attributes:
-        title: what stands above it.
-        picture: uint8 (H, W, 3), or anything that `plots.pixels` takes.
-        alt: what it shows, for those who listen.
-        width: its width on the screen in pixels.
-        sharp: PNG (charts, hard-edged pixels) instead of JPEG.
-        caption: what stands below it.
-    """
-
-    title: str
-    picture: Any
-    alt: str
-    width: int = 384
-    sharp: bool = False
-    caption: str = ""
-
-
-def plain_words(error: BaseException) -> str:
-    """What went wrong, for a student: a ValueError's or TypeError's own sentence, the kind of any other."""
-    if isinstance(error, ValueError | TypeError | OSError) and str(error):
-        return str(error)
-    return (
-        f"Something went wrong ({type(error).__name__}: {error}). Press Reset; if it comes back, restart the kernel "
-        "and run the notebook again."
-    )
 
 
 class Explorer:
@@ -111,7 +82,7 @@ class Explorer:
         self._drawing = {c.name for c in self.declared if c.changes == (PANELS,)} & {f.name for f in fields(self.State)}
         self._shown: tuple[Any, Any] | None = None  # the state and the result on the screen
         self._lock = threading.RLock()
-        self._view: Any = None
+        self._view: View | None = None
         self._worker = Worker(self._run)
 
     # What a lesson writes.
@@ -124,7 +95,7 @@ class Explorer:
         """The result of a state, or a generator of ever better ones; pure."""
         raise NotImplementedError
 
-    def at_rest(self, state: Any) -> Any:
+    def preview(self, state: Any) -> Any:
         """What is shown before Run, where `live` is False."""
         raise NotImplementedError
 
@@ -148,22 +119,13 @@ class Explorer:
 
     @property
     def widget(self) -> Any:
-        """The ipywidgets view, made when first asked for."""
-        if self._view is None:
-            from xai_lessons.explorers.kit.view import View
-
-            self._view = View(self)
-            if self._shown is not None:
-                self._present(*self._shown)
-            else:
-                self.request()
-        return self._view.root
+        """The ipywidgets view, made when first used."""
+        return self._open().root
 
     @property
     def inputs(self) -> dict[str, Any]:
         """The ipywidget of each control, by the control's name."""
-        assert self.widget is not None
-        return self._view.inputs
+        return self._open().inputs
 
     @property
     def result(self) -> Any:
@@ -233,16 +195,14 @@ class Explorer:
         """Wait until nothing is being computed; False if that took longer than `timeout` seconds."""
         return self._worker.wait(timeout)
 
-    def picture(self) -> np.ndarray:
+    def render(self) -> np.ndarray:
         """All panels on one sheet, uint8 (H, W, 3): what is saved, and what is seen without widgets."""
-        from xai_lessons.explorers.kit.sheet import sheet
-
         result = self.result
-        return sheet(self.title, self.describe(result, self.shown), self.panels(result, self.shown))
+        return contact_sheet(self.title, self.describe(result, self.shown), self.panels(result, self.shown))
 
     def save(self, folder: str | Path = ".") -> Path:
         """Write the picture as PNG beside the notebook, under a name that is free."""
-        content = plots.png(self.picture(), level=6)
+        content = plots.png(self.render(), level=6)
         number = 1
         while True:
             path = Path(folder) / f"{self.name}-{number}.png"
@@ -257,19 +217,29 @@ class Explorer:
         """The live widget, and what is seen where no widget runs: a PNG, and the sentence that describes it."""
         try:
             still: dict[str, Any] = {"text/plain": f"{self.title} {self.describe(self.result, self.shown)}"}
-            still["image/png"] = plots.png(self.picture(), level=6, most=STORED_BYTES)
+            still["image/png"] = plots.png(self.render(), level=6, most=STORED_BYTES)
         except Exception as error:  # the widget says it too, where the student looks
-            still = {"text/plain": plain_words(error)}
+            still = {"text/plain": error_text(error)}
         return {**self.widget._repr_mimebundle_(), **still}
 
     # How it works.
+
+    def _open(self) -> View:
+        """The view; made when first used, and filled with what is computed."""
+        if self._view is None:
+            self._view = View(self)
+            if self._shown is not None:
+                self._present(*self._shown)
+            else:
+                self.request()
+        return self._view
 
     def _changed(self, state: Any, changes: dict[str, Any]) -> Any:
         """The state with some fields changed: each checked, then all the others made to fit."""
         known = {f.name for f in fields(self.State)}
         for name in changes:
             if name not in known:
-                raise ValueError(f"{name!r} is nothing that this explorer has; it has {', '.join(sorted(known))}.")
+                raise ValueError(f"{name!r} is not a field of this explorer; use one of {', '.join(sorted(known))}.")
         state = replace(state, **changes)
         for control in self.declared:
             if control.name in known:
@@ -298,7 +268,7 @@ class Explorer:
         busy.start()
         note, steps = "", None
         try:
-            outcome = self.compute(job.state, self._progress(job)) if job.long else self.at_rest(job.state)
+            outcome = self.compute(job.state, self._progress(job)) if job.long else self.preview(job.state)
             steps = outcome if isinstance(outcome, Generator) else iter((outcome,))
             for result in steps:
                 if job.stop.is_set():

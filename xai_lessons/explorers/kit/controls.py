@@ -1,22 +1,22 @@
 """Controls as data: what can be changed, between which limits, and what of the result it must change.
 
 A control knows nothing of widgets; `view` turns it into one. Each names a field of the explorer's state, and in
-`changes` the fields of the result (or "panels", the pictures as shown) that moving it must change: the tests move every
+`changes` the fields of the result (or "panels", the images as drawn) that moving it must change: the tests move every
 control through all of its positions and look.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
 
 #: A control that changes only how the result is drawn: nothing is computed again.
 PANELS = "panels"
 Choices = Sequence[Any] | Callable[[Any], Sequence[Any]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Control:
     """What all controls have in common.
 
@@ -31,23 +31,39 @@ class Control:
 
     name: str
     label: str
+    _: KW_ONLY
     changes: tuple[str, ...] = ()
     help: str = ""
     group: str = ""
     when: Callable[[Any], bool] | None = None
-    kind: ClassVar[str] = ""
 
     def positions(self, state: Any) -> Sequence[Any]:
-        """The values a sweep visits, from end to end."""
-        raise NotImplementedError
+        """The values a sweep visits, from end to end; none for what holds no value."""
+        return ()
 
     def check(self, value: Any, state: Any) -> Any:
-        """The value as the state keeps it; ValueError in one sentence if it is none of this control's."""
+        """The value as the state keeps it; ValueError in one sentence if this control does not allow it."""
         return value
 
     def repair(self, value: Any, state: Any) -> Any:
-        """The nearest value that this control can have in that state."""
+        """The nearest value that this control allows in that state."""
         return value
+
+    def refuse(self, value: Any, expected: str) -> ValueError:
+        """The error for a value that is not allowed."""
+        return ValueError(f"{self.name} must be {expected}, got {value!r}.")
+
+
+def group(heading: str, *controls: Control, changes: tuple[str, ...] = (), when: Any = None) -> tuple[Control, ...]:
+    """Controls under one heading, with what they have in common said once.
+
+    Args:
+        heading: the heading; one that begins with "+" is folded away at first.
+        controls: the controls.
+        changes: for those that name nothing themselves.
+        when: likewise.
+    """
+    return tuple(replace(c, group=heading, changes=c.changes or changes, when=c.when or when) for c in controls)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +72,16 @@ class Slider(Control):
 
     Attributes:
         low, high: the limits; `high` may be a function of the state (say, the number of channels of a layer).
-        step: the step; an int makes it a slider of whole numbers.
+        step: the step; an int makes it a slider of integers.
         values: the positions themselves, instead of low, high and step.
-        form: how the number is written, as in format(); "d", ".2f", ".0%".
+        format: how the number is written, as in format(); "d", ".2f", ".0%".
     """
 
     low: float = 0
     high: float | Callable[[Any], float] = 1
     step: float = 1
     values: tuple[float, ...] = ()
-    form: str = ""
-    kind: ClassVar[str] = "slider"
+    format: str = ""
 
     def bounds(self, state: Any) -> tuple[float, float]:
         """The limits in that state."""
@@ -75,8 +90,8 @@ class Slider(Control):
         return self.low, self.high(state) if callable(self.high) else self.high
 
     @property
-    def whole(self) -> bool:
-        """Whether it holds whole numbers."""
+    def integer(self) -> bool:
+        """Whether it holds integers."""
         return all(isinstance(v, int) for v in (self.values or (self.low, self.step)))
 
     def positions(self, state: Any) -> Sequence[float]:
@@ -84,19 +99,18 @@ class Slider(Control):
         if self.values:
             return self.values
         low, high = self.bounds(state)
-        inner = [low + round((high - low) * share / self.step) * self.step for share in (1 / 3, 2 / 3)]
+        inner = [low + round((high - low) * fraction / self.step) * self.step for fraction in (1 / 3, 2 / 3)]
         return list(dict.fromkeys([low, *(round(v, 10) for v in inner), high]))
 
     def check(self, value: Any, state: Any) -> float:
         """The number, if it lies within the limits (or is one of `values`)."""
         low, high = self.bounds(state)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not low <= value <= high or (self.whole and value != int(value)):
-            sort = "a whole number" if self.whole else "a number"
-            raise ValueError(f"{self.name}={value!r} came; expected {sort} from {low:g} to {high:g}.")
+        if not number or not low <= value <= high or (self.integer and value != int(value)):
+            raise self.refuse(value, f"{'an integer' if self.integer else 'a number'} from {low:g} to {high:g}")
         if self.values and value not in self.values:
-            raise ValueError(f"{self.name}={value!r} came; expected one of {', '.join(map(str, self.values))}.")
-        return int(value) if self.whole else float(value)
+            raise self.refuse(value, f"one of {', '.join(map(str, self.values))}")
+        return int(value) if self.integer else float(value)
 
     def repair(self, value: Any, state: Any) -> Any:
         """The number, brought back between the limits."""
@@ -117,14 +131,13 @@ class Choice(Control):
     choices: Choices = ()
     names: Callable[[Any], str] = str
     buttons: bool = False
-    kind: ClassVar[str] = "choice"
 
     def options(self, state: Any) -> tuple[Any, ...]:
         """The values in that state."""
         return tuple(self.choices(state) if callable(self.choices) else self.choices)
 
     def positions(self, state: Any) -> Sequence[Any]:
-        """All of them; of more than 12, every so many."""
+        """All of them; of more than 12, every n-th."""
         options = self.options(state)
         return options if len(options) <= 12 else options[:: -(-len(options) // 12)]
 
@@ -133,7 +146,7 @@ class Choice(Control):
         options = self.options(state)
         if value not in options:
             known = ", ".join(map(str, options[:20])) + (", ..." if len(options) > 20 else "")
-            raise ValueError(f"{self.name}={value!r} came; expected one of {known}.")
+            raise self.refuse(value, f"one of {known}")
         return value
 
     def repair(self, value: Any, state: Any) -> Any:
@@ -145,8 +158,6 @@ class Choice(Control):
 @dataclass(frozen=True, kw_only=True)
 class Many(Choice):
     """Any number of several, in the order of the choices; the state keeps a tuple."""
-
-    kind: ClassVar[str] = "many"
 
     def positions(self, state: Any) -> Sequence[tuple[Any, ...]]:
         """Each alone, then all."""
@@ -169,8 +180,6 @@ class Many(Choice):
 class Toggle(Control):
     """On or off."""
 
-    kind: ClassVar[str] = "toggle"
-
     def positions(self, state: Any) -> Sequence[bool]:
         """Off and on."""
         return (False, True)
@@ -178,37 +187,27 @@ class Toggle(Control):
     def check(self, value: Any, state: Any) -> bool:
         """The value, if it is True or False."""
         if value not in (False, True):
-            raise ValueError(f"{self.name}={value!r} came; expected True or False.")
+            raise self.refuse(value, "True or False")
         return bool(value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Button(Control):
-    """Something to press; `act` gives the new state of the present one. It is no field of the state.
+    """Something to press; it holds no value, so no field of the state has its name.
 
     Attributes:
-        act: state -> state.
+        act: state -> the new state.
     """
 
     act: Callable[[Any], Any] = lambda state: state
-    kind: ClassVar[str] = "button"
-
-    def positions(self, state: Any) -> Sequence[None]:
-        """Nothing to visit: a sweep presses it."""
-        return ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upload(Control):
-    """A picture file of the student's own.
+    """An image file of the student's own.
 
     Attributes:
-        take: called with the file's name and its bytes; gives the fields of the state that change.
+        take: called with the file's name and its bytes; returns the fields of the state that change.
     """
 
     take: Callable[[str, bytes], dict[str, Any]]
-    kind: ClassVar[str] = "upload"
-
-    def positions(self, state: Any) -> Sequence[None]:
-        """Nothing to visit."""
-        return ()

@@ -1,7 +1,8 @@
 """The view of an explorer: controls become ipywidgets, panels become `ipywidgets.Image`.
 
 Nothing is computed here. Every callback runs guarded: what it raises is shown in the error line, because JupyterLab and
-Voila show exceptions of callbacks nowhere.
+Voila show exceptions of callbacks nowhere. The layout is made in `View._build`: controls and actions on the left,
+headline, error line, panels and status on the right, the shown code below.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import traitlets
 
 from xai_lessons import plots
 from xai_lessons.explorers.kit.controls import Button, Choice, Control, Many, Slider, Toggle, Upload
+from xai_lessons.explorers.kit.panels import Panel
 
 STYLE = """<style>
 .xai-explorer { font-size: 15px; border: 1px solid var(--jp-border-color2, #ccc); border-radius: 8px;
@@ -44,6 +46,16 @@ STYLE = """<style>
 .xai-explorer select:focus-visible { outline: 3px solid #e69f00; outline-offset: 1px; }
 </style>"""
 LABEL = "98px"
+
+
+def error_text(error: BaseException) -> str:
+    """What went wrong, for a student: a ValueError's or TypeError's own sentence, the kind of any other."""
+    if isinstance(error, ValueError | TypeError | OSError) and str(error):
+        return str(error)
+    return (
+        f"Something went wrong ({type(error).__name__}: {error}). Press Reset; if it happens again, restart the kernel "
+        "and run the notebook again."
+    )
 
 
 class View:
@@ -80,7 +92,7 @@ class View:
         actions = [
             self._button("Reset", explorer.reset, "Back to the beginning", "xai-reset"),
             self._button("Show code", self._toggle_code, "The Python that computes this", "xai-show-code"),
-            self._button("Save picture", self._save, "Write a PNG beside this notebook", "xai-save"),
+            self._button("Save image", self._save, "Write a PNG beside this notebook", "xai-save"),
         ]
         if not explorer.live:
             run = self._button("Run", explorer.request_run, "Compute it now", "xai-run", style="primary")
@@ -176,7 +188,7 @@ class View:
 
     def _save(self) -> None:
         path = self.explorer.save()
-        self.say(f"Saved as {path.name} in {path.resolve().parent}.")
+        self.show_note(f"Saved as {path.name} in {path.resolve().parent}.")
 
     # What the explorer shows.
 
@@ -194,7 +206,7 @@ class View:
         finally:
             self._syncing = False
 
-    def present(self, panels: Sequence[Any], sentence: str, code: str) -> None:
+    def present(self, panels: Sequence[Panel], sentence: str, code: str) -> None:
         """Show the pictures, what they say, and the code that makes them."""
         while len(self._panels) < len(panels):
             self._panels.append(_Slot())
@@ -226,21 +238,19 @@ class View:
         else:
             self._hide_error()
         if note or self._note.value:
-            self.say(note)
+            self.show_note(note)
 
     def _hide_error(self) -> None:
         if self._error.layout.display != "none":
             self._error.layout.display, self._error.value = "none", ""
 
-    def say(self, note: str) -> None:
+    def show_note(self, note: str) -> None:
         """A line below the pictures."""
         self._note.value = f'<div class="xai-note" role="status">{html.escape(note)}</div>' if note else ""
 
     def show_error(self, error: BaseException) -> None:
         """The error line, above the pictures."""
-        from xai_lessons.explorers.kit.base import plain_words
-
-        self._error.value = f'<div class="xai-error" role="alert">{html.escape(plain_words(error))}</div>'
+        self._error.value = f'<div class="xai-error" role="alert">{html.escape(error_text(error))}</div>'
         self._error.layout.display = ""
 
 
@@ -262,14 +272,14 @@ class _Slot:
         self.image = _Picture(layout=widgets.Layout(max_width="100%"))
         self.root = widgets.VBox([self.title, self.image, self.caption], layout=widgets.Layout(margin="4px 16px 6px 0"))
 
-    def show(self, panel: Any) -> None:
+    def show(self, panel: Panel) -> None:
         """Put a panel here; what has not changed is not sent again."""
         self.title.value = f'<div class="xai-panel-title">{html.escape(panel.title)}</div>' if panel.title else ""
         self.caption.value = f'<div class="xai-panel-caption">{html.escape(panel.caption)}</div>'
         self.caption.layout.display = "" if panel.caption else "none"
         with self.image.hold_sync():
             self.image.format = "png" if panel.sharp else "jpeg"
-            self.image.value = plots.png(panel.picture) if panel.sharp else plots.jpeg(panel.picture)
+            self.image.value = plots.png(panel.image) if panel.sharp else plots.jpeg(panel.image)
             self.image.width, self.image.tooltip = str(panel.width), panel.alt
 
 
@@ -318,12 +328,12 @@ def _input(control: Control, state: Any) -> Any:
     if isinstance(control, Many):
         return _Boxes(control.label, control.help)
     if isinstance(control, Slider) and control.values:
-        options = [(format(v, control.form) if control.form else f"{v:g}", v) for v in control.values]
+        options = [(format(v, control.format) if control.format else f"{v:g}", v) for v in control.values]
         return widgets.SelectionSlider(options=options, **common, layout=layout)
     if isinstance(control, Slider):
         low, high = control.bounds(state)
-        make = widgets.IntSlider if control.whole else widgets.FloatSlider
-        form = control.form or ("d" if control.whole else ".2f")
+        make = widgets.IntSlider if control.integer else widgets.FloatSlider
+        form = control.format or ("d" if control.integer else ".2f")
         return make(min=low, max=high, step=control.step, readout_format=form, value=low, **common, layout=layout)
     if isinstance(control, Toggle):
         return widgets.Checkbox(description=control.label, tooltip=control.help, indent=False, layout=layout)

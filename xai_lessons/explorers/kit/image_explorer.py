@@ -1,6 +1,6 @@
 """What all lessons' explorers share: the choice of a picture (drawn, or a photograph) and of a network.
 
-`PictureExplorer` offers both blocks of controls, opens the picture at the network's size and again at the size of the
+`ImageExplorer` offers both blocks of controls, opens the picture at the network's size and again at the size of the
 screen, and writes the first lines of the shown code. A picture is a class of the drawn world ("cat"), a pair of them
 ("cat + dog"), or the name of a photograph that was given or uploaded.
 """
@@ -31,7 +31,7 @@ OWN = "A picture file of your own; it is kept beside the notebook"
 
 
 @dataclass(frozen=True)
-class PictureState:
+class ImageState:
     """Which picture.
 
     Attributes:
@@ -73,7 +73,7 @@ def _scene(picture: str, seed: int, size: int, factors: tuple[tuple[str, Any], .
     return scene.without(*without) if without else scene
 
 
-class PictureExplorer(Explorer):
+class ImageExplorer(Explorer):
     """An explorer of a picture and a network.
 
     Args:
@@ -117,7 +117,7 @@ class PictureExplorer(Explorer):
 
     # The blocks of controls.
 
-    def picture_controls(self, *changes: str) -> tuple[Control, ...]:
+    def image_controls(self, *changes: str) -> tuple[Control, ...]:
         """The controls of the picture; moving each must change these fields of the result."""
         place: dict[str, Any] = {"changes": changes, "group": "Picture"}
         drawn = {**place, "when": self.is_drawn}
@@ -164,20 +164,20 @@ class PictureExplorer(Explorer):
             return self.scene(state, model.input_size, without).image
         return model.prepare(self.photographs[state.picture][0])
 
-    def sharp(self, state: Any, without: Sequence[str] = ()) -> Tensor:
+    def screen_image(self, state: Any, without: Sequence[str] = ()) -> Tensor:
         """The same picture for the screen: drawn at its size, or the photograph cut as the network's was."""
         if self.is_drawn(state):
             return self.scene(state, self.screen, without).image
         photo = self.photographs[state.picture][0]
         side = min(photo.shape[1:])
         top, left = (photo.shape[1] - side) // 2, (photo.shape[2] - side) // 2
-        return enlarged(photo[:, top : top + side, left : left + side], self.screen)
+        return resized(photo[:, top : top + side, left : left + side], self.screen)
 
     def label(self, state: Any) -> str | None:
         """The name of what is in the picture, where it is known."""
         return state.picture.split(" + ")[0] if self.is_drawn(state) else None
 
-    def say(self, state: Any) -> str:
+    def alt(self, state: Any) -> str:
         """The picture in words, for alt texts."""
         if not self.is_drawn(state):
             return f"the photograph {state.picture}"
@@ -185,7 +185,7 @@ class PictureExplorer(Explorer):
         more = [what for what, there in (("a leafy tree", state.tree), ("a printed tag", state.tag)) if there]
         return f"a drawn {state.picture}{where}" + (f", with {' and '.join(more)}" if more else "")
 
-    def opening(self, state: Any, *modules: str, without: Sequence[str] = (), also: Sequence[str] = ()) -> str:
+    def setup_code(self, state: Any, *modules: str, without: Sequence[str] = (), also: Sequence[str] = ()) -> str:
         """The first lines of the shown code: imports (`modules`, and whole lines in `also`), `model` and `image`."""
         if state.network in self._models:
             lines = ["# model is the network that you gave"]
@@ -248,7 +248,7 @@ class PictureExplorer(Explorer):
             return one
         if not isinstance(one, models.Classifier):
             raise TypeError(
-                f"a {type(one).__name__} came as network; expected a name or a Classifier: call models.wrap(...) first."
+                f"network must be a name or a Classifier, got {type(one).__name__}: call models.wrap(...) first."
             )
         name = one.name or "your network"
         self._models[name] = one
@@ -265,8 +265,8 @@ class PictureExplorer(Explorer):
             return name
         if not isinstance(picture, torch.Tensor) or picture.ndim != 3:
             raise TypeError(
-                f"a {type(picture).__name__} came as picture; expected a class of the drawn world, a Scene, a path, "
-                "or a tensor (3, H, W) in [0, 1]."
+                "picture must be a class of the drawn world, a Scene, a path or a tensor (3, H, W) in [0, 1], "
+                f"got {type(picture).__name__}"
             )
         name = name or "your picture"
         self.photographs[name] = (picture.detach().float().cpu(), "picture")
@@ -289,7 +289,7 @@ def _another(state: Any) -> Any:
     return replace(state, seed=(state.seed + 1) % (LAST_SEED + 1))
 
 
-def enlarged(image: Tensor, size: int) -> Tensor:
+def resized(image: Tensor, size: int) -> Tensor:
     """A picture (3, H, W) brought to (3, size, size), smoothly."""
     if image.shape[-1] == size and image.shape[-2] == size:
         return image
