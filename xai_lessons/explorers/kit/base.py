@@ -239,7 +239,7 @@ class Explorer:
         known = {f.name for f in fields(self.State)}
         for name in changes:
             if name not in known:
-                raise ValueError(f"{name!r} is not a field of this explorer; use one of {', '.join(sorted(known))}.")
+                raise ValueError(f"{name!r} is not a field of this explorer: use one of {', '.join(sorted(known))}.")
         state = replace(state, **changes)
         for control in self.declared:
             if control.name in known:
