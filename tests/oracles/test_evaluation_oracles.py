@@ -49,7 +49,7 @@ def by_quantus(metric: Any, model: Any = None, **options: Any) -> Tensor:
         return torch.tensor(np.array(metric(model=model or seeded(PoolingNet), **inputs, **options)).astype(float))
 
 
-QUIET: dict[str, Any] = {"disable_warnings": True, "normalize": False, "abs": False}
+QUIET: dict[str, Any] = {"disable_warnings": True, "normalise": False, "abs": False}  # quantus spells it so
 
 
 @pytest.mark.filterwarnings("ignore")
