@@ -1,5 +1,6 @@
 """The command `xai-lessons`: its command line, what each sub-command hands on, how it fails."""
 
+import importlib
 import subprocess
 import sys
 import types
@@ -14,15 +15,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def stand_in(monkeypatch, name, **members):
-    """Put a module of this name in the place of ours."""
-    module = types.SimpleNamespace(**members)
-    monkeypatch.setitem(sys.modules, f"xai_lessons.{name}", module)
-    monkeypatch.setattr(xai_lessons, name, module, raising=False)
+    """Replace a module, such as ``training.recipes``."""
+    package, _, module = name.partition(".")
+    replacement = types.SimpleNamespace(**members)
+    monkeypatch.setitem(sys.modules, f"xai_lessons.{name}", replacement)
+    monkeypatch.setattr(importlib.import_module(f"xai_lessons.{package}"), module, replacement, raising=False)
 
 
 def test_train_hands_the_recipe_what_was_given(monkeypatch):
     calls = []
-    stand_in(monkeypatch, "recipes", main=lambda name, **options: calls.append((name, options)) or True)
+    stand_in(monkeypatch, "training.recipes", main=lambda name, **options: calls.append((name, options)) or True)
     assert cli.main(["train", "menagerie-resnet", "--evaluate"]) == 0
     assert cli.main(["train", "menagerie-vgg", "--epochs", "2", "--device", "cpu", "--out", "runs"]) == 0
     assert calls == [
@@ -32,7 +34,7 @@ def test_train_hands_the_recipe_what_was_given(monkeypatch):
 
 
 def test_train_fails_where_a_bar_is_missed(monkeypatch):
-    stand_in(monkeypatch, "recipes", main=lambda name, **options: False)
+    stand_in(monkeypatch, "training.recipes", main=lambda name, **options: False)
     assert cli.main(["train", "menagerie-resnet", "--evaluate"]) == 1
 
 
@@ -40,7 +42,7 @@ def test_prefetch_hands_the_names_on_and_says_where_they_are(monkeypatch, capsys
     def prefetch(names):
         return {name: Path("cache") / f"{name}.pth" for name in names}
 
-    stand_in(monkeypatch, "imagenet", prefetch=prefetch, NAMES=("resnet50",))
+    stand_in(monkeypatch, "models.imagenet", prefetch=prefetch, NAMES=("resnet50",))
     assert cli.main(["prefetch", "resnet18", "vgg16"]) == 0
     assert cli.main(["prefetch"]) == 0
     said = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
@@ -49,9 +51,12 @@ def test_prefetch_hands_the_names_on_and_says_where_they_are(monkeypatch, capsys
 
 def test_prefetch_knows_cifar10(monkeypatch, capsys):
     fetched = []
-    stand_in(monkeypatch, "imagenet", prefetch=lambda names: dict.fromkeys(names, "there"), NAMES=("resnet50",))
+    stand_in(monkeypatch, "models.imagenet", prefetch=lambda names: dict.fromkeys(names, "there"), NAMES=("resnet50",))
     stand_in(
-        monkeypatch, "datasets", cifar10=lambda: fetched.append("all"), cifar10_at_hand=lambda: Path("cache/datasets")
+        monkeypatch,
+        "data.datasets",
+        cifar10=lambda: fetched.append("all"),
+        cifar10_at_hand=lambda: Path("cache/datasets"),
     )
     assert cli.main(["prefetch", "cifar10", "vgg16"]) == 0
     assert capsys.readouterr().out.splitlines() == [f"cifar10: {Path('cache/datasets')}", "vgg16: there"]
@@ -63,7 +68,7 @@ def test_a_mistake_is_one_sentence(monkeypatch, capsys):
     def refuse(name, **options):
         raise ValueError(f"no network is called {name!r}")
 
-    stand_in(monkeypatch, "recipes", main=refuse)
+    stand_in(monkeypatch, "training.recipes", main=refuse)
     assert cli.main(["train", "menagery"]) == 2
     assert capsys.readouterr().err == "xai-lessons train: no network is called 'menagery'\n"
 
@@ -72,7 +77,7 @@ def test_ctrl_c_ends_quietly(monkeypatch, capsys):
     def interrupt(name, **options):
         raise KeyboardInterrupt
 
-    stand_in(monkeypatch, "recipes", main=interrupt)
+    stand_in(monkeypatch, "training.recipes", main=interrupt)
     assert cli.main(["train", "menagerie-resnet"]) == 130
     assert capsys.readouterr().err == "stopped\n"
 
@@ -86,7 +91,7 @@ def test_a_wrong_command_line_explains_itself(arguments, capsys):
 
 
 def test_help_is_instant_because_it_imports_nothing():
-    asked = "import sys; from xai_lessons import cli; cli.parser().format_help(); print('torch' in sys.modules)"
+    asked = "import sys; from xai_lessons.command import cli; cli.parser().format_help(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from xai_lessons.command import cli, doctor, lab
+from xai_lessons.models import store
 
 
 def test_the_doctor_looks_at_everything_in_one_screen(capsys):
@@ -148,11 +149,11 @@ def test_the_doctor_knows_where_cifar10_is(monkeypatch, tmp_path):
 
 
 def test_the_doctor_finds_the_networks_and_the_lessons(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "PACKAGE", tmp_path)
+    monkeypatch.setattr(store, "WEIGHTS", tmp_path / "weights")
     assert doctor.networks().fatal
     assert doctor.networks().advice
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "menagerie-resnet.safetensors").write_bytes(b"0")
+    (tmp_path / "weights" / "menagerie-resnet.json").write_text("{}")
     assert doctor.networks().found == "1 networks: menagerie-resnet"
     (tmp_path / "01_classification.ipynb").write_text("first")
     (tmp_path / "picture.png").write_text("not a lesson")

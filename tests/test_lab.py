@@ -172,7 +172,7 @@ def test_lab_opens_lesson_1_in_the_students_folder(started, tmp_path, monkeypatc
     assert "--LabApp.default_url=/lab/tree/01_classification.ipynb" in command
     assert f"--ServerApp.root_dir={folder}" in command
     assert "--no-browser" not in command
-    assert environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0] == str(lab.PACKAGE / "jupyter")
+    assert environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0] == str(lab.SETTINGS)
 
 
 def test_lab_hands_its_options_on(started, tmp_path):
@@ -198,11 +198,11 @@ def test_copy_only_starts_nothing(started, tmp_path, capsys):
 
 def test_the_users_own_jupyter_settings_come_after_ours(monkeypatch):
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "theirs")
-    assert lab.environment()["JUPYTER_CONFIG_PATH"] == os.pathsep.join([str(lab.PACKAGE / "jupyter"), "theirs"])
+    assert lab.environment()["JUPYTER_CONFIG_PATH"] == os.pathsep.join([str(lab.SETTINGS), "theirs"])
 
 
 def test_our_settings_ask_nobody_for_news():
-    settings = json.loads((lab.PACKAGE / "jupyter" / "labconfig" / "default_setting_overrides.json").read_text())
-    config = json.loads((lab.PACKAGE / "jupyter" / "jupyter_lab_config.json").read_text())
+    settings = json.loads((lab.SETTINGS / "labconfig" / "default_setting_overrides.json").read_text())
+    config = json.loads((lab.SETTINGS / "jupyter_lab_config.json").read_text())
     assert settings["@jupyterlab/apputils-extension:notification"] == {"checkForUpdates": False, "fetchNews": "false"}
     assert config["LabApp"]["news_url"] is None

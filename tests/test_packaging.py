@@ -154,7 +154,8 @@ def test_a_wheel_brings_the_lessons_and_copies_them(tmp_path):
     lessons = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert {f"xai_lessons/_notebooks/{name}" for name in lessons} <= names
     assert "xai_lessons/command/jupyter/labconfig/default_setting_overrides.json" in names
-    weights = {path.name for path in (ROOT / "xai_lessons" / "weights").glob("*")}
+    weights = {path.name for path in (ROOT / "xai_lessons" / "models" / "weights").glob("*")}
+    assert len(weights) >= 2
     assert {f"xai_lessons/models/weights/{name}" for name in weights} <= names
     assert not [name for name in names if name.startswith(("tests/", "tools/"))]
 

@@ -36,7 +36,7 @@ def without_solutions(book: nbformat.NotebookNode, lesson: str) -> nbformat.Note
             cell.metadata["jupyter"] = {"source_hidden": True}
             cell.outputs = []  # it is folded away there, too
         cells.append(cell)
-    code = f'from xai_lessons import answers\n\nanswers.hand_in(student="", lesson="{lesson}")'
+    code = f'from xai_lessons.lessons import submission\n\nsubmission.hand_in(student="", lesson="{lesson}")'
     cells += [nbformat.v4.new_markdown_cell(HAND_IN, id="hand-in"), nbformat.v4.new_code_cell(code, id="hand-in-cell")]
     for cell in cells:
         if cell.cell_type == "code" and not cell.outputs:

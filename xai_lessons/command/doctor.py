@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
 GIGABYTE = 1e9
 
 
@@ -138,7 +137,9 @@ def lessons() -> Finding:
 
 def networks() -> Finding:
     """The built-in networks, which need no download."""
-    names = sorted(path.stem for path in (PACKAGE / "weights").glob("*.safetensors"))
+    from xai_lessons.models import store
+
+    names = store.built_in()
     advice = "" if names else "install xai-lessons again: its weights are missing"
     return Finding("built-in", f"{len(names)} networks: {', '.join(names)}", advice, fatal=True)
 

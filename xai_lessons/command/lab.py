@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 PACKAGE = Path(__file__).resolve().parents[1]
+SETTINGS = Path(__file__).resolve().parent / "jupyter"
 FIRST = "01_classification.ipynb"
 RECORD = ".xai-lessons.json"  # in the student's folder: the hash of what was last delivered under each name
 
@@ -111,7 +112,7 @@ def serve(notebook: str, root: Path, port: int | None = None, browser: bool = Tr
 
 def environment() -> dict[str, str]:
     """The variables that JupyterLab runs under: the present ones, with the course's settings before the user's."""
-    paths = [str(PACKAGE / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    paths = [str(SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))}
 
 
