@@ -225,5 +225,5 @@ def test_a_layer_that_has_fewer_channels_repairs_the_channel(model):
 
 
 def test_a_channel_that_is_not_there_is_refused(model):
-    with pytest.raises(ValueError, match="expected a whole number from 0 to 5"):
+    with pytest.raises(ValueError, match="must be an integer from 0 to 5"):
         FilterExplorer(network=model, layer="1", channel=6)

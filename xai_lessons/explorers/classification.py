@@ -114,7 +114,7 @@ class PredictionExplorer(ImageExplorer):
         """The picture, the network, and what is done to the picture."""
         done: dict[str, Any] = {"changes": ("image", "shown", "probabilities"), "group": "Do something to it"}
         turn: dict[str, Any] = {"low": -180, "high": 180, "step": 5}
-        shift: dict[str, Any] = {"low": -0.4, "high": 0.4, "step": 0.02, "form": ".0%"}
+        shift: dict[str, Any] = {"low": -0.4, "high": 0.4, "step": 0.02, "format": ".0%"}
         return (
             *self.image_controls("image", "shown", "probabilities"),
             *self.network_controls("probabilities"),

@@ -196,7 +196,7 @@ class EraserExplorer(ImageExplorer):
     def controls(self) -> tuple[Control, ...]:
         """What is erased, network and picture; the mouse's strokes have no control but the canvas."""
         changes: dict[str, Any] = {"changes": ("left", "probabilities")}
-        place: dict[str, Any] = {**changes, "group": "A rectangle, without the mouse", "step": 0.02, "form": ".0%"}
+        place: dict[str, Any] = {**changes, "group": "A rectangle, without the mouse", "step": 0.02, "format": ".0%"}
         there = {**place, "when": lambda s: s.width > 0}
         return (
             Choice(name="fill", label="Fill with", choices=occlusion.FILLS, group="Erase", **changes),
