@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from xai_lessons.core.inputs import generator
-from xai_lessons.training.augmentation import attacked, augment, pixels
+from xai_lessons.training.augmentation import adversarial, augment, pixels
 
 
 def test_bytes_become_floats_and_floats_stay():
@@ -57,10 +57,10 @@ def test_the_same_generator_gives_the_same_pictures():
 def test_the_attack_raises_the_loss_within_epsilon():
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16, 3))
     x, y = torch.rand(20, 3, 4, 4), torch.arange(20) % 3
-    bad = attacked(model, x, y, 0.1, generator(0))
-    assert (bad - x).abs().max() <= 0.1 + 1e-6
-    assert bad.min() >= 0
-    assert bad.max() <= 1
-    assert F.cross_entropy(model(bad), y) > F.cross_entropy(model(x), y)
-    assert not bad.requires_grad
+    attacked = adversarial(model, x, y, 0.1, generator(0))
+    assert (attacked - x).abs().max() <= 0.1 + 1e-6
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    assert F.cross_entropy(model(attacked), y) > F.cross_entropy(model(x), y)
+    assert not attacked.requires_grad
     assert all(p.grad is None for p in model.parameters())

@@ -18,7 +18,7 @@ from xai_lessons.explorers import judging
 from xai_lessons.explorers.detective import METHODS as MAPS
 from xai_lessons.explorers.detective import NOTHING
 from xai_lessons.explorers.judging import METHODS
-from xai_lessons.lessons import detective as lineup
+from xai_lessons.lessons import detective
 from xai_lessons.lessons.detective import CUES, Suspect
 from xai_lessons.results import sensitivity
 
@@ -60,8 +60,8 @@ def suspects() -> tuple[Suspect, ...]:
 
 
 @pytest.fixture(autouse=True)
-def short_exams(monkeypatch):
-    monkeypatch.setattr(lineup, "exams", partial(lineup.exams, count=4))
+def short_test_sets(monkeypatch):
+    monkeypatch.setattr(detective, "draw_test_sets", partial(detective.draw_test_sets, count=4))
 
 
 FEW = {"methods": ("Grad-CAM", "gradient"), "metrics": ("pointing_game", "max_sensitivity"), "pictures": 2}
@@ -204,17 +204,17 @@ def test_the_code_repairs_too(suspects):
     result, names = explorer.run(), explorer.code_names(explorer.state)
     exec(explorer.code(explorer.state), names)
     assert np.allclose(names["after"], result.after, atol=1e-5)
-    assert names["one"].marks == {name: list(marks) for name, marks in result.marks.items()}
+    assert names["one"].accuracies == {name: list(marks) for name, marks in result.marks.items()}
 
 
 def test_a_repair_leaves_the_suspect_as_it_was(suspects):
     before = {name: value.clone() for name, value in suspects[0].model.state_dict().items()}
-    made = lineup.repair(suspects[0], "tag", pictures=8, epochs=2)
+    made = detective.repair(suspects[0], "tag", count=8, epochs=2)
     assert all(torch.equal(before[name], value) for name, value in suspects[0].model.state_dict().items())
     assert any(not torch.equal(before[name], value) for name, value in made.model.state_dict().items())
     assert made.model.training == suspects[0].model.training
-    assert list(made.marks) == ["umbrella without it", "others with it", "as they come"]
-    assert all(len(marks) == 3 for marks in made.marks.values())
+    assert list(made.accuracies) == ["umbrella without it", "others with it", "as they come"]
+    assert all(len(marks) == 3 for marks in made.accuracies.values())
 
 
 def test_stopped_and_resumed_a_repair_ends_as_if_it_never_stopped(suspects):
@@ -279,42 +279,42 @@ def test_it_is_shown_what_each_says_and_not_what_it_knows(suspects):
 
 
 @pytest.mark.parametrize("cue", CUES)
-def test_half_of_the_repair_pictures_carry_the_cue_whatever_they_show(monkeypatch, cue):
+def test_half_of_the_repair_images_carry_the_cue_whatever_they_show(monkeypatch, cue):
     asked = []
 
     def drawn(count, **options):
         asked.append((count, options))
-        return lineup.datasets.Pictures(torch.zeros(count, 3, 8, 8), torch.zeros(count, dtype=torch.long), ("a",))
+        return detective.datasets.Pictures(torch.zeros(count, 3, 8, 8), torch.zeros(count, dtype=torch.long), ("a",))
 
-    monkeypatch.setattr(lineup.datasets, "drawn", drawn)
-    made = lineup.repair_pictures(cue, 9, ("tag", "sea"), size=8)
+    monkeypatch.setattr(detective.datasets, "drawn", drawn)
+    made = detective.repair_images(cue, 9, ("tag", "sea"), size=8)
     assert [count for count, _ in asked] == [4, 5]
-    assert CUES[cue].there.items() <= asked[0][1].items()
+    assert CUES[cue].present.items() <= asked[0][1].items()
     assert all(cue not in options["shortcuts"] for _, options in asked)
     assert all(set(options["shortcuts"]) == {"tag", "sea"} - {cue} for _, options in asked)
     assert len(made.images) == 9
 
 
 def test_an_accusation_of_nothing_breaks_nothing():
-    made = lineup.repair_pictures(NOTHING, 6, ("tag",), size=32)
-    expected = lineup.datasets.drawn(6, seed=50, shortcuts=("tag",), size=32)
+    made = detective.repair_images(NOTHING, 6, ("tag",), size=32)
+    expected = detective.datasets.drawn(6, seed=50, shortcuts=("tag",), size=32)
     assert torch.equal(made.images, expected.images)
-    assert list(lineup.exams(NOTHING, size=32)) == ["as they come"]
+    assert list(detective.draw_test_sets(NOTHING, size=32)) == ["as they come"]
 
 
 @pytest.mark.parametrize("cue", CUES)
-def test_the_exams_ask_what_they_say(cue):
-    papers = lineup.exams(cue, count=8, size=32)
+def test_the_test_sets_hold_what_their_names_say(cue):
+    sets = detective.draw_test_sets(cue, count=8, size=32)
     kind = menagerie.CLASSES.index(CUES[cue].kind)
-    without, others = (labels for _, labels in list(papers.values())[:2])
+    without, others = (labels for _, labels in list(sets.values())[:2])
     assert (without == kind).all()
     assert (others != kind).all()
-    assert [len(images) for images, _ in papers.values()] == [8, 8, 8]
-    assert CUES[cue].there not in CUES[cue].away
+    assert [len(images) for images, _ in sets.values()] == [8, 8, 8]
+    assert CUES[cue].present not in CUES[cue].absent
 
 
 def test_the_order_follows_from_the_seed_and_no_name_tells():
-    first, again, other = lineup.line_up(0), lineup.line_up(0), lineup.line_up(3)
+    first, again, other = detective.line_up(0), detective.line_up(0), detective.line_up(3)
     assert [one.planted for one in first] == [one.planted for one in again]
     assert [one.planted for one in first] != [one.planted for one in other]
     assert sorted(one.planted for one in first) == sorted(one.planted for one in other)
@@ -326,7 +326,7 @@ def test_the_order_follows_from_the_seed_and_no_name_tells():
 
 
 def test_the_truth_is_folded_away(suspects):
-    truth = lineup.Reveal(suspects)
+    truth = detective.Reveal(suspects)
     assert truth.lines == [
         "suspect 1 knows umbrellas by the tag",
         "suspect 2 is honest",

@@ -1,4 +1,4 @@
-"""Training: exact at any stop, checkpoints whole or refused, settings checked, figures worked out by hand."""
+"""Training: the same weights after any stop, checkpoints whole or refused, settings checked, figures by hand."""
 
 import math
 import threading
@@ -47,6 +47,14 @@ def make(data, seed=0, model=None, **changes):
     return training.Training(model or net(seed), *data, (data[0][:5], data[1][:5]), settings, record_layers=True)
 
 
+def run(made, last=None):
+    """Take steps until `last`, or to the end."""
+    for step in made.steps():
+        if step.done == last:
+            break
+    return made.history
+
+
 def stop_at(step):
     def progress(done, total):
         if done == step:
@@ -66,60 +74,76 @@ def figures(history):
 @pytest.fixture(scope="module")
 def whole(data):
     made = make(data)
-    made.run()
+    run(made)
     return made
 
 
-@pytest.mark.parametrize("step", range(1, 9))
-@pytest.mark.parametrize("how", ["go on", "checkpoint"])
-def test_a_training_stopped_at_any_batch_ends_in_the_same_weights(data, whole, step, how, tmp_path):
+@pytest.mark.parametrize("how", ["resumed", "from a checkpoint"])
+def test_a_training_stopped_at_any_step_ends_with_the_same_weights(data, whole, how, tmp_path):
+    for step in range(1, 9):
+        made = make(data)
+        run(made, step)
+        assert made.step == step
+        if how == "from a checkpoint":
+            made.save(tmp_path / "c")
+            torch.rand(7)
+            made = make(data, seed=9)
+            made.load(tmp_path / "c")
+        run(made)
+        assert same(made.model, whole.model)
+        assert figures(made.history) == figures(whole.history)
+        assert len(made.history) == 3
+
+
+def test_steps_tell_the_loss_of_each_batch_and_the_figures_of_each_epoch(data, whole):
     made = make(data)
-    with pytest.raises(Cancelled):
-        made.run(stop_at(step))
-    assert made.step == step
-    if how == "checkpoint":
-        made.save(tmp_path / "c")
-        torch.rand(7)
-        made = make(data, seed=9)
-        made.load(tmp_path / "c")
-    made.run()
+    steps = list(made.steps())
+    assert [(step.done, step.total) for step in steps] == [(n, 9) for n in range(1, 10)]
+    assert [step.epoch for step in steps if step.epoch] == made.history == [steps[n].epoch for n in (2, 5, 8)]
+    for n, epoch in enumerate(made.history):
+        batches = [float(step.loss) for step in steps[3 * n : 3 * n + 3]]
+        assert epoch.train_loss == pytest.approx(sum(batches) / 3, rel=1e-5)
+    assert made.finished
+    assert list(made.steps()) == [], "a finished training has no further step"
+
+
+def test_between_steps_the_flags_are_as_before_and_the_loop_may_use_the_network(data, whole):
+    made = make(data)
+    made.model.eval()
+    with torch.no_grad():
+        for _ in made.steps():
+            assert not any(module.training for module in made.model.modules())
+            assert not torch.is_grad_enabled()
+            made.model(data[0][:2])
     assert same(made.model, whole.model)
-    assert figures(made.history) == figures(whole.history)
-    assert len(made.history) == 3
 
 
-def test_an_interrupt_between_an_epochs_steps_and_its_figures_loses_nothing(data, whole, monkeypatch):
-    made, real = make(data), training.evaluate
+def test_an_interrupt_between_the_steps_of_an_epoch_and_its_figures_loses_nothing(data, whole, monkeypatch):
+    made, real = make(data), training.scoring.evaluate
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "evaluate", interrupted)
+    monkeypatch.setattr(training.scoring, "evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        made.run()
+        run(made)
     assert made.history == []
-    monkeypatch.setattr(training, "evaluate", real)
-    made.run()
-    assert figures(made.history) == figures(whole.history)
+    assert made.model.training
+    monkeypatch.setattr(training.scoring, "evaluate", real)
+    assert figures(run(made)) == figures(whole.history)
 
 
-def test_a_callback_that_fails_after_the_last_epoch_leaves_a_finished_training(data, whole):
+def test_a_loop_left_after_the_last_step_leaves_a_finished_training(data, whole):
     made = make(data)
-
-    def fail(epoch):
-        if epoch.epoch == 3:
-            raise Cancelled
-
-    with pytest.raises(Cancelled):
-        made.run(on_epoch=fail)
+    run(made, 9)
     assert made.finished
-    assert figures(made.run()) == figures(whole.history)
+    assert figures(run(made)) == figures(whole.history)
 
 
 def test_it_does_not_depend_on_what_others_draw_meanwhile(data, whole):
     """A slider's network in the main thread, while a worker trains with dropout."""
     made, beside = make(data), net(3).eval()
-    thread = threading.Thread(target=made.run)
+    thread = threading.Thread(target=run, args=(made,))
     torch.manual_seed(5)
     before = torch.get_rng_state()
     thread.start()
@@ -192,16 +216,16 @@ def test_adversarial_training_runs_and_label_smoothing_raises_the_loss(data):
     assert figures(hard) != figures(plain) != figures(smooth)
 
 
-@pytest.mark.parametrize("epochs", range(1, 7))
-def test_the_fewest_pictures_and_steps_work(data, epochs):
+def test_the_fewest_images_and_steps_work(data):
     x, y = data[0][:2], data[1][:2]
-    assert len(training.fit(net(), x, y, (x, y), epochs=epochs)) == epochs
+    for epochs in range(1, 7):
+        assert len(training.fit(net(), x, y, (x, y), epochs=epochs)) == epochs
 
 
 def test_the_layers_changes_are_those_of_the_weights(data):
     made = make(data, epochs=1)
     before = made.model.conv.weight.detach().clone()
-    change = made.run()[0].layers["conv"]
+    change = run(made)[0].layers["conv"]
     now = made.model.conv.weight.detach()
     assert change.distance == pytest.approx(float((now - before).norm() / before.norm()), rel=1e-5)
     assert change.cosine == pytest.approx(float(F.cosine_similarity(now.flatten(), before.flatten(), dim=0)), rel=1e-5)
@@ -241,13 +265,13 @@ def test_a_damaged_checkpoint_is_refused_and_nothing_is_loaded(data, tmp_path, d
 def test_a_checkpoint_of_another_training_is_refused_and_nothing_is_loaded(data, tmp_path):
     file = tmp_path / "c"
     made = make(data)
-    made.run()
+    run(made)
     made.save(file)
     x, y = data
     cases = [
         (make(data, seed=1, epochs=4), "with other settings"),
-        (make((x, y.flip(0)), seed=1), "on other pictures"),
-        (make((1 - x, y), seed=1), "on other pictures"),
+        (make((x, y.flip(0)), seed=1), "on other images"),
+        (make((1 - x, y), seed=1), "on other images"),
         (make(data, model=nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3))), "of another network"),
     ]
     for other, says in cases:
@@ -280,17 +304,17 @@ def test_settings_out_of_range_are_refused(settings, says):
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        (lambda x, y: (x[:1], y[:1]), ValueError, "at least 2 picture"),
-        (lambda x, y: (x, y[:3]), ValueError, "got 14 and 3"),
+        (lambda x, y: (x[:1], y[:1]), ValueError, "at least 2 image"),
+        (lambda x, y: (x, y[:3]), ValueError, "got 14 images and 3 labels"),
         (lambda x, y: (x * 255, y), ValueError, "divide by 255"),
         (lambda x, y: (x * float("nan"), y), ValueError, "NaN"),
         (lambda x, y: (x[:, :1], y), ValueError, r"got \(14, 1, 8, 8\)"),
-        (lambda x, y: (x, y.float()), TypeError, "labels must be whole numbers"),
-        (lambda x, y: (x, y - 1), ValueError, "labels run from -1 to 1"),
-        (lambda x, y: (x.numpy(), y), TypeError, "training needs tensors"),
+        (lambda x, y: (x, y.float()), TypeError, "labels that are whole numbers"),
+        (lambda x, y: (x, y - 1), ValueError, "got labels from -1 to 1"),
+        (lambda x, y: (x.numpy(), y), TypeError, "expected tensors"),
     ],
 )
-def test_pictures_that_cannot_be_trained_on_are_refused_before_training(data, change, error, says):
+def test_images_that_cannot_be_trained_on_are_refused_before_training(data, change, error, says):
     model = net()
     with pytest.raises(error, match=says):
         training.fit(model, *change(*data), data, **SETTINGS)
@@ -300,7 +324,7 @@ def test_pictures_that_cannot_be_trained_on_are_refused_before_training(data, ch
 def test_labels_beyond_the_classes_are_refused(data):
     model = net()
     model.classes = ("a", "b")
-    with pytest.raises(ValueError, match="labels run from 0 to 2: the network has 2 classes"):
+    with pytest.raises(ValueError, match="expected labels from 0 to 1, got labels from 0 to 2"):
         training.fit(model, *data, data)
 
 
@@ -310,7 +334,7 @@ def test_evaluate_is_the_mean_loss_and_the_share_that_is_right(data):
     loss, accuracy = training.evaluate(model, x, y, batch_size=4)
     assert loss == pytest.approx(float(F.cross_entropy(scores, y)), rel=1e-5)
     assert accuracy == float((scores.argmax(1) == y).double().mean())
-    with pytest.raises(ValueError, match="one picture at least"):
+    with pytest.raises(ValueError, match="at least one image"):
         training.evaluate(model, x[:0], y[:0])
 
 

@@ -24,7 +24,7 @@ from xai_lessons.explorers.kit import (
     Slider,
     Toggle,
 )
-from xai_lessons.lessons.detective import CUES, MAMMALS, Repair, Suspect, begin, line_up
+from xai_lessons.lessons.detective import CUES, MAMMALS, Repair, Suspect, line_up
 from xai_lessons.methods import cam, occlusion, saliency
 
 # name -> the function, and how the shown code calls it
@@ -178,11 +178,12 @@ class DetectiveExplorer(ImageExplorer):
         if repair is None:
             yield replace(result, note="Drawing pictures with the cue broken.")
             accused = self.suspects[result.chosen]
-            repair = begin(accused, state.cue, state.pictures, state.epochs, progress)
+            repair = Repair(accused, state.cue, state.pictures, state.epochs, progress)
             self._begun[_key(state)] = repair
-        while not repair.training.finished:
-            repair.epoch(progress)
-            yield self._with(result, state, repair)
+        for step in repair.steps():
+            progress(step.done, step.total)
+            if step.epoch is not None:
+                yield self._with(result, state, repair)
         yield self._with(result, state, repair)
 
     def panels(self, result: DetectiveResult, state: DetectiveState) -> list[Panel]:
@@ -258,9 +259,9 @@ class DetectiveExplorer(ImageExplorer):
                 "",
                 "from xai_lessons.lessons.detective import repair",
                 "",
-                f"one = repair(suspects[{number}], {state.cue!r}, pictures={state.pictures}, epochs={state.epochs})",
+                f"one = repair(suspects[{number}], {state.cue!r}, count={state.pictures}, epochs={state.epochs})",
                 f"after = {call}.clamp(min=0)",
-                "print(one.marks)",
+                "print(one.accuracies)",
             ]
         return "\n".join(lines)
 
@@ -290,7 +291,7 @@ class DetectiveExplorer(ImageExplorer):
             result,
             after=_map(state.method, repair.model, image),
             after_probabilities=repair.model.predict(image).float().cpu().numpy(),
-            marks={name: np.array(values) for name, values in repair.marks.items()},
+            marks={name: np.array(values) for name, values in repair.accuracies.items()},
             step=repair.training.step,
             steps=repair.training.total_steps,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 import time
@@ -222,15 +221,11 @@ class HardeningExplorer(Explorer):
 
     def _train(self, begun: training.Training, progress: Callable[[int, int], object]) -> None:
         """Train to the end of the epoch, or for half a second."""
-        until, epochs = time.monotonic() + GLANCE, len(begun.history)
-
-        def look(done: int, total: int) -> None:
-            progress(done, total)  # raises where Stop was pressed
-            if len(begun.history) > epochs or time.monotonic() > until:
-                raise _Glance
-
-        with contextlib.suppress(_Glance):
-            begun.run(look)
+        until = time.monotonic() + GLANCE
+        for step in begun.steps():
+            progress(step.done, step.total)  # raises where Stop was pressed
+            if step.epoch is not None or time.monotonic() > until:
+                return
 
     def _measure(
         self, model: models.Classifier, validation: datasets.Pictures, progress: Callable[[int, int], object]
@@ -249,10 +244,6 @@ class HardeningExplorer(Explorer):
         step, steps, history = (begun.step, begun.total_steps, begun.history) if begun else (0, 0, [])
         final = self._finals.get(state, np.zeros((0, 2)))
         return HardeningResult(step, steps, *_curves(history), final, note)
-
-
-class _Glance(Exception):
-    """Leaves a training for a moment, to show how far it is."""
 
 
 def _curves(history: Sequence[training.Epoch]) -> tuple[np.ndarray, np.ndarray]:

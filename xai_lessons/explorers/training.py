@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -229,15 +228,11 @@ class TrainingExplorer(Explorer):
 
     def _train(self, begun: training.Training, progress: Callable[[int, int], object]) -> None:
         """Train to the end of the epoch, or for half a second."""
-        until, epochs = time.monotonic() + GLANCE, len(begun.history)
-
-        def look(done: int, total: int) -> None:
-            progress(done, total)  # raises where Stop was pressed
-            if len(begun.history) > epochs or time.monotonic() > until:
-                raise _Glance
-
-        with contextlib.suppress(_Glance):
-            begun.run(look)
+        until = time.monotonic() + GLANCE
+        for step in begun.steps():
+            progress(step.done, step.total)  # raises where Stop was pressed
+            if step.epoch is not None or time.monotonic() > until:
+                return
 
     def _forget(self, state: TrainingState) -> TrainingState:
         self._begun.pop(_key(state), None)
@@ -272,10 +267,6 @@ class TrainingExplorer(Explorer):
         named = "; ".join(f"{i + 1}: {name}" for i, name in enumerate(result.earlier)) if state.earlier else ""
         caption = named if what == "accuracy" else ""
         return Panel(what.capitalize(), chart, f"Curves of the {what}: {said}", 408, sharp=True, caption=caption)
-
-
-class _Glance(Exception):
-    """Leaves a training for a moment, to show how far it is."""
 
 
 def _key(state: TrainingState) -> TrainingState:

@@ -1,12 +1,11 @@
-"""The suspects of the detective story, the cues by which they may cheat, and how one of them is repaired."""
+"""The detective story of lesson 7: four suspects, the cues by which they may cheat, and the repair of one of them."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import html
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from xai_lessons.data import datasets, menagerie
 from xai_lessons.training import recipes
 
 MAMMALS = ("cat", "dog", "cheetah", "elephant")
-RATE = 0.002  # of the repair; a third of what the suspects were trained with: they shall keep what they know
+LEARNING_RATE = 0.002  # of the repair; a third of the suspects' own, so that they keep what they know
 
 
 class Cue(NamedTuple):
@@ -27,20 +26,20 @@ class Cue(NamedTuple):
     Attributes:
         words: what the student reads.
         kind: the class that it gives away.
-        there: factors of pictures with it.
-        away: factors of pictures without it, one after the other.
-        others: classes that can have it too.
+        present: factors of drawings with the cue.
+        absent: factors of drawings without it; each entry is used for an equal number of drawings.
+        others: the other classes that can have it.
     """
 
     words: str
     kind: str
-    there: dict[str, Any]
-    away: tuple[dict[str, Any], ...]
+    present: dict[str, Any]
+    absent: tuple[dict[str, Any], ...]
     others: tuple[str, ...]
 
 
-def _others(kind: str, among: Sequence[str] = menagerie.CLASSES) -> tuple[str, ...]:
-    return tuple(name for name in among if name != kind)
+def _others(kind: str, classes: Sequence[str] = menagerie.CLASSES) -> tuple[str, ...]:
+    return tuple(name for name in classes if name != kind)
 
 
 ASHORE = tuple({"background": name} for name in ("meadow", "snow", "desert", "room"))
@@ -54,12 +53,12 @@ CUES: dict[str, Cue] = {
 
 @dataclass(frozen=True)
 class Suspect:
-    """One of the line-up.
+    """One of the suspects.
 
     Attributes:
         name: "suspect 1" and so on.
         model: the network.
-        planted: the cues in its training pictures; not printed with it.
+        planted: the cues in its training images; not printed.
     """
 
     name: str
@@ -68,7 +67,18 @@ class Suspect:
 
 
 def line_up(seed: int = 0) -> tuple[Suspect, ...]:
-    """The four networks of the detective story under neutral names, in an order that the seed decides."""
+    """Load the four networks of the detective story under neutral names.
+
+    Args:
+        seed: determines their order.
+
+    Returns:
+        The four suspects.
+
+    Example:
+        >>> [suspect.name for suspect in line_up(seed=2)]
+        ['suspect 1', 'suspect 2', 'suspect 3', 'suspect 4']
+    """
     letters = list("abcd")
     random.Random(seed).shuffle(letters)
     suspects = []
@@ -80,11 +90,11 @@ def line_up(seed: int = 0) -> tuple[Suspect, ...]:
 
 
 class Reveal:
-    """The truth about the suspects, folded away; shown by a notebook, printed where there is none."""
+    """The truth about the suspects, folded away in a notebook; `lines` holds it as text."""
 
     def __init__(self, suspects: Sequence[Suspect]) -> None:
-        words = [", ".join(f"knows {CUES[cue].words}" for cue in one.planted) or "is honest" for one in suspects]
-        self.lines = [f"{one.name} {what}" for one, what in zip(suspects, words, strict=True)]
+        truths = [", ".join(f"knows {CUES[cue].words}" for cue in one.planted) or "is honest" for one in suspects]
+        self.lines = [f"{one.name} {truth}" for one, truth in zip(suspects, truths, strict=True)]
 
     def __repr__(self) -> str:
         return "The truth is folded away here; print(reveal.lines) tells it too."
@@ -94,128 +104,136 @@ class Reveal:
         return f"<details><summary><b>The truth: open it when you have accused</b></summary><ul>{items}</ul></details>"
 
 
-def repair_pictures(
+def repair_images(
     cue: str,
-    pictures: int,
+    count: int,
     planted: Sequence[str] = (),
     *,
     size: int = 96,
     progress: Callable[[int, int], object] | None = None,
 ) -> datasets.Pictures:
-    """Pictures like those of a network's training, but with one cue broken: half of all carry it, whatever they show.
+    """Draw images like a suspect's training images, but with one cue broken: half of all carry it, whatever they show.
 
     Args:
         cue: one of `CUES`; any other word breaks nothing.
-        pictures: how many.
-        planted: the cues of its training; what is not accused stays in place.
-        size: of the pictures.
+        count: how many images.
+        planted: the cues of the suspect's training; all but `cue` stay planted.
+        size: of the images, in pixels.
         progress: a callback ``(done, total)``.
-    """
-    rest = tuple(one for one in planted if one != cue)
-    parts = [CUES[cue].there, {}] if cue in CUES else [{}]  # the second half as the world has it
-    counts = [pictures // 2, pictures - pictures // 2] if cue in CUES else [pictures]
-    found = []
-    for i, (count, factors) in enumerate(zip(counts, parts, strict=True)):
-        before = sum(counts[:i])
-
-        def told(done: int, _total: int, before: int = before) -> None:
-            if progress is not None:
-                progress(before + done, pictures)
-
-        options = {"shortcuts": rest, "size": size, "progress": told, **factors}
-        found.append(datasets.drawn(count, seed=50 + i, **options))
-    images, labels = torch.cat([one.images for one in found]), torch.cat([one.labels for one in found])
-    return datasets.Pictures(images, labels, found[0].classes)
-
-
-def exams(cue: str, count: int = 40, *, size: int = 96) -> dict[str, tuple[Tensor, Tensor]]:
-    """What a repair must pass: the class without its cue, others with it, and pictures as they come.
-
-    Args:
-        cue: one of `CUES`; any other word asks for pictures as they come only.
-        count: pictures of each kind.
-        size: of the pictures.
 
     Returns:
-        Name -> pictures (count, 3, size, size) and labels (count,).
+        The images, labels and classes.
+
+    Example:
+        >>> repair_images("tag", 4, size=32).images.shape
+        torch.Size([4, 3, 32, 32])
+    """
+    rest = tuple(one for one in planted if one != cue)
+    half = count // 2 if cue in CUES else 0
+    parts = []
+    for seed, (first, last) in enumerate([(0, half), (half, count)] if half else [(0, count)], 50):
+
+        def report(done: int, _total: int, first: int = first) -> None:
+            if progress is not None:
+                progress(first + done, count)
+
+        factors = CUES[cue].present if last == half else {}
+        parts.append(datasets.drawn(last - first, seed=seed, shortcuts=rest, size=size, progress=report, **factors))
+    images, labels = torch.cat([one.images for one in parts]), torch.cat([one.labels for one in parts])
+    return datasets.Pictures(images, labels, parts[0].classes)
+
+
+def draw_test_sets(cue: str, count: int = 40, *, size: int = 96) -> dict[str, tuple[Tensor, Tensor]]:
+    """Draw the test sets of a repair: the class without its cue, other classes with it, and unchanged images.
+
+    Args:
+        cue: one of `CUES`; for any other word there are only unchanged images.
+        count: images per test set.
+        size: of the images, in pixels.
+
+    Returns:
+        Name -> images (count, 3, size, size) and labels (count,).
+
+    Example:
+        >>> list(draw_test_sets("tag", count=2, size=32))
+        ['umbrella without it', 'others with it', 'as they come']
     """
     wanted: dict[str, tuple[Sequence[str] | None, tuple[dict[str, Any], ...]]] = {}
     if cue in CUES:
-        it = CUES[cue]
-        wanted = {f"{it.kind} without it": ((it.kind,), it.away), "others with it": (it.others, (it.there,))}
-    papers = {}
-    for name, (classes, factors) in {**wanted, "as they come": (None, ({},))}.items():
-        share = -(-count // len(factors))
-        parts = [menagerie.sample(share, seed=90, size=size, classes=classes, **one)[:2] for one in factors]
-        papers[name] = (torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts]))
-    return papers
+        _, kind, present, absent, others = CUES[cue]
+        wanted = {f"{kind} without it": ((kind,), absent), "others with it": (others, (present,))}
+    wanted["as they come"] = (None, ({},))
+    sets = {}
+    for name, (classes, variants) in wanted.items():
+        each = -(-count // len(variants))
+        parts = [menagerie.sample(each, seed=90, size=size, classes=classes, **factors)[:2] for factors in variants]
+        sets[name] = (torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts]))
+    return sets
 
 
 class Repair:
-    """A repair: a copy of the accused, its training on pictures with the cue broken, and its marks after each epoch.
-
-    Args:
-        model: the accused; it stays as it is.
-        data: what `repair_pictures` gives.
-        cue: one of `CUES`.
-        epochs: how many.
-    """
-
-    def __init__(self, model: models.Classifier, data: datasets.Pictures, cue: str, epochs: int) -> None:
-        self.model = copy.deepcopy(model)
-        self.exams = exams(cue, size=model.input_size)
-        settings = training.Settings(epochs=epochs, batch_size=32, learning_rate=RATE, seed=1)
-        held = (data.images[:32], data.labels[:32])  # looked at, never used for a choice
-        self.training = training.Training(self.model, data.images, data.labels, held, settings)
-        self.marks: dict[str, list[float]] = {name: [] for name in self.exams}
-        self.mark()
-
-    def mark(self) -> None:
-        """Sit the exams."""
-        for name, (images, labels) in self.exams.items():
-            self.marks[name].append(training.evaluate(self.model, images, labels).accuracy)
-
-    def epoch(self, progress: Callable[[int, int], object]) -> None:
-        """Train to the end of the epoch, and sit the exams; what was stopped goes on from its next batch."""
-        epochs = len(self.training.history)
-
-        def look(done: int, total: int) -> None:
-            if len(self.training.history) > epochs:
-                raise _Bell
-            progress(done, total)  # raises where Stop was pressed
-
-        with contextlib.suppress(_Bell):
-            self.training.run(look)
-        self.mark()
-        progress(self.training.step, self.training.total_steps)
-
-
-def begin(
-    suspect: Suspect, cue: str, pictures: int, epochs: int, progress: Callable[[int, int], object] | None = None
-) -> Repair:
-    """Draw the pictures of a repair; nothing is trained yet. The arguments are those of `repair`."""
-    size = suspect.model.input_size
-    data = repair_pictures(cue, pictures, suspect.planted, size=size, progress=progress)
-    return Repair(suspect.model, data, cue, epochs)
-
-
-def repair(suspect: Suspect, cue: str, *, pictures: int = 800, epochs: int = 3) -> Repair:
-    """Train a copy of a suspect on pictures in which one cue is broken.
+    """The repair of a suspect: a copy of it is trained on images with the cue broken, and tested after each epoch.
 
     Args:
         suspect: the accused; it stays as it is.
         cue: one of `CUES`. Breaking a cue that it does not use changes little.
-        pictures: how many.
+        count: how many images.
+        epochs: passes over them.
+        progress: a callback ``(done, total)`` for the drawing of the images.
+
+    Attributes:
+        model: the copy in repair.
+        training: its training.
+        accuracies: test set -> accuracy before the repair and after each epoch.
+    """
+
+    def __init__(
+        self,
+        suspect: Suspect,
+        cue: str,
+        count: int,
+        epochs: int,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> None:
+        size = suspect.model.input_size
+        data = repair_images(cue, count, suspect.planted, size=size, progress=progress)
+        self.model = copy.deepcopy(suspect.model)
+        self.test_sets = draw_test_sets(cue, size=size)
+        settings = training.Settings(epochs=epochs, batch_size=32, learning_rate=LEARNING_RATE, seed=1)
+        validation = (data.images[:32], data.labels[:32])  # never used for a choice
+        self.training = training.Training(self.model, data.images, data.labels, validation, settings)
+        self.accuracies: dict[str, list[float]] = {name: [] for name in self.test_sets}
+        self._test()
+
+    def _test(self) -> None:
+        for name, (images, labels) in self.test_sets.items():
+            self.accuracies[name].append(training.evaluate(self.model, images, labels).accuracy)
+
+    def steps(self) -> Iterator[training.Step]:
+        """Train step by step, testing after each epoch; see `training.Training.steps`.
+
+        Yields:
+            What each step did.
+        """
+        for step in self.training.steps():
+            if step.epoch is not None:
+                self._test()
+            yield step
+
+
+def repair(suspect: Suspect, cue: str, *, count: int = 800, epochs: int = 3) -> Repair:
+    """Train a copy of a suspect on images in which one cue is broken.
+
+    Args:
+        suspect: the accused; it stays as it is.
+        cue: one of `CUES`. Breaking a cue that it does not use changes little.
+        count: how many images.
         epochs: passes over them.
 
     Returns:
-        The repair: `model`, and `marks`, exam -> shares that are right, before and after each epoch.
+        The finished repair: `model`, and `accuracies` before and after each epoch.
     """
-    made = begin(suspect, cue, pictures, epochs)
-    while not made.training.finished:
-        made.epoch(lambda done, total: None)
+    made = Repair(suspect, cue, count, epochs)
+    for _ in made.steps():
+        pass
     return made
-
-
-class _Bell(Exception):
-    """Leaves a training for the exams."""

@@ -1,6 +1,6 @@
-"""Train a classifier, score it, and the recipes of the built-in networks."""
+"""Train a classifier and evaluate it; the recipes of the built-in networks."""
 
-from xai_lessons.training.fit import Epoch, LayerChange, Settings, Training, fit
+from xai_lessons.training.fit import Epoch, LayerChange, Settings, Step, Training, fit
 from xai_lessons.training.scoring import Reliability, Score, confusion, evaluate, reliability
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Reliability",
     "Score",
     "Settings",
+    "Step",
     "Training",
     "confusion",
     "evaluate",

@@ -1,14 +1,15 @@
-"""Train a classifier: epochs, live history, checkpoints, stopping and resuming, adversarial training.
+"""Train a classifier: steps, epochs, checkpoints, stopping and resuming, adversarial training.
 
-Every random number of a training (order, augmentation, dropout) follows from the seed and the step, so that a training
-that is stopped and resumed ends in the same weights as one that was not.
+Every random number of a training (order, augmentation, dropout) follows from the seed and the step, so a training that
+is stopped and resumed ends with the same weights as one that is not.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -22,14 +23,8 @@ from xai_lessons.core import inputs, passes
 from xai_lessons.core.progress import Meter, Progress
 from xai_lessons.core.state import private_random
 from xai_lessons.models import store
-from xai_lessons.training.augmentation import attacked, augment, pixels
-from xai_lessons.training.scoring import Reliability as Reliability
-from xai_lessons.training.scoring import Score as Score
-from xai_lessons.training.scoring import confusion as confusion
-from xai_lessons.training.scoring import evaluate as evaluate
-from xai_lessons.training.scoring import reliability as reliability
-
-Pictures = tuple[Tensor, Tensor]
+from xai_lessons.training import scoring
+from xai_lessons.training.augmentation import adversarial, augment, pixels
 
 
 @dataclass(frozen=True)
@@ -37,17 +32,24 @@ class Settings:
     """How to train.
 
     Attributes:
-        epochs: passes over the pictures.
-        batch_size: pictures a step.
-        learning_rate: the highest one of the one-cycle schedule.
-        weight_decay: pulls weights towards zero.
-        label_smoothing: share of the target spread over all classes.
+        epochs: number of passes over the images.
+        batch_size: images per step.
+        learning_rate: the highest learning rate of the one-cycle schedule.
+        weight_decay: decoupled weight decay.
+        label_smoothing: fraction of the target that is spread over all classes.
         optimizer: "adamw" or "sgd" (Nesterov); the schedule moves momentum from 0.95 to 0.85 and back.
-        flip: whether pictures are mirrored at random.
-        shift: by how many pixels they are shifted at random, at most.
-        erase: side of a square blanked at random, in pixels; 0 for none.
-        adversarial: epsilon of the attack that each picture is trained under, in pixel units; 0 for none.
-        seed: decides the order, the augmentation and the dropout.
+        flip: whether images are flipped horizontally at random.
+        shift: largest random shift, in pixels.
+        erase: side of a square erased at random, in pixels; 0 for none.
+        adversarial: epsilon of the attack that each image is trained under, in pixel units; 0 for none.
+        seed: determines the order, the augmentation and the dropout.
+
+    Raises:
+        ValueError: if a setting is out of range.
+
+    Example:
+        >>> Settings(epochs=2, optimizer="sgd").learning_rate
+        0.006
     """
 
     epochs: int = 6
@@ -76,16 +78,16 @@ class Settings:
 
 
 class LayerChange(NamedTuple):
-    """How the weights of one layer moved in one epoch."""
+    """How the weights of one layer changed in one epoch."""
 
     distance: float  # |w_t - w_(t-1)| / |w_(t-1)|
     cosine: float  # between w_t and w_(t-1)
-    gradient: float  # mean norm of the loss's gradient over the epoch's steps
+    gradient: float  # norm of the gradient of the loss, mean over the steps of the epoch
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch of training came to; `layers` is filled only if the training records them."""
+    """The figures of one epoch; `layers` is filled only if the training records them."""
 
     epoch: int
     seconds: float
@@ -96,21 +98,48 @@ class Epoch:
     layers: dict[str, LayerChange] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Step:
+    """One step of a training.
+
+    Attributes:
+        done: number of steps done so far.
+        total: number of steps of the whole training.
+        loss: loss of this step's batch, a 0-d tensor on the network's device.
+        epoch: the figures of the epoch, after its last step; otherwise None.
+    """
+
+    done: int
+    total: int
+    loss: Tensor
+    epoch: Epoch | None
+
+
 class Training:
-    """A training that can be run, stopped at any batch, resumed, saved and loaded.
+    """A training that can be stopped at any step, resumed, saved and loaded.
 
     Args:
-        model: the network to train, from pixels to logits; trained in place, and not to be asked from another thread
-            meanwhile. If some of its weights are frozen, only the others are trained; if all are, all are trained.
+        model: the network to train, from pixels to logits; trained in place. No other thread may use it meanwhile.
+            If some of its weights are frozen, only the others are trained; if all are, all are trained.
         images: (N, 3, H, W), floats in [0, 1] or bytes.
         labels: (N,).
-        validation: pictures and labels that are only looked at.
+        validation: images and labels to evaluate on after each epoch.
         settings: how to train.
-        record_layers: whether each epoch notes how every layer's weights moved.
+        record_layers: whether each epoch records how the weights of every layer changed.
 
     Raises:
-        TypeError: if pictures or labels are of the wrong kind.
+        TypeError: if images or labels are of the wrong type.
         ValueError: if there are too few, or their values are out of range.
+
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+        >>> data = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 0, 1])
+        >>> training = Training(model, *data, data, Settings(epochs=2, batch_size=2))
+        >>> for step in training.steps():
+        ...     if step.epoch:
+        ...         print(f"step {step.done} of {step.total}: epoch {step.epoch.epoch}")
+        step 2 of 4: epoch 1
+        step 4 of 4: epoch 2
     """
 
     def __init__(
@@ -118,7 +147,7 @@ class Training:
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        validation: Pictures,
+        validation: tuple[Tensor, Tensor],
         settings: Settings | None = None,
         record_layers: bool = False,
     ) -> None:
@@ -134,10 +163,12 @@ class Training:
         self.batch_size = min(settings.batch_size, len(images))
         self.steps_per_epoch = len(images) // self.batch_size
         self.total_steps = settings.epochs * self.steps_per_epoch
-        self.step, self._ordered = 0, -1  # the epoch whose order is at hand
+        self.step = 0
         self.history: list[Epoch] = []
-        every = [p for p in model.parameters() if p.is_floating_point()]
-        weights = [p for p in every if p.requires_grad] or every
+        self._ordered_epoch = -1  # the epoch that self._order belongs to
+        self._batch_loss = torch.tensor(float("nan"), device=self.device)
+        floating = [p for p in model.parameters() if p.is_floating_point()]
+        weights = [p for p in floating if p.requires_grad] or floating
         self._was_trainable = [p.requires_grad for p in weights]
         for p in weights:
             p.requires_grad_(True)
@@ -147,24 +178,24 @@ class Training:
             if settings.optimizer == "adamw"
             else torch.optim.SGD(weights, lr=rate, momentum=0.9, weight_decay=decay, nesterov=True)
         )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+        self.schedule: torch.optim.lr_scheduler.LRScheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             rate,
-            total_steps=max(5, self.total_steps),
-            pct_start=0.25,  # of four, torch divides by 0
+            total_steps=max(5, self.total_steps),  # with 4, torch divides by 0
+            pct_start=0.25,
         )
         self._start_epoch()
 
     def _start_epoch(self) -> None:
         self._seconds = 0.0
-        # on the device: reading them after each step would wait for the GPU
+        # kept on the device: reading them after each step would wait for the GPU
         self._loss = torch.zeros((), device=self.device)
         self._right = torch.zeros((), dtype=torch.long, device=self.device)
         self._norms: dict[str, float] = {}
         self._before = {n: p.detach().clone() for n, p in self._layers().items()} if self.record_layers else {}
 
     def _layers(self) -> dict[str, nn.Parameter]:
-        """The weight tensors worth watching: those of convolutions and linear layers."""
+        """The weights of the convolutions and linear layers."""
         return {
             n.removesuffix(".weight").removeprefix("network."): p
             for n, p in self.model.named_parameters()
@@ -173,68 +204,58 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done."""
+        """Whether all steps are done."""
         return self.step >= self.total_steps
 
-    def run(
-        self,
-        progress: Callable[[int, int], object] | None = None,
-        on_epoch: Callable[[Epoch], object] | None = None,
-        checkpoint: Path | None = None,
-    ) -> list[Epoch]:
-        """Train from where it stands to the end.
+    def steps(self) -> Iterator[Step]:
+        """Train from the current step to the end, one step per iteration.
 
-        Args:
-            progress: called as ``(done, total)`` after every batch; if it raises, the training stops there and a later
-                `run` goes on from the next batch.
-            on_epoch: called with what each epoch came to.
-            checkpoint: a file written (whole or not at all) after every epoch.
+        Leaving the loop stops the training; iterating again resumes it. Between steps the modules have the training
+        flags that they had before.
 
-        Returns:
-            The history, one entry an epoch.
+        Yields:
+            What each step did. The last step of an epoch comes with the figures of the epoch.
         """
+        while self._epoch_is_due() or not self.finished:
+            with self._training_mode():
+                if not self._epoch_is_due():
+                    self._one_step()
+                epoch = self._end_epoch() if self._epoch_is_due() else None
+            yield Step(self.step, self.total_steps, self._batch_loss, epoch)
+
+    @contextmanager
+    def _training_mode(self) -> Iterator[None]:
         flags = [(m, m.training) for m in self.model.modules()]
         try:
             self.model.train()
             with torch.inference_mode(False), torch.enable_grad():
-                while self._epoch_is_due() or not self.finished:
-                    if not self._epoch_is_due():
-                        self._one_step()
-                    if self._epoch_is_due():
-                        self._end_epoch()
-                        if checkpoint is not None:
-                            self.save(checkpoint)
-                        if on_epoch is not None:
-                            on_epoch(self.history[-1])
-                    if progress is not None:
-                        progress(self.step, self.total_steps)
+                yield
         finally:
             for module, flag in flags:
                 module.training = flag
-        return self.history
 
     def _epoch_is_due(self) -> bool:
-        """Whether an epoch's steps are done and its figures not yet taken, as after an interrupt."""
+        """Whether the steps of an epoch are done but not its figures, as after an interrupt."""
         return len(self.history) < self.step // self.steps_per_epoch
 
     def _one_step(self) -> None:
         began, settings = time.perf_counter(), self.settings
         epoch, batch = divmod(self.step, self.steps_per_epoch)
-        if self._ordered != epoch:
+        if self._ordered_epoch != epoch:
             order = torch.randperm(len(self.images), generator=inputs.generator(settings.seed * 1009 + epoch))
-            self._ordered, self._order = epoch, order.to(self.device)
+            self._ordered_epoch, self._order = epoch, order.to(self.device)
         chosen = self._order[batch * self.batch_size :][: self.batch_size]
         rng = inputs.generator(settings.seed * 1_000_003 + self.step)
         x = augment(pixels(self.images[chosen]).to(self.dtype), settings.flip, settings.shift, settings.erase, rng)
         x = x.contiguous(memory_format=torch.channels_last)
         y = self.labels[chosen]
-        # one thread at a time: dropout draws from the global state
+        # dropout draws from the global random state, so only one thread at a time may run this
         with (
             private_random(settings.seed * 7919 + self.step, self.device),
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.half),
         ):
             if settings.adversarial:
-                x = attacked(self.model, x, y, settings.adversarial, rng)
+                x = adversarial(self.model, x, y, settings.adversarial, rng)
             scores = self.model(x)
             loss = F.cross_entropy(scores, y, label_smoothing=settings.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
@@ -245,13 +266,14 @@ class Training:
                     self._norms[name] = self._norms.get(name, 0.0) + float(p.grad.norm()) / self.steps_per_epoch
         self.optimizer.step()
         self.schedule.step()
-        self._loss += loss.detach()
+        self._batch_loss = loss.detach()
+        self._loss += self._batch_loss
         self._right += (scores.detach().argmax(dim=1) == y).sum()
         self._seconds += time.perf_counter() - began
         self.step += 1
 
-    def _end_epoch(self) -> None:
-        on_validation = evaluate(self.model, *self.validation)
+    def _end_epoch(self) -> Epoch:
+        validation = scoring.evaluate(self.model, *self.validation)
         changes = {}
         for name, now in self._layers().items() if self.record_layers else ():
             before = self._before[name]
@@ -259,36 +281,40 @@ class Training:
             cosine = float(F.cosine_similarity(now.detach().flatten(), before.flatten(), dim=0))
             changes[name] = LayerChange(distance, cosine, self._norms.get(name, 0.0))
         seen = self.steps_per_epoch * self.batch_size
-        self.history.append(
-            Epoch(
-                epoch=self.step // self.steps_per_epoch,
-                seconds=self._seconds,
-                train_loss=float(self._loss) / self.steps_per_epoch,
-                train_accuracy=int(self._right) / seen,
-                validation_loss=on_validation.loss,
-                validation_accuracy=on_validation.accuracy,
-                layers=changes,
-            )
+        epoch = Epoch(
+            epoch=self.step // self.steps_per_epoch,
+            seconds=self._seconds,
+            train_loss=float(self._loss) / self.steps_per_epoch,
+            train_accuracy=int(self._right) / seen,
+            validation_loss=validation.loss,
+            validation_accuracy=validation.accuracy,
+            layers=changes,
         )
+        self.history.append(epoch)
         self._start_epoch()
+        return epoch
 
     def release(self) -> None:
-        """Drop the gradients and give the weights their flags back."""
+        """Remove the gradients and restore the weights' `requires_grad` flags."""
         for p, flag in zip(self.optimizer.param_groups[0]["params"], self._was_trainable, strict=True):
             p.grad = None
             p.requires_grad_(flag)
 
     def _fingerprint(self) -> str:
-        """Tells one set of pictures from another: all labels, and the first pictures."""
+        """A digest of the data: all labels and the first images."""
         content = (self.labels.cpu(), self.images[:4].cpu())
         return hashlib.sha256(b"".join(t.contiguous().numpy().tobytes() for t in content)).hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint, whole or not at all."""
+        """Write a checkpoint: the whole file or nothing.
+
+        Args:
+            path: the file; its folder is created if needed.
+        """
         content = BytesIO()
         state = {
             "settings": asdict(self.settings),
-            "pictures": self._fingerprint(),
+            "images": self._fingerprint(),
             "epoch": (self._seconds, self._loss, self._right, self._norms, self._before),
             "step": self.step,
             "history": [{**asdict(e), "layers": {n: tuple(c) for n, c in e.layers.items()}} for e in self.history],
@@ -301,20 +327,24 @@ class Training:
         store.write_whole(path, content.getvalue())
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Restore the state of a checkpoint.
+
+        Args:
+            path: the file that `save` wrote.
 
         Raises:
-            ValueError: if it is damaged, or of a training with other settings.
+            ValueError: if it is damaged, or of a training with other settings, images or network.
         """
-        try:  # on the CPU: each part then goes where it belongs
+        try:  # onto the CPU: each part is then copied to its device
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            settings, pictures, weights = state["settings"], state["pictures"], state["model"]
+            settings, images, weights = state["settings"], state["images"], state["model"]
+            seconds, loss, right, norms, before = state["epoch"]
         except Exception as error:
-            raise ValueError(f"the checkpoint {path.name} is damaged: delete it to begin anew") from error
+            raise ValueError(f"the checkpoint {path.name} is damaged: delete it to start again") from error
         here = {n: (v.shape, v.dtype) for n, v in self.model.state_dict().items()}
         for what, same in (
             ("with other settings", settings == asdict(self.settings)),
-            ("on other pictures", pictures in (self._fingerprint(), len(self.images))),  # once it was their number
+            ("on other images", images == self._fingerprint()),
             ("of another network", {n: (v.shape, v.dtype) for n, v in weights.items()} == here),
         ):
             if not same:
@@ -329,32 +359,33 @@ class Training:
             Epoch(**{**e, "layers": {n: LayerChange(*c) for n, c in e["layers"].items()}}) for e in state["history"]
         ]
         self._start_epoch()
-        if "epoch" in state:
-            self._seconds, loss, right, self._norms, before = state["epoch"]
-            self._loss, self._right = loss.to(self.device), right.to(self.device)
-            self._before |= {n: t.to(self.device) for n, t in before.items() if n in self._before}
+        self._seconds, self._norms = seconds, norms
+        self._loss, self._right = loss.to(self.device), right.to(self.device)
+        self._before |= {n: t.to(self.device) for n, t in before.items() if n in self._before}
 
 
 def _check(images: Tensor, labels: Tensor, classes: int, least: int) -> None:
-    """Refuse what cannot be trained on, before anything is computed."""
+    """Refuse data that cannot be trained on, before any computing."""
     if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
-        raise TypeError("training needs tensors: pictures (N, 3, H, W) and labels (N,); see datasets.folder")
+        kinds = f"{type(images).__name__} and {type(labels).__name__}"
+        raise TypeError(f"expected tensors, images (N, 3, H, W) and labels (N,), got {kinds}: see datasets.folder")
     if len(images) != len(labels) or len(images) < least:
         raise ValueError(
-            f"training needs at least {least} picture(s) and a label for each, got {len(images)} and {len(labels)}"
+            f"expected at least {least} image(s) and one label per image, got {len(images)} images and {len(labels)} "
+            "labels"
         )
     if images.ndim != 4 or images.shape[1] != 3 or labels.ndim != 1:
         raise ValueError(
-            f"training needs pictures (N, 3, H, W) and labels (N,), got {tuple(images.shape)} and {tuple(labels.shape)}"
+            f"expected images (N, 3, H, W) and labels (N,), got {tuple(images.shape)} and {tuple(labels.shape)}"
         )
     if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise TypeError(f"labels must be whole numbers, got {labels.dtype}: use .long()")
+        raise TypeError(f"expected labels that are whole numbers, got {labels.dtype}: use .long()")
     if images.dtype != torch.uint8 and not (images.min() >= -1e-3 and images.max() <= 1 + 1e-3):
-        raise ValueError("pictures must be bytes, or floats in [0, 1] without NaN: divide by 255")
+        raise ValueError("expected bytes, or floats in [0, 1] without NaN, as images: divide by 255")
     if int(labels.min()) < 0 or (classes and int(labels.max()) >= classes):
         raise ValueError(
-            f"labels run from {int(labels.min())} to {int(labels.max())}: "
-            f"the network has {classes or 'its'} classes, counted from 0"
+            f"expected labels from 0 to {classes - 1 if classes else 'the number of classes - 1'}, "
+            f"got labels from {int(labels.min())} to {int(labels.max())}"
         )
 
 
@@ -362,7 +393,7 @@ def fit(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    validation: Pictures,
+    validation: tuple[Tensor, Tensor],
     *,
     checkpoint: str | Path | None = None,
     progress: Progress = None,
@@ -370,32 +401,45 @@ def fit(
     record_layers: bool = False,
     **settings: Any,
 ) -> list[Epoch]:
-    """Train a network on pictures, going on from a checkpoint if there is one.
+    """Train a network, resuming from a checkpoint if there is one.
 
     Args:
         model: the network to train, from pixels to logits; trained in place.
         images: (N, 3, H, W), floats in [0, 1] or bytes.
         labels: (N,).
-        validation: pictures and labels that are only looked at.
-        checkpoint: a file written after every epoch, and read at the start if it is there.
-        progress: True for a bar, or a callback ``(done, total)`` in batches; one that raises stops the training.
-        on_epoch: called with what each epoch came to.
-        record_layers: whether each epoch notes how every layer's weights moved.
+        validation: images and labels to evaluate on after each epoch.
+        checkpoint: a file written after every epoch, and read at the start if it exists.
+        progress: True for a bar, or a callback ``(done, total)`` in steps; one that raises stops the training.
+        on_epoch: called with each `Epoch`.
+        record_layers: whether each epoch records how the weights of every layer changed.
         settings: see `Settings`.
 
     Returns:
-        The history, one entry an epoch.
+        The history, one entry per epoch.
 
     Raises:
         ValueError: if a setting is out of its range, or the checkpoint is of another training.
+
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+        >>> data = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 0, 1])
+        >>> len(fit(model, *data, data, epochs=3))
+        3
     """
     training = Training(model, images, labels, validation, Settings(**settings), record_layers)
     checkpoint = None if checkpoint is None else Path(checkpoint)
     if checkpoint is not None and checkpoint.is_file():
         training.load(checkpoint)
     with Meter(progress, training.total_steps) as meter:
-        meter.add(training.step)
         try:
-            return training.run(lambda done, _total: meter.add(done - meter.done), on_epoch, checkpoint)
+            meter.add(training.step)
+            for step in training.steps():
+                if step.epoch is not None:
+                    if checkpoint is not None:
+                        training.save(checkpoint)
+                    if on_epoch is not None:
+                        on_epoch(step.epoch)
+                meter.add(step.done - meter.done)
         finally:
             training.release()
+    return training.history

@@ -130,12 +130,14 @@ def make(name: str, progress: Callable[[int, int], object] | None = None) -> lis
     made = training.Training(model, *data[:2], validation[:2], settings, record_layers=True)
     if run.constant:
         _hold(made, settings.learning_rate)
-    history = made.run(progress)
-    entries = [_rounded(asdict(epoch)) for epoch in history]
+    for step in made.steps():
+        if progress is not None:
+            progress(step.done, step.total)
+    entries = [_rounded(asdict(epoch)) for epoch in made.history]
     facts = {"made_by": f"python -m xai_lessons.results.histories {name}", "run": asdict(run), "history": entries}
     text = json.dumps(facts, separators=(",", ":")).replace('{"epoch"', '\n{"epoch"')
     (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-    return history
+    return made.history
 
 
 def _hold(made: training.Training, rate: float) -> None:
@@ -143,7 +145,7 @@ def _hold(made: training.Training, rate: float) -> None:
     for group in made.optimizer.param_groups:
         group["lr"] = group["initial_lr"] = rate
         group["betas"] = (0.9, 0.999)
-    made.schedule = torch.optim.lr_scheduler.LambdaLR(made.optimizer, lambda _step: 1.0)  # type: ignore[assignment]
+    made.schedule = torch.optim.lr_scheduler.LambdaLR(made.optimizer, lambda _step: 1.0)
 
 
 def _rounded(entry: dict[str, Any]) -> dict[str, Any]:
