@@ -16,7 +16,7 @@ from xai_lessons.data import datasets
 from xai_lessons.explorers.kit import ANY, PANELS, Button, Choice, Control, Explorer, Panel, Toggle, network
 from xai_lessons.methods import cam
 from xai_lessons.plots import charts
-from xai_lessons.training import test_set as examination
+from xai_lessons.training import test_set
 from xai_lessons.training.augmentation import pixels
 
 SHOWN, COLUMNS, TILE = 6, 3, 144
@@ -88,7 +88,7 @@ class MistakesExplorer(Explorer):
     def __init__(
         self,
         pictures: datasets.Pictures,
-        networks: Sequence[str | models.Classifier] = examination.NETWORKS,
+        networks: Sequence[str | models.Classifier] = test_set.NETWORKS,
         *,
         answers: Mapping[str, Tensor] | None = None,
         **initial: Any,
@@ -100,7 +100,7 @@ class MistakesExplorer(Explorer):
             raise ValueError(f"two networks that know {', '.join(pictures.classes)} are needed; see networks=")
         known = answers or {}
         self.answers = {
-            name: known[name].cpu() if name in known else examination.answers(model, pictures.images)
+            name: known[name].cpu() if name in known else test_set.predict(model, pictures.images)
             for name, model in self.models.items()
         }
         super().__init__(**{"network": next(iter(self.models)), **initial})
@@ -131,7 +131,7 @@ class MistakesExplorer(Explorer):
         maps = torch.zeros(0)
         if state.looked and len(shown):
             maps = cam.grad_cam(model, images, first[shown].argmax(dim=1), progress=progress).cpu()
-        counts = examination.examine(first, self.pictures.labels).confusion
+        counts = test_set.summarize(first, self.pictures.labels).confusion
         answers = torch.stack([first[shown], second[shown]])
         return MistakesResult(shown.numpy(), len(index), images.numpy(), answers.numpy(), maps.numpy(), counts.numpy())
 
@@ -170,14 +170,14 @@ class MistakesExplorer(Explorer):
             RIGHT: "answer == labels",
         }
         lines = [
-            "from xai_lessons.training import test_set as examination",
+            "from xai_lessons.training import test_set",
             "",
             "# pictures are the pictures that you gave, first and second the two networks",
             f"# first: {state.network}, second: {other}",
             "labels = pictures.labels",
-            "probabilities = examination.answers(first, pictures.images)",
+            "probabilities = test_set.predict(first, pictures.images)",
             "sure, answer = probabilities.max(dim=1)",
-            "others = examination.answers(second, pictures.images).argmax(dim=1)",
+            "others = test_set.predict(second, pictures.images).argmax(dim=1)",
             f"chosen = {conditions[state.which]}",
         ]
         for name, what in ((state.truth, "labels"), (state.said, "answer")):
@@ -189,7 +189,7 @@ class MistakesExplorer(Explorer):
                 *lines,
                 "index = chosen.nonzero()[:, 0]",
                 f"index = index[sure[index].argsort(descending={state.surest}, stable=True)]{pages}",
-                "counts = examination.examine(probabilities, labels).confusion",
+                "counts = test_set.summarize(probabilities, labels).confusion",
             ]
         )
 

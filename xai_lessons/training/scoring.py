@@ -94,7 +94,7 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 10) -> Reliab
     return Reliability([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], error)
 
 
-def confusion(answers: Tensor, labels: Tensor, classes: Sequence[str]) -> Tensor:
+def confusion(answers: Tensor, labels: Tensor, classes: Sequence[object]) -> Tensor:
     """Confusion matrix: how often each class (row) is predicted as each class (column).
 
     Args:

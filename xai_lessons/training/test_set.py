@@ -1,7 +1,7 @@
-"""What a network answers on pictures that nobody showed it: confusion, confidence, and mistakes that two share.
+"""Evaluate networks on a test set: confusion matrix, calibration, and the mistakes that two of them share.
 
-Of CIFAR-10's networks the figures are stored in `examination.json` beside this file, so that they can be shown where
-the pictures are not; `python -m xai_lessons.training.test_set --source FOLDER` measures them anew and prints them.
+The figures of the CIFAR-10 networks are stored, so that they can be shown where the images are not available;
+`python -m xai_lessons.training.test_set --source FOLDER` measures them again and prints them.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ STORED = Path(__file__).parents[1] / "results" / "cifar10.json"
 NETWORKS = ("cifar10-resnet", "cifar10-vgg")
 
 
-class Examination(NamedTuple):
-    """How a network did.
+class Evaluation(NamedTuple):
+    """The result of a network on a test set.
 
     Attributes:
-        confusion: how often each class (row) was called each class (column), (K, K).
-        reliability: how often it was right when it was that sure.
+        confusion: how often each class (row) was predicted as each class (column), (K, K).
+        reliability: how often its answers were right, by their confidence.
     """
 
     confusion: Tensor
@@ -40,84 +40,98 @@ class Examination(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """The share that is right."""
+        """The fraction of all images that is right."""
         return int(self.confusion.trace()) / int(self.confusion.sum())
 
     @property
     def by_class(self) -> list[float]:
-        """The share of each class that is right."""
+        """The fraction of each class that is right."""
         return (self.confusion.diagonal() / self.confusion.sum(dim=1).clamp_min(1)).tolist()
 
 
 class Report(NamedTuple):
-    """The stored figures of both networks.
+    """The stored figures of the two networks.
 
     Attributes:
         classes: their names.
         networks: by their names.
-        together: how many pictures the first is wrong or right on (row), and the second (column), (2, 2).
+        contingency: see `contingency`.
     """
 
     classes: tuple[str, ...]
-    networks: dict[str, Examination]
-    together: Tensor
+    networks: dict[str, Evaluation]
+    contingency: Tensor
 
 
-def answers(model: models.Classifier, images: Tensor, *, batch_size: int = 250, progress: Progress = None) -> Tensor:
-    """The probabilities of many pictures, a batch at a time.
+def predict(model: models.Classifier, images: Tensor, *, batch_size: int = 250, progress: Progress = None) -> Tensor:
+    """Predict the probabilities of many images, one batch at a time.
 
     Args:
         model: the network.
         images: (N, 3, H, W), bytes or floats in [0, 1].
-        batch_size: pictures at once.
+        batch_size: images per forward pass.
         progress: True for a bar, or a callback ``(done, total)``; one that raises stops it.
 
     Returns:
         (N, K), each row summing to 1, on the CPU.
 
     Raises:
-        ValueError: if there is no picture.
+        ValueError: if there is no image.
+
+    Example:
+        >>> predict(models.load("menagerie-resnet"), torch.zeros(2, 3, 96, 96)).shape
+        torch.Size([2, 10])
     """
     if images.ndim != 4 or not len(images):
-        raise ValueError(f"pictures (N, 3, H, W) are needed, and one at least: got {tuple(images.shape)}")
-    found = []
+        raise ValueError(f"expected at least one image, (N, 3, H, W), got {tuple(images.shape)}")
+    parts = []
     with Meter(progress, len(images)) as meter:
         for batch in images.split(batch_size):
-            found.append(model.predict(pixels(batch)).cpu())
+            parts.append(model.predict(pixels(batch)).cpu())
             meter.add(len(batch))
-    return torch.cat(found)
+    return torch.cat(parts)
 
 
-def examine(probabilities: Tensor, labels: Tensor) -> Examination:
-    """What the answers to pictures come to.
+def summarize(probabilities: Tensor, labels: Tensor) -> Evaluation:
+    """The confusion matrix and the reliability diagram of predicted probabilities.
 
     Args:
-        probabilities: (N, K), see `answers`.
-        labels: (N,), what the pictures are.
+        probabilities: (N, K), see `predict`.
+        labels: (N,).
+
+    Returns:
+        Both, with the accuracies that follow.
+
+    Example:
+        >>> summarize(torch.tensor([[0.9, 0.1], [0.6, 0.4]]), torch.tensor([0, 1])).accuracy
+        0.5
     """
-    k = probabilities.shape[1]
-    confusion = scoring.confusion(probabilities.argmax(dim=1), labels, [""] * k)
-    return Examination(confusion, scoring.reliability(probabilities, labels))
+    confusion = scoring.confusion(probabilities.argmax(dim=1), labels, range(probabilities.shape[1]))
+    return Evaluation(confusion, scoring.reliability(probabilities, labels))
 
 
 def most_confused(confusion: Tensor, classes: Sequence[str], count: int = 5) -> list[tuple[str, str, int]]:
-    """The pairs of classes that are taken for each other most: C_ab + C_ba, largest first.
+    """The pairs of classes that are confused most, in either direction: C_ab + C_ba, largest first.
 
     Args:
-        confusion: (K, K), rows are what the pictures are.
+        confusion: (K, K), rows are the true classes.
         classes: the K names.
         count: how many pairs.
 
     Returns:
-        Both names, and how many pictures.
+        Both names, and the number of images.
+
+    Example:
+        >>> most_confused(torch.tensor([[8, 2, 0], [1, 9, 0], [0, 1, 9]]), ("cat", "dog", "ship"), 1)
+        [('cat', 'dog', 3)]
     """
     both = confusion + confusion.T
     pairs = [(a, b, int(both[i, j])) for i, a in enumerate(classes) for j, b in enumerate(classes) if i < j]
     return sorted(pairs, key=lambda pair: -pair[2])[:count]
 
 
-def together(first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
-    """How many pictures two networks get wrong and right.
+def contingency(first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
+    """Contingency table of two networks: how many images each gets wrong or right.
 
     Args:
         first: (N, K), the probabilities of one network.
@@ -126,45 +140,49 @@ def together(first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
 
     Returns:
         (2, 2): the first is wrong (row 0) or right (row 1), the second wrong (column 0) or right (column 1).
+
+    Example:
+        >>> p, q = torch.eye(2)[[0, 0, 1]], torch.eye(2)[[0, 1, 1]]
+        >>> contingency(p, q, torch.tensor([0, 1, 1])).tolist()
+        [[0, 1], [0, 2]]
     """
     a, b = (p.argmax(dim=1) == labels for p in (first, second))
     return torch.bincount(2 * a + b, minlength=4).reshape(2, 2)
 
 
 def stored(path: Path = STORED) -> Report:
-    """The figures of CIFAR-10's networks on its 10,000 test pictures, as measured."""
+    """The figures of CIFAR-10's networks on its 10,000 test images."""
     facts = json.loads(path.read_text(encoding="utf-8"))
     networks = {
-        name: Examination(torch.tensor(each["confusion"]), scoring.Reliability(**each["reliability"]))
+        name: Evaluation(torch.tensor(each["confusion"]), scoring.Reliability(**each["reliability"]))
         for name, each in facts["networks"].items()
     }
     return Report(tuple(facts["classes"]), networks, torch.tensor(facts["together"]))
 
 
 def measure(pictures: datasets.Pictures, names: Sequence[str] = NETWORKS, progress: Progress = None) -> dict[str, Any]:
-    """Examine two networks on pictures, as it is stored: the figures, and which weights they are of.
+    """Measure two networks on a test set, in the form that is stored: the figures, and the hash of the weights.
 
     Args:
-        pictures: to test on.
+        pictures: the test set.
         names: two built-in networks, or paths of saved ones.
         progress: True for bars, or a callback.
 
     Raises:
-        ValueError: if a network has other classes than the pictures.
+        ValueError: if a network has other classes than the test set.
     """
     given, networks = [], {}
     for name in names:
         model = models.load(name)
         if tuple(model.classes) != tuple(pictures.classes):
-            raise ValueError(
-                f"{name} knows {', '.join(model.classes)}, but the pictures are of {', '.join(pictures.classes)}"
-            )
-        given.append(answers(model, pictures.images, progress=progress))
-        found = examine(given[-1], pictures.labels)
+            expected, got = (", ".join(classes) for classes in (pictures.classes, model.classes))
+            raise ValueError(f"expected a network of the classes {expected}, got {name} of {got}")
+        given.append(predict(model, pictures.images, progress=progress))
+        found = summarize(given[-1], pictures.labels)
         bins = {key: _rounded(value) for key, value in found.reliability._asdict().items()}
         facts = {"sha256": store.card(name)["sha256"], "confusion": found.confusion.tolist(), "reliability": bins}
         networks[Path(name).name] = facts
-    both = together(given[0], given[1], pictures.labels).tolist()
+    both = contingency(given[0], given[1], pictures.labels).tolist()
     return {"pictures": len(pictures.labels), "classes": pictures.classes, "networks": networks, "together": both}
 
 
@@ -183,13 +201,13 @@ def table(report: Report) -> str:
         pairs = "; ".join(f"{a} and {b} {n}" for a, b, n in most_confused(each.confusion, report.classes))
         error = each.reliability.expected_calibration_error
         lines += ["", f"{name}: most confused {pairs}. Expected calibration error {error:.3f}."]
-    (neither, second), (first, both) = report.together.tolist()
+    (neither, second), (first, both) = report.contingency.tolist()
     lines += ["", f"Both right {both}, only {names[0]} {first}, only {names[1]} {second}, neither {neither}."]
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None, path: Path = STORED) -> None:
-    """Measure both networks on CIFAR-10's test pictures, store the figures, and print them."""
+    """Measure both networks on CIFAR-10's test images, store the figures, and print them."""
     parser = argparse.ArgumentParser(prog="python -m xai_lessons.training.test_set", description=main.__doc__)
     parser.add_argument("--source", type=Path, metavar="FOLDER", help="CIFAR-10; see datasets.cifar10_at_hand")
     source = parser.parse_args(arguments).source
