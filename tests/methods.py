@@ -1,70 +1,47 @@
-"""Every explanation method once, with small settings for property tests: whoever adds a method adds a line here."""
+"""Every method of the catalog once, with small settings for property tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from importlib import import_module
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import Tensor
 
+from xai_lessons.methods import catalog
+
+SMALL: dict[str, dict[str, Any]] = {
+    "smooth_grad": {"samples": 3},
+    "integrated_gradients": {"steps": 3},
+    "gradient_shap": {"samples": 3},
+    "lrp": {"rule": "gamma"},
+    "occlusion": {"patch": 4, "stride": 3},
+    "rise": {"samples": 5},
+    "lime": {"samples": 12, "segments": 80},
+    "kernel_shap": {"samples": 8, "segments": 80},
+    "pgd": {"steps": 2, "random_start": True},
+    "smallest_epsilon": {"steps": 3},
+}
+
 
 @dataclass(frozen=True)
-class Method:
-    """A method of the package under its name, called as ``method(model, images, targets)``.
+class Method(catalog.Method):
+    """A method of the catalog that runs with small settings."""
 
-    Args:
-        name: "module.function".
-        returns: "heatmap" (N, H, W), "attribution" (N, 3, H, W) or "other".
-        network: what it asks for: "callable", "module" (any nn.Module), "relu" (ReLUs only) or "pooling" (a linear head
-            over global average pooling).
-        random: whether it takes a seed.
-        options: settings for small and quick runs.
-    """
-
-    name: str
-    returns: str
-    network: str
-    random: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
+    small: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def function(self) -> Callable[..., Any]:
-        """The method itself."""
-        module, function = self.name.split(".")
-        return getattr(import_module(f"xai_lessons.methods.{module}"), function)
+    def random(self) -> bool:
+        """Whether other seeds give other results; occlusion draws only for the fill "noise"."""
+        return "seed" in self.options and self.name != "occlusion"
 
     def __call__(self, model: Any, images: Tensor, targets: Any = None, **options: Any) -> Any:
         """Run it with the small settings, and these."""
-        return self.function(model, images, targets, **{**self.options, **options})
+        return super().__call__(model, images, targets, **{**self.small, **options})
 
 
-_ALL = [
-    Method("cam.cam", "heatmap", "pooling"),
-    Method("cam.grad_cam", "heatmap", "module"),
-    Method("cam.grad_cam_plus_plus", "heatmap", "module"),
-    Method("cam.layer_cam", "heatmap", "module"),
-    Method("cam.hires_cam", "heatmap", "module"),
-    Method("cam.score_cam", "heatmap", "module"),
-    Method("saliency.gradient", "attribution", "callable"),
-    Method("saliency.gradient_x_input", "attribution", "callable"),
-    Method("saliency.guided_backprop", "attribution", "relu"),
-    Method("saliency.deconvnet", "attribution", "relu"),
-    Method("saliency.smooth_grad", "attribution", "callable", random=True, options={"samples": 3}),
-    Method("saliency.guided_grad_cam", "attribution", "relu"),
-    Method("saliency.layer_gradient_x_activation", "other", "module"),
-    Method("paths.integrated_gradients", "attribution", "callable", options={"steps": 3}),
-    Method("paths.gradient_shap", "attribution", "callable", random=True, options={"samples": 3}),
-    Method("relevance.lrp", "attribution", "relu", options={"rule": "gamma"}),
-    Method("relevance.deep_lift", "attribution", "relu"),
-    Method("occlusion.occlusion", "heatmap", "callable", options={"patch": 4, "stride": 3}),
-    Method("occlusion.rise", "heatmap", "callable", random=True, options={"samples": 5}),
-    Method("surrogates.lime", "heatmap", "callable", random=True, options={"samples": 12, "segments": 80}),
-    Method("surrogates.kernel_shap", "heatmap", "callable", random=True, options={"samples": 8, "segments": 80}),
-    Method("fgsm.fgsm", "other", "callable"),
-    Method("fgsm.pgd", "other", "callable", random=True, options={"steps": 2, "random_start": True}),
-    Method("fgsm.smallest_epsilon", "other", "callable", options={"steps": 3}),
-]
+def _small(method: catalog.Method) -> Method:
+    own = {f.name: getattr(method, f.name) for f in fields(catalog.Method)}
+    return Method(**own, small=SMALL.get(method.name, {}))
 
-METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+
+METHODS: dict[str, Method] = {name: _small(method) for name, method in catalog.METHODS.items()}

@@ -127,8 +127,8 @@ def test_a_run_that_nobody_looks_at_any_more_ends():
     def call(progress):
         try:
             while True:
-                progress(0, 1)
-                progress.partial(torch.zeros(1))
+                progress.update(0, 1)
+                progress.intermediate(torch.zeros(1))
                 entered.set()
         finally:
             ended.set()

@@ -9,7 +9,7 @@ from torch import nn
 from nets import PoolingNet, pictures, seeded
 from xai_lessons import models
 from xai_lessons.core import activations
-from xai_lessons.core.state import private_random, undisturbed
+from xai_lessons.core.state import preserved, private_random
 
 
 @pytest.fixture
@@ -21,25 +21,25 @@ def flags(net):
     return [m.training for m in net.modules()], [p.requires_grad for p in net.parameters()]
 
 
-def test_undisturbed_restores_every_single_flag(net):
+def test_preserved_restores_every_single_flag(net):
     net.train()
     net.norm.eval()
     net.conv1.weight.requires_grad_(False)
     before = flags(net)
-    with undisturbed(net):
+    with preserved(net):
         assert not any(flags(net)[0])
         assert not any(flags(net)[1])
     assert flags(net) == before
 
 
-def test_undisturbed_restores_after_an_exception_and_when_nested(net):
+def test_preserved_restores_after_an_exception_and_when_nested(net):
     net.train()
     before = flags(net)
-    with pytest.raises(KeyError), undisturbed(net), undisturbed(net):
+    with pytest.raises(KeyError), preserved(net), preserved(net):
         raise KeyError
     assert flags(net) == before
-    with undisturbed(net):
-        with undisturbed(net):
+    with preserved(net):
+        with preserved(net):
             pass
         assert not net.training
 
@@ -53,13 +53,13 @@ def test_networks_that_share_modules_are_held_together(net):
     seen = []
 
     def part():
-        with undisturbed(net):
+        with preserved(net):
             inside.set()
             leave.wait(10)
             seen.append(flags(net))
 
     thread = threading.Thread(target=part)
-    with undisturbed(model):
+    with preserved(model):
         thread.start()
         assert inside.wait(10)
     leave.set()
@@ -74,7 +74,7 @@ def test_many_threads_leave_the_flags_as_they_were(net):
 
     def work():
         for _ in range(30):
-            with undisturbed(net):
+            with preserved(net):
                 if any(flags(net)[0]) or any(flags(net)[1]):
                     failed.append(1)
 
@@ -87,20 +87,20 @@ def test_many_threads_leave_the_flags_as_they_were(net):
     assert flags(net) == before
 
 
-def test_undisturbed_restores_the_random_state(net):
+def test_preserved_restores_the_random_state(net):
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    with undisturbed(net):
+    with preserved(net):
         torch.rand(100)
     assert torch.equal(torch.rand(4), expected)
 
 
-def test_undisturbed_in_a_worker_does_not_turn_back_the_random_numbers_of_the_main_thread(net):
+def test_preserved_in_a_worker_does_not_turn_back_the_random_numbers_of_the_main_thread(net):
     entered, go = threading.Event(), threading.Event()
 
     def work():
-        with undisturbed(net):
+        with preserved(net):
             entered.set()
             go.wait(10)
 
@@ -113,7 +113,7 @@ def test_undisturbed_in_a_worker_does_not_turn_back_the_random_numbers_of_the_ma
     assert not torch.equal(torch.rand(4), first)
 
 
-def test_undisturbed_does_not_spoil_a_seeded_section_of_another_thread(net):
+def test_preserved_does_not_spoil_a_seeded_section_of_another_thread(net):
     """A training step seeds the global generator; a slider's network must neither keep nor turn back that state."""
     seeded_, looked, done = threading.Event(), threading.Event(), []
 
@@ -127,7 +127,7 @@ def test_undisturbed_does_not_spoil_a_seeded_section_of_another_thread(net):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     thread = threading.Thread(target=training_step)
-    with undisturbed(net):
+    with preserved(net):
         thread.start()
         seeded_.wait(10)
     looked.set()
@@ -149,7 +149,7 @@ def test_private_random_follows_the_seed_and_leaves_the_global_state():
 
 def test_a_plain_callable_is_let_through():
     entered = False
-    with undisturbed(lambda x: x):
+    with preserved(lambda x: x):
         entered = True
     assert entered
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons.core.progress import Cancelled
+from xai_lessons.core.progress import Cancelled, Reporter
 from xai_lessons.methods.inversion import Inversion, invert, maximize, total_variation
 
 
@@ -123,14 +123,14 @@ def test_it_leaves_everything_as_it_was_also_when_cancelled() -> None:
 
 
 def test_the_picture_is_seen_while_it_forms() -> None:
-    class Watch:
+    class Watch(Reporter):
         def __init__(self) -> None:
             self.seen: list[Tensor] = []
 
-        def partial(self, images: Tensor) -> None:
+        def intermediate(self, images: Tensor) -> None:
             self.seen.append(images.clone())
 
-        def __call__(self, done: int, total: int) -> None:
+        def update(self, done: int, total: int) -> None:
             assert (done, total) == (len(self.seen), 8)
 
     watch = Watch()

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from nets import PoolingNet, pictures, seeded
+from xai_lessons.core.progress import Reporter
 from xai_lessons.methods import occlusion
 from xai_lessons.methods.occlusion import FILLS, erase_top, filling, hide, keep_top, random_masks, rise, windows
 
@@ -151,16 +152,16 @@ def test_fast_answers_nearly_the_same() -> None:
     assert (masks[0] - masks[1]).abs().max() < 0.01
 
 
-def test_partial_maps_grow_into_the_map() -> None:
-    class Watch:
+def test_intermediate_maps_grow_into_the_map() -> None:
+    class Watch(Reporter):
         def __init__(self) -> None:
             self.maps: list[Tensor] = []
             self.told: list[tuple[int, int]] = []
 
-        def partial(self, map_: Tensor) -> None:
+        def intermediate(self, map_: Tensor) -> None:
             self.maps.append(map_.clone())
 
-        def __call__(self, done: int, total: int) -> None:
+        def update(self, done: int, total: int) -> None:
             self.told.append((done, total))
 
     x = pictures(1)

@@ -27,7 +27,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def network(method: Method, kind: type = PoolingNet, dtype: torch.dtype = torch.float64, **options: int) -> nn.Module:
-    return seeded(PoolingNet if method.network == "pooling" else kind, seed=2, dtype=dtype, **options)
+    return seeded(PoolingNet if method.needs == "pooling" else kind, seed=2, dtype=dtype, **options)
 
 
 def tensors(result: Any) -> list[Tensor]:
@@ -110,7 +110,7 @@ def test_nothing_is_left_changed(method: Method, kind, dtype, frozen, training, 
             assert t.shape == (2, 16, 16)
         if method.returns == "attribution":
             assert t.shape == (2, 3, 16, 16)
-        assert t.dtype == dtype or not t.is_floating_point() or method.name == "fgsm.smallest_epsilon"
+        assert t.dtype == dtype or not t.is_floating_point() or method.name == "smallest_epsilon"
 
 
 @every_method
@@ -225,7 +225,7 @@ def test_the_layout_makes_no_difference(method: Method) -> None:
 
 def finite(method: Method, result: Any) -> bool:
     """Whether all values are; the smallest epsilon may be infinite."""
-    return method.name == "fgsm.smallest_epsilon" or all(torch.isfinite(t).all() for t in tensors(result))
+    return method.name == "smallest_epsilon" or all(torch.isfinite(t).all() for t in tensors(result))
 
 
 @every_method
@@ -316,7 +316,7 @@ def test_options_are_keyword_only(method: Method) -> None:
         method.function(network(method), pictures(2), 1, 4)
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.network == "callable"], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.needs == "callable"], ids=lambda m: m.name)
 def test_any_callable_will_do(method: Method) -> None:
     net, x = network(method), pictures(2)
     net.requires_grad_(requires_grad=False)

@@ -1,9 +1,9 @@
-"""Telling how far it is, and stopping."""
+"""Progress reporting and cancellation."""
 
 import pytest
 import torch
 
-from xai_lessons.core.progress import Cancelled, Meter
+from xai_lessons.core.progress import Cancelled, Meter, Reporter
 
 
 def test_a_callback_hears_every_step():
@@ -14,22 +14,22 @@ def test_a_callback_hears_every_step():
     assert heard == [(2, 5), (5, 5)]
 
 
-def test_a_callback_with_partial_gets_the_result_so_far():
-    class Callback:
+def test_a_reporter_gets_the_result_so_far():
+    class Collect(Reporter):
         def __init__(self):
             self.seen = []
 
-        def partial(self, result):
+        def intermediate(self, result):
             self.seen.append(result)
 
-        def __call__(self, done, total):
+        def update(self, done, total):
             self.seen.append(done)
 
-    callback = Callback()
-    with Meter(callback, 2) as meter:
-        meter.add(1, lambda: torch.ones(1))
+    reporter = Collect()
+    with Meter(reporter, 2) as meter:
+        meter.add(1, torch.ones(1))
         meter.add(1)
-    assert callback.seen == [torch.ones(1), 1, 2]
+    assert reporter.seen == [torch.ones(1), 1, 2]
 
 
 def test_true_draws_a_bar_and_closes_it_also_after_an_exception(capsys):
@@ -54,5 +54,5 @@ def test_none_and_false_say_nothing(quiet, capsys):
 
 
 def test_anything_else_is_refused():
-    with pytest.raises(TypeError, match="progress must be True or a callback .* got 'yes'"):
+    with pytest.raises(TypeError, match="progress must be True, a callback .* got 'yes'"):
         Meter("yes", 4)

@@ -11,7 +11,7 @@ from xai_lessons.data import photos
 from xai_lessons.evaluation.compare import heat
 
 pytestmark = pytest.mark.data
-SMALLER = {"occlusion.occlusion": {"patch": 56, "stride": 56}, "cam.score_cam": {"layer": "features.1"}}
+SMALLER = {"occlusion": {"patch": 56, "stride": 56}, "score_cam": {"layer": "features.1"}}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def cheetah(network, test_data):
     return network.prepare(photos.load(test_data / "photos" / "cheetah.jpg"))
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.network != "pooling"], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.needs != "pooling"], ids=lambda m: m.name)
 def test_a_method_answers_on_a_photograph(network, cheetah, method: Method):
     # not the triceratops: of it a deconvnet shows nothing at all, in captum as here
     answer = method(network, cheetah, "cheetah", **SMALLER.get(method.name, {}))
@@ -44,12 +44,12 @@ def test_a_method_answers_on_a_photograph(network, cheetah, method: Method):
 
 def test_cam_is_refused_with_what_to_use_instead(network, photograph):
     with pytest.raises(ValueError, match="grad_cam"):
-        METHODS["cam.cam"](network, photograph, "triceratops")
+        METHODS["cam"](network, photograph, "triceratops")
 
 
-@pytest.mark.parametrize("name", ["saliency.gradient", "saliency.guided_backprop", "cam.grad_cam", "relevance.lrp"])
+@pytest.mark.parametrize("name", ["gradient", "guided_backprop", "grad_cam", "lrp"])
 def test_the_light_lies_in_the_middle_where_the_animal_is(network, photograph, name):
-    options = {"rule": "zplus"} if name == "relevance.lrp" else {}
+    options = {"rule": "zplus"} if name == "lrp" else {}
     answer = METHODS[name](network, photograph, "triceratops", **options)
     light = heat(answer[None] if answer.ndim == photograph.ndim else answer)
     light = light.reshape(light.shape[-2:])

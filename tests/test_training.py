@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from xai_lessons import training
 from xai_lessons.core.progress import Cancelled
-from xai_lessons.core.state import undisturbed
+from xai_lessons.core.state import preserved
 
 SETTINGS = {"epochs": 3, "batch_size": 4, "learning_rate": 0.01, "shift": 1, "erase": 2}
 
@@ -148,7 +148,7 @@ def test_it_does_not_depend_on_what_others_draw_meanwhile(data, whole):
     before = torch.get_rng_state()
     thread.start()
     while thread.is_alive():
-        with undisturbed(beside):
+        with preserved(beside):
             beside(data[0][:1])
     thread.join()
     assert same(made.model, whole.model)

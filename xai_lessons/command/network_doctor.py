@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from xai_lessons import models
 from xai_lessons.command.doctor import Finding
 from xai_lessons.core import activations, inputs
-from xai_lessons.core.state import undisturbed
+from xai_lessons.core.state import preserved
 from xai_lessons.methods import cam, occlusion, saliency
 
 SIZES = (224, 96, 32, 64, 128, 227, 256, 299, 384, 28, 48)
@@ -137,7 +137,7 @@ def _input_size(module: nn.Module, given: int | None) -> tuple[int, Finding]:
     """The size to use, and all that the network takes among the usual ones."""
     device, dtype = inputs.device_of(module)
     takes, reason = [], ""
-    with undisturbed(module), torch.no_grad():
+    with preserved(module), torch.no_grad():
         for size in (given,) if given else SIZES:
             try:
                 module(torch.zeros((1, 3, size, size), device=device, dtype=dtype))
@@ -175,7 +175,7 @@ def _relus(model: models.Classifier, x: Tensor) -> Finding:
         used[one] += 1
 
     x = inputs.check_images(model, x)[0]
-    with undisturbed(model), torch.no_grad(), ExitStack() as stack:
+    with preserved(model), torch.no_grad(), ExitStack() as stack:
         for m in modules:
             stack.enter_context(activations.hooked(m, partial(count, id(m))))
         counter = stack.enter_context(_Functions())

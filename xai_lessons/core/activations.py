@@ -6,7 +6,6 @@ it (two widgets may ask the same network at once), and is gone afterwards, also 
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_lessons.core.inputs import check_scores
-from xai_lessons.core.state import undisturbed
+from xai_lessons.core.inputs import check_scores, closest
+from xai_lessons.core.state import preserved
 
 
 @contextmanager
@@ -66,8 +65,7 @@ def find_layer(
         with suppress(AttributeError):
             return layer, model.get_submodule(name)
     known = [*getattr(model, "layers", ()), *(name for name, _ in model.named_modules() if name)]
-    near = difflib.get_close_matches(str(layer), known, n=4, cutoff=0.3) or known[:8]
-    raise ValueError(f"the network has no layer {layer!r}: the nearest names are {', '.join(map(repr, near))}")
+    raise ValueError(f"the network has no layer {layer!r}: did you mean {closest(layer, known)}?")
 
 
 def _last_spatial(model: nn.Module, images: Tensor | None) -> str:
@@ -104,7 +102,7 @@ def output_shapes(model: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
 
         return hook
 
-    with undisturbed(model), torch.no_grad(), ExitStack() as stack:
+    with preserved(model), torch.no_grad(), ExitStack() as stack:
         for name, module in model.named_modules():
             if name:
                 stack.enter_context(hooked(module, keep(name)))
@@ -198,7 +196,7 @@ def activations(
 
         return hook
 
-    with undisturbed(model), torch.set_grad_enabled(gradient), ExitStack() as stack:
+    with preserved(model), torch.set_grad_enabled(gradient), ExitStack() as stack:
         names = []
         for layer in layers:
             name, module = find_layer(model, layer, x)
@@ -254,7 +252,7 @@ def activation_and_gradient(
         kept.append(_tensor(output, name).detach().clone().requires_grad_())
         return kept[-1].clone()  # what flows on is a copy: an in-place ReLU must not change A
 
-    with torch.inference_mode(False), torch.enable_grad(), undisturbed(model):
+    with torch.inference_mode(False), torch.enable_grad(), preserved(model):
         with hooked(module, cut):
             logits = check_scores(model(x.clone() if x.is_inference() else x), len(x))
         if targets is not None and int(targets.max()) >= logits.shape[1]:

@@ -63,6 +63,27 @@ def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
         return batch.to(device=device, dtype=dtype).contiguous(), single
 
 
+def closest(name: Any, known: Iterable[str], most: int = 4) -> str:
+    """The known names that are nearest to a misspelled one, for "did you mean ...?".
+
+    Args:
+        name: what was given.
+        known: the names that exist.
+        most: how many to list.
+
+    Returns:
+        Quoted names, separated by commas: those that contain ``name``, or are spelled alike, or else the first ten.
+
+    Example:
+        >>> closest("kat", ["cat", "dog", "cow"])
+        "'cat'"
+    """
+    names, part = list(known), str(name).lower()
+    near = [known_name for known_name in names if part and part in known_name.lower()][:most]
+    near = near or difflib.get_close_matches(str(name), names, n=most, cutoff=0.4) or names[:10]
+    return ", ".join(map(repr, near))
+
+
 def class_index(classes: Sequence[str], target: int | str) -> int:
     """The number of a class given by number or name.
 
@@ -75,11 +96,11 @@ def class_index(classes: Sequence[str], target: int | str) -> int:
             return list(classes).index(target)
         if not classes:
             raise ValueError(f"this network has no class names, got {target!r}: give a class number")
-        near = [name for name in classes if target.lower() in name.lower()][:4]
-        near = near or difflib.get_close_matches(target, classes, n=4, cutoff=0.4) or list(classes[:10])
-        raise ValueError(f"there is no class {target!r}: did you mean {', '.join(map(repr, near))}?")
-    if isinstance(target, bool) or not isinstance(target, int):
-        raise TypeError(f"a target is a class number or name, got {target!r}")
+        raise ValueError(f"there is no class {target!r}: did you mean {closest(target, classes)}?")
+    try:
+        target = whole("a target", target)
+    except TypeError:
+        raise TypeError(f"a target must be a whole number or a class name, got {target!r}") from None
     if target < 0 or (classes and target >= len(classes)):
         has = f"this network has classes 0 to {len(classes) - 1}" if classes else "classes are counted from 0"
         raise ValueError(f"there is no class {target}: {has}")
@@ -108,31 +129,59 @@ def check_targets(model: Any, targets: Targets, images: Tensor) -> Tensor | None
         if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
             raise TypeError(f"targets must be whole numbers, got a tensor of {targets.dtype}: use .long()")
         targets = targets.reshape(-1) if targets.ndim else targets
-    whole: Any = targets.tolist() if isinstance(targets, Tensor | np.ndarray | np.generic) else targets
-    every = whole if isinstance(whole, Iterable) and not isinstance(whole, str) else [whole] * len(images)
-    numbers = [class_index(classes, t if isinstance(t, str | bool) else whole_number("a target", t)) for t in every]
+    plain: Any = targets.tolist() if isinstance(targets, Tensor | np.ndarray | np.generic) else targets
+    every = plain if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain] * len(images)
+    numbers = [class_index(classes, target) for target in every]
     if len(numbers) != len(images):
         raise ValueError(f"{len(numbers)} targets came with {len(images)} pictures: give one target, or one a picture")
     with torch.inference_mode(False):
         return torch.tensor(numbers, dtype=torch.long, device=images.device)
 
 
-def whole_number(what: str, value: Any) -> int:
-    """A whole number, also numpy's or a tensor's."""
+def whole(name: str, value: Any, least: float = -float("inf"), most: float = float("inf")) -> int:
+    """Check a whole-number option: an int, numpy's or a 0-d tensor's, in its range.
+
+    Args:
+        name: of the option, for the error message.
+        value: what was given.
+        least: the smallest value allowed.
+        most: the largest value allowed.
+
+    Returns:
+        The value as an int.
+
+    Raises:
+        TypeError: if it is not a whole number.
+        ValueError: if it is out of range.
+
+    Example:
+        >>> whole("steps", 3, 1)
+        3
+        >>> whole("steps", 1.5, 1)
+        Traceback (most recent call last):
+        TypeError: steps must be a whole number, got 1.5
+    """
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.dtype == torch.bool):
             raise TypeError
-        return operator.index(value)
+        number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{what} must be a whole number{' or a name' * (what == 'a target')}, got {value!r}") from None
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    at_least(name, number, least, most)
+    return number
 
 
 def at_least(name: str, value: float, least: float, most: float = float("inf")) -> None:
     """Check that a number option lies in its range.
 
     Raises:
-        ValueError: if it does not, with the range.
         TypeError: if it is not a number.
+        ValueError: if it is out of range.
+
+    Example:
+        >>> at_least("sigma", -1, 0)
+        Traceback (most recent call last):
+        ValueError: sigma must be at least 0, got -1
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
@@ -158,4 +207,4 @@ def check_scores(scores: Any, pictures: int) -> Tensor:
 
 def generator(seed: int) -> torch.Generator:
     """A generator of random numbers on the CPU, so that the same seed gives the same numbers on every device."""
-    return torch.Generator().manual_seed(whole_number("seed", seed))
+    return torch.Generator().manual_seed(whole("seed", seed))

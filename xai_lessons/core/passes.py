@@ -7,7 +7,6 @@ on a CPU are nearly twice as fast.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
@@ -17,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xai_lessons.core.inputs import Targets, at_least, check_images, check_scores, check_targets, whole_number
+from xai_lessons.core.inputs import Targets, check_images, check_scores, check_targets, whole
 from xai_lessons.core.progress import Meter, Progress
-from xai_lessons.core.state import undisturbed
+from xai_lessons.core.state import preserved
 
 # A batch that stays in a core's cache is fastest on a CPU; a GPU wants many pictures at once. In pixels of a picture.
 CPU_BATCH_PIXELS = 32 * 96 * 96
@@ -86,7 +85,7 @@ def predicted(model: Any, images: Tensor, targets: Tensor | None, batch_size: in
     def run(start: int, stop: int) -> None:
         found.append(logits(model, images[start:stop]).argmax(dim=1))
 
-    with torch.inference_mode(False), torch.no_grad(), undisturbed(model):
+    with torch.inference_mode(False), torch.no_grad(), preserved(model):
         in_batches(run, len(images), _batch_size(batch_size, images))
         return torch.cat(found)
 
@@ -151,7 +150,7 @@ def over_images(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Any:
-    """Do ``of(x, c)`` for all pictures, batch by batch, with the network undisturbed and gradients allowed.
+    """Do ``of(x, c)`` for all pictures, batch by batch, with the network's state preserved and gradients allowed.
 
     Args:
         of: from pictures (B, 3, H, W) and class numbers (B,), or None for the predicted ones, to a tensor, or a tuple
@@ -168,7 +167,7 @@ def over_images(
     x, single = check_images(model, images)
     c = check_targets(model, targets, x)
     results: list[Any] = []
-    with torch.inference_mode(False), torch.enable_grad(), undisturbed(model), Meter(progress, len(x)) as meter:
+    with torch.inference_mode(False), torch.enable_grad(), preserved(model), Meter(progress, len(x)) as meter:
 
         def run(start: int, stop: int) -> None:
             out = of(x[start:stop], None if c is None else c[start:stop])
@@ -179,8 +178,8 @@ def over_images(
     if isinstance(results[0], tuple):
         joined = tuple(torch.cat([r[i] for r in results]) for i in range(len(results[0])))
         return tuple(r[0] for r in joined) if single else joined
-    whole = torch.cat(results) if len(results) > 1 else results[0]
-    return whole[0] if single else whole
+    everything = torch.cat(results) if len(results) > 1 else results[0]
+    return everything[0] if single else everything
 
 
 def over_passes(
@@ -190,7 +189,7 @@ def over_passes(
     images: Tensor,
     targets: Tensor,
     *,
-    beside: Sequence[Tensor] = (),
+    per_image: Sequence[Tensor] = (),
     reduce: str = "stack",
     gradients: bool = False,
     fast: bool = False,
@@ -201,17 +200,17 @@ def over_passes(
 
     Args:
         of: from pictures (B, 3, H, W), which it must not change in place, class numbers (B,) and pass numbers (B,), and
-            the rows of each tensor in ``beside``, to a tensor with B rows; or to weights (B,) and maps to be summed.
+            the rows of each tensor in ``per_image``, to a tensor with B rows; or to weights (B,) and maps to be summed.
         passes: how many passes a picture.
         model: a network or a callable.
         images: (N, 3, H, W), already through `check_images`.
         targets: (N,), already through `check_targets` and `predicted`.
-        beside: tensors with N rows that belong to the pictures, as a baseline or a mask does.
+        per_image: tensors with N rows, one for each image, such as a baseline or a mask.
         reduce: "stack" returns every pass, (N, passes, ...); "sum" adds them up, (N, ...).
         gradients: whether ``of`` needs autograd.
         fast: bfloat16 inside the network.
         batch_size: passes at once; chosen from the pictures' size if not given.
-        progress: True for a bar, or a callback ``(done, total)``; its ``partial``, if any, gets the result so far.
+        progress: True for a bar, or a callback ``(done, total)``; or a `Reporter`.
 
     Returns:
         (N, passes, ...) or (N, ...).
@@ -225,7 +224,7 @@ def over_passes(
         i, k = flat // passes, flat % passes
         first, last = start // passes, (stop - 1) // passes
         same = first == last  # one picture: a view serves all its passes
-        x, *others = (t[first].expand(stop - start, *t.shape[1:]) if same else t[i] for t in (images, *beside))
+        x, *others = (t[first].expand(stop - start, *t.shape[1:]) if same else t[i] for t in (images, *per_image))
         out = of(x, targets[i], k, *others)
         weights, out = out if isinstance(out, tuple) else (1, out.detach())
         if result is None:
@@ -237,11 +236,11 @@ def over_passes(
             result[first : last + 1] += sums  # all at once: nothing is counted twice if memory runs out before
         else:
             result[i, k] = out
-        meter.add(stop - start, lambda: result)
+        meter.add(stop - start, result)
 
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(undisturbed(model))
+        stack.enter_context(preserved(model))
         stack.enter_context(torch.set_grad_enabled(gradients))
         stack.enter_context(fast_math(fast, images.device))
         meter = stack.enter_context(Meter(progress, total))
@@ -254,8 +253,7 @@ def _batch_size(batch_size: int | None, images: Tensor, fast: bool = False) -> i
     if batch_size is None:
         n = default_batch_size(images)
         return n * (3 if n >= 16 else 2) if fast else n  # bfloat16 pays from larger batches on, if the cache holds them
-    at_least("batch_size", whole_number("batch_size", batch_size), 1)
-    return operator.index(batch_size)
+    return whole("batch_size", batch_size, 1)
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -39,7 +39,7 @@ def _modules(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def undisturbed(model: Any) -> Iterator[None]:
+def preserved(model: Any) -> Iterator[None]:
     """Use a network in eval mode with frozen weights, and restore every flag and the global random state afterwards.
 
     Frozen weights mean that no gradient of a weight is ever computed. Callers in several threads, also of networks that

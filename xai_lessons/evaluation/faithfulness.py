@@ -65,7 +65,7 @@ def _curve(
         return passes.score(passes.logits(model, shown), c, output)
 
     beside = [rank, empty]
-    curve = passes.over_passes(of, steps + 1, model, x, c, beside=beside, batch_size=batch_size, progress=progress)
+    curve = passes.over_passes(of, steps + 1, model, x, c, per_image=beside, batch_size=batch_size, progress=progress)
     area = torch.trapezoid(curve, dx=1 / steps, dim=1)
     return Curve(curve[0], area[0]) if single else Curve(curve, area)
 
@@ -282,7 +282,7 @@ def infidelity(
         return torch.stack([(I * phi).sum(dim=(1, 2, 3)), Y], dim=1)
 
     total = 1 + (len(perturbation) if isinstance(perturbation, Tensor) else samples)
-    both = passes.over_passes(of, total, model, x, c, beside=[phi], batch_size=batch_size, progress=progress)
+    both = passes.over_passes(of, total, model, x, c, per_image=[phi], batch_size=batch_size, progress=progress)
     told, happened = both[:, 1:, 0], both[:, :1, 1] - both[:, 1:, 1]
     if normalize:
         power = (told**2).sum(dim=1, keepdim=True)

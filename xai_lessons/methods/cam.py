@@ -348,7 +348,7 @@ def score_cam(
         H = U / U.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(U.dtype).tiny)  # a flat map lights up nothing
         return score(logits(model, x * H[:, None]), c)
 
-    Y = over_passes(of, A.shape[1], model, x, c, beside=(A,), fast=fast, batch_size=batch_size, progress=progress)
+    Y = over_passes(of, A.shape[1], model, x, c, per_image=(A,), fast=fast, batch_size=batch_size, progress=progress)
     alpha = Y.to(A.dtype).softmax(dim=1)
     L = _heatmap(torch.einsum("nk,nkij->nij", alpha, A), size, x)
     return L[0] if single else L

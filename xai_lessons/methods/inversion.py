@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from xai_lessons.core import activations, inputs, passes
 from xai_lessons.core.progress import Meter, Progress
-from xai_lessons.core.state import undisturbed
+from xai_lessons.core.state import preserved
 
 
 class Inversion(NamedTuple):
@@ -76,8 +76,8 @@ def invert(
         jitter: each step but the last quarter shifts the picture by up to so many pixels.
         seed: of the noise and the shifts.
         batch_size: pictures at once; L-BFGS takes them one by one.
-        progress: True for a bar, or a callback ``(done, total)`` in steps; one that raises cancels. Its attribute
-            ``partial``, if it has one, is called with the pictures so far.
+        progress: True for a bar, or a callback ``(done, total)`` in steps; or a `Reporter`,
+            whose ``intermediate`` is called with the pictures so far; an exception cancels.
 
     Returns:
         The pictures found, and their losses; without N for a single picture and for a mean.
@@ -143,7 +143,7 @@ def maximize(
         jitter: each step but the last quarter shifts the picture by up to so many pixels.
         seed: of the noise and the shifts.
         batch_size: pictures at once; L-BFGS takes them one by one.
-        progress: True for a bar, or a callback ``(done, total)`` in steps, with or without ``partial``; see `invert`.
+        progress: True for a bar, or a callback ``(done, total)`` in steps, or a `Reporter`; see `invert`.
 
     Returns:
         The pictures found, and their losses; without N for a single one.
@@ -185,7 +185,7 @@ def _check_network(model: Any) -> None:
 
 @contextmanager
 def _working(model: nn.Module) -> Iterator[None]:
-    with torch.inference_mode(False), torch.enable_grad(), undisturbed(model):
+    with torch.inference_mode(False), torch.enable_grad(), preserved(model):
         yield
 
 
@@ -326,7 +326,7 @@ def _descend(
             descent.step(closure)  # type: ignore[arg-type]
             losses[which, t] = seen[0]
             images[which] = u.detach().sigmoid() if bounded else u.detach().clamp_(0, 1)
-            meter.add(last - first, lambda: images)
+            meter.add(last - first, images)
 
     with _working(model), Meter(progress, len(start) * steps) as meter:
         images, losses = start.clone(), start.new_zeros(len(start), steps)

@@ -137,7 +137,7 @@ def occlusion(
 
     Y = passes.over_passes(original, 1, model, x, c, fast=fast, batch_size=batch_size)[:, 0]
     options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
-    options |= {"beside": (background, Y), "reduce": "stack" if size is None else "sum"}
+    options |= {"per_image": (background, Y), "reduce": "stack" if size is None else "sum"}
     maps = passes.over_passes(fall, len(boxes), model, x, c, **options)
     maps = maps.unflatten(1, grid.shape[:2]) if size is None else maps
     return maps[0] if single else maps
@@ -241,7 +241,7 @@ def rise(
         return ask(model, torch.lerp(background, x, M[:, None]), c, output) / (share * samples), M
 
     options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
-    S = passes.over_passes(seen, samples, model, x, c, beside=(background,), reduce="sum", **options)
+    S = passes.over_passes(seen, samples, model, x, c, per_image=(background,), reduce="sum", **options)
     return S[0] if single else S
 
 

@@ -101,7 +101,7 @@ def integrated_gradients(
         return input_gradient(model, torch.lerp(b, x, alpha[k].view(-1, 1, 1, 1)), c)
 
     total = over_passes(
-        of, steps, model, x, c, beside=(b,), reduce="sum", gradients=True, batch_size=batch_size, progress=progress
+        of, steps, model, x, c, per_image=(b,), reduce="sum", gradients=True, batch_size=batch_size, progress=progress
     )
     phi = (x - b) * total / steps
     return phi[0] if single else phi

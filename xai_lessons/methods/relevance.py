@@ -144,7 +144,7 @@ def deep_lift(
         (m,) = torch.autograd.grad(passes.score(scores[: len(x)], c).sum(), walk.picture)
         return (x - x_ref) * m[: len(x)]
 
-    once: dict[str, Any] = {"beside": [reference], "reduce": "sum", "gradients": True}
+    once: dict[str, Any] = {"per_image": [reference], "reduce": "sum", "gradients": True}
     size = passes.default_batch_size(pictures) // 2 if batch_size is None else batch_size  # two rows a picture
     result = passes.over_passes(of, 1, model, pictures, c, **once, batch_size=size, progress=progress)
     return result[0] if single else result

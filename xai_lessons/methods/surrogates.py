@@ -212,7 +212,7 @@ def _explain(
 
     beside = (background, table.to(x), cut.to(x.device).flatten(1))
     options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
-    f = passes.over_passes(seen, count, model, x, c, beside=beside, **options)
+    f = passes.over_passes(seen, count, model, x, c, per_image=beside, **options)
     f = f.double().cpu()  # the fit is small, and the same on every device
     maps = torch.stack([explain(one.double(), y[: len(one)])[s] for one, y, s in zip(z, f, cut, strict=True)]).to(x)
     return maps[0] if single else maps

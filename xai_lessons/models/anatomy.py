@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_lessons.core import activations
-from xai_lessons.core.state import undisturbed
+from xai_lessons.core.state import preserved
 from xai_lessons.models.classifier import Classifier
 
 KINDS = {
@@ -108,7 +108,7 @@ def inside(model: Classifier, name: str, image: Tensor) -> tuple[Tensor, Tensor]
     def after(output: Any) -> None:
         kept.append(output.clone())
 
-    with undisturbed(model), torch.no_grad():
+    with preserved(model), torch.no_grad():
         handle = module.register_forward_pre_hook(before)
         try:
             with activations.hooked(module, after):

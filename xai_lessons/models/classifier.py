@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xai_lessons.core import activations, inputs, passes
-from xai_lessons.core.state import undisturbed
+from xai_lessons.core.state import preserved
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -240,7 +240,7 @@ def _try(trial: Classifier, pictures: Tensor) -> tuple[Tensor, Any]:
     """The scores of a trial and what the network returned, or one sentence that says why it cannot work."""
     size = pictures.shape[-1]
     try:
-        with undisturbed(trial), torch.no_grad():
+        with preserved(trial), torch.no_grad():
             raw = trial.network((pictures - trial.mean) / trial.std)
     except Exception as error:
         first = next((m for m in trial.network.modules() if isinstance(m, nn.Conv2d)), None)
@@ -268,7 +268,7 @@ def _try(trial: Classifier, pictures: Tensor) -> tuple[Tensor, Any]:
 
 def _takes(trial: Classifier, size: int, k: int) -> bool:
     try:
-        with undisturbed(trial), torch.no_grad():
+        with preserved(trial), torch.no_grad():
             return trial(trial.mean.new_full((1, 3, size, size), 0.5)).shape == (1, k)
     except Exception:
         return False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from xai_lessons.core.inputs import closest
 from xai_lessons.models import imagenet, store
 from xai_lessons.models.classifier import Classifier
 
@@ -73,8 +73,7 @@ def _load_imagenet(name: str, weights: str | os.PathLike[str] | None) -> Classif
         raise ValueError(f"there is no network at {name}: {Path(name).name}.json and .safetensors should lie there")
     if not imagenet.exists(name):
         known = [*store.built_in(), *imagenet.NAMES]
-        near = difflib.get_close_matches(name, known, n=4, cutoff=0.3) or known
-        raise ValueError(f"there is no network {name!r}: did you mean {', '.join(map(repr, near))}?")
+        raise ValueError(f"there is no network {name!r}: did you mean {closest(name, known)}?")
     return imagenet.load(name, weights)
 
 

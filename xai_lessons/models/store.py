@@ -5,7 +5,6 @@ The built-in ones lie in the package's folder `weights`; a student's own lie whe
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xai_lessons.core.inputs import closest
 from xai_lessons.models import architectures as networks
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -34,8 +34,7 @@ def card(name: str) -> dict[str, Any]:
     """
     path = find(name)
     if path is None:
-        near = difflib.get_close_matches(name, built_in(), n=3, cutoff=0.3) or built_in()
-        raise ValueError(f"there is no stored network {name!r}: there are {', '.join(map(repr, near))}")
+        raise ValueError(f"there is no stored network {name!r}: did you mean {closest(name, built_in())}?")
     return _card(path)
 
 

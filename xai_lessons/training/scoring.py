@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xai_lessons.core import inputs, passes
-from xai_lessons.core.state import undisturbed
+from xai_lessons.core.state import preserved
 from xai_lessons.training.augmentation import pixels
 
 
@@ -47,7 +47,7 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int =
         )
     loss, right = 0.0, 0
     device, dtype = inputs.device_of(model)
-    with torch.inference_mode(False), torch.no_grad(), undisturbed(model):
+    with torch.inference_mode(False), torch.no_grad(), preserved(model):
         for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             scores, y = passes.logits(model, pixels(x.to(device)).to(dtype)), y.to(device)
             loss += F.cross_entropy(scores, y, reduction="sum").item()

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from xai_lessons.core.progress import Cancelled
+from xai_lessons.core.progress import Cancelled, Reporter
 
 PAUSE = 0.12  # seconds between two looks
 
@@ -19,7 +19,7 @@ def forming(call: Callable[[Any], Tensor], progress: Callable[[int, int], object
     """What a long call has so far, a few times a second, and at last what it returns.
 
     Args:
-        call: takes the callback that it hands on as ``progress=``; it runs on a thread of its own.
+        call: takes the `Reporter` that it hands on as ``progress=``; it runs on a thread of its own.
         progress: called with (done, total); what it raises ends the call.
 
     Yields:
@@ -28,24 +28,24 @@ def forming(call: Callable[[Any], Tensor], progress: Callable[[int, int], object
     results: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     closed, told = threading.Event(), time.monotonic()
 
-    def callback(done: int, total: int) -> None:
-        if closed.is_set():
-            raise Cancelled
-        progress(done, total)
+    class Forming(Reporter):
+        def update(self, done: int, total: int) -> None:
+            if closed.is_set():
+                raise Cancelled
+            progress(done, total)
 
-    def partial(result: Tensor) -> None:
-        nonlocal told
-        if time.monotonic() - told > PAUSE:
-            told = time.monotonic()
-            results.put(("part", result.clone()))
+        def intermediate(self, result: Tensor) -> None:
+            nonlocal told
+            if time.monotonic() - told > PAUSE:
+                told = time.monotonic()
+                results.put(("part", result.clone()))
 
     def work() -> None:
         try:
-            results.put(("whole", call(callback)))
+            results.put(("whole", call(Forming())))
         except BaseException as error:  # raised again where it is waited for
             results.put(("error", error))
 
-    callback.partial = partial  # type: ignore[attr-defined]
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
