@@ -1,6 +1,9 @@
 """The rules of the house, read from the files: imports run one way, nothing heavy comes unasked."""
 
 import ast
+import functools
+import graphlib
+import importlib
 import re
 import subprocess
 import sys
@@ -8,24 +11,41 @@ from pathlib import Path
 
 import pytest
 
+import xai_lessons
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "xai_lessons"
 
-# Packages, from the bottom up: a module imports from its own row and from the rows above it. A package that is not
-# named here fails.
-ROWS = (
-    "core",
-    "data models",
-    "methods",
-    "training",
-    "evaluation",
-    "plots",
-    "lessons",
-    "results",
-    "explorers",
-    "command",
+# Every package from the bottom up, and its modules: a module imports from its own row and from the rows above it.
+# What is not named here fails.
+ROWS: tuple[dict[str, str], ...] = (
+    {"core": "activations inputs operations passes progress state"},
+    {
+        "data": """datasets photos picture_files menagerie menagerie.__main__ menagerie.backgrounds menagerie.camera
+            menagerie.canvas menagerie.elements menagerie.factors menagerie.geometry menagerie.palette
+            menagerie.sampling menagerie.scene menagerie.sheets menagerie.things menagerie.things.bird
+            menagerie.things.bodies menagerie.things.car menagerie.things.fish menagerie.things.heads
+            menagerie.things.looks menagerie.things.mammals menagerie.things.mushroom menagerie.things.sailboat
+            menagerie.things.umbrella menagerie.worker""",
+        "models": "anatomy architectures classifier imagenet registry store",
+    },
+    {"methods": "cam fgsm inversion occlusion paths perturbation relevance relu_rules saliency surrogates"},
+    {"training": "augmentation fit recipes scoring test_set"},
+    {"evaluation": "compare faithfulness localization"},
+    {"plots": "charts images"},
+    {
+        "lessons": """checks checks.lesson1 checks.lesson2 checks.lesson3 checks.lesson4 checks.lesson5 checks.lesson6
+            checks.lesson7 checks.matrices checks.windows detective exercise quiz submission"""
+    },
+    {"results": "histories histories.__main__ reference reference.figures reference.tables sensitivity"},
+    {
+        "explorers": """cam classification deletion detective eraser fgsm filters hardening inversion judging kit
+            kit.base kit.controls kit.forming kit.image_explorer kit.panels kit.view kit.worker layers mistakes
+            occlusion robustness saliency sanity training"""
+    },
+    {"command": "cli doctor kernels lab network_doctor"},
 )
-NAMED = {name: number for number, names in enumerate(ROWS) for name in names.split()} | {"__main__": len(ROWS) - 1}
+NAMED = {name: number for number, row in enumerate(ROWS) for name in row} | {"__main__": len(ROWS) - 1}
 LIGHT = ("core", "data", "models", "methods", "training", "evaluation")  # without torchvision, matplotlib, ipywidgets
 HEAVY = ("torchvision", "matplotlib", "ipywidgets", "IPython", "skimage")
 
@@ -39,11 +59,17 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imports(path: Path) -> list[tuple[str, str]]:
     """Each import of ours in a module: (module, name taken from it or "")."""
     here = dotted(path) if path.name == "__init__.py" else dotted(path).rpartition(".")[0]
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -74,29 +100,69 @@ def tracked() -> list[Path]:
     return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-@pytest.mark.parametrize("path", modules(), ids=dotted)
-def test_imports_run_one_way(path):
-    own = dotted(path).split(".")[1] if dotted(path) != "xai_lessons" else ""
-    if not own:
-        assert imports(path) == [], "xai_lessons/__init__.py imports nothing of its own, so that it stays light"
-        return
-    for module, name in imports(path):
-        other = top(module, name)
-        if other and other != own:
-            assert NAMED[other] <= NAMED[own], f"{dotted(path)} imports {other}, which stands above it"
+def own(path: Path) -> str:
+    """The package right below ours that a module is in."""
+    return ".".join(dotted(path).split(".")[1:2])
 
 
-@pytest.mark.parametrize("path", modules(), ids=dotted)
-def test_nobody_takes_anothers_privates(path):
-    own = dotted(path).split(".")[1:2]
-    taken = imports(path)
-    for module, name in taken:
-        if module.split(".")[1:2] != own:
-            assert not re.match(r"_(?!_)", name), f"{dotted(path)} takes {module}.{name}"
-    others = {name or module for module, name in taken if top(module, name) not in own}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in others:
-            assert not re.match(r"_(?!_)", node.attr), f"{dotted(path)} uses {node.value.id}.{node.attr}"
+def test_every_module_is_named_with_its_layer():
+    named = {f"xai_lessons.{package}" for row in ROWS for package in row} | {"xai_lessons", "xai_lessons.__main__"}
+    named |= {
+        f"xai_lessons.{package}.{module}" for row in ROWS for package, names in row.items() for module in names.split()
+    }
+    assert sorted(map(dotted, modules())) == sorted(named)
+
+
+def test_imports_run_one_way():
+    assert imports(PACKAGE / "__init__.py") == [], "it stays light"
+    upwards = [
+        f"{dotted(path)} imports {other}"
+        for path in modules()
+        for other in {top(*each) for each in imports(path)} - {"", own(path)}
+        if NAMED[other] > NAMED[own(path)]
+    ]
+    assert not upwards
+
+
+def test_no_import_circle():
+    """Counting the imports inside functions, too."""
+    known = {dotted(path): path for path in modules()}
+
+    def reached(module: str, name: str) -> str:
+        full = f"{module}.{name}"
+        return full if full in known else module
+
+    graph = {name: {reached(*each) for each in imports(path)} - {name} for name, path in known.items()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_nobody_takes_anothers_privates():
+    taken = []
+    for path in modules():
+        mine, found = own(path), imports(path)
+        # a method is as far from another method as from another package
+        foreign = [each for each in found if mine == "methods" or top(*each) != mine]
+        taken += [f"{dotted(path)} takes {module}.{name}" for module, name in foreign if re.match(r"_(?!_)", name)]
+        others = {name or module for module, name in foreign}
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in others:
+                taken += [f"{dotted(path)} uses {node.value.id}.{node.attr}"] if re.match(r"_(?!_)", node.attr) else []
+    assert not taken
+
+
+def test_the_stub_and_the_package_agree():
+    tree = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    promised = {}
+    for node in tree.body:
+        for alias in node.names if isinstance(node, ast.ImportFrom) else ():
+            assert alias.asname == alias.name, f"{alias.name}: without `as` a stub's name is not public"
+            home = f"xai_lessons.{node.module}" if node.module else "xai_lessons"
+            promised[alias.name] = importlib.import_module(f"{home}.{alias.name}")
+    assert sorted(xai_lessons.__all__) == sorted(promised)
+    for name, module in promised.items():
+        assert getattr(xai_lessons, name) is module
+        if hasattr(module, "__all__"):
+            assert all(hasattr(module, each) for each in module.__all__), name
 
 
 def test_methods_know_nothing_of_pictures_and_widgets():
@@ -147,5 +213,5 @@ def test_the_repository_stays_small():
 
 
 def test_every_module_says_what_it_is_for():
-    silent = [dotted(path) for path in modules() if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    silent = [dotted(path) for path in modules() if not ast.get_docstring(parsed(path))]
     assert not silent
