@@ -1,7 +1,5 @@
 """The explorers of lesson 4: occlusion that forms and stops, the deletion test, the eraser."""
 
-import threading
-
 import numpy as np
 import pytest
 import torch
@@ -12,14 +10,14 @@ from xai_lessons import evaluation, models
 from xai_lessons.core import passes
 from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import menagerie
+from xai_lessons.data.interventions import painted_mask
 from xai_lessons.explorers import DeletionExplorer as WholeDeletion
 from xai_lessons.explorers import EraserExplorer as WholeEraser
 from xai_lessons.explorers import OcclusionExplorer as WholeOcclusion
 from xai_lessons.explorers import eraser
 from xai_lessons.explorers.deletion import KEEP, MAPS
-from xai_lessons.explorers.kit import forming as module
-from xai_lessons.explorers.kit.forming import forming
-from xai_lessons.explorers.occlusion import LIME, METHODS, RISE, SHAP, WINDOW, Witness
+from xai_lessons.explorers.kit import Reporter, worker
+from xai_lessons.explorers.occlusion import LIME, METHODS, RISE, SHAP, WINDOW, Recorder
 from xai_lessons.methods import occlusion
 
 
@@ -81,7 +79,7 @@ def test_the_four_methods_give_four_maps(model):
     "changes",
     [
         {"stride": 12},
-        {"patch": 10, "stride": 10, "fill": "blur", "output": "probability", "target": "dog"},
+        {"patch": 10, "stride": 10, "fill": "blur", "output": "probability", "target_class": "dog"},
         {"method": RISE, "samples": 100, "fill": "mean"},
         {"method": LIME, "samples": 100, "segments": 20},
         {"method": SHAP, "samples": 100, "segments": 10, "fill": "noise"},
@@ -92,13 +90,14 @@ def test_the_shown_code_gives_the_map_on_the_screen(model, changes):
 
 
 def test_the_map_forms_from_the_top_and_ends_as_the_methods(model, monkeypatch):
-    monkeypatch.setattr(module, "PAUSE", -1.0)
+    monkeypatch.setattr(worker, "PAUSE", -1.0)
     monkeypatch.setattr(passes, "default_batch_size", lambda *_, **__: 4)
     explorer = OcclusionExplorer("cat", model, patch=12, stride=4)
-    results = list(explorer.compute(explorer.state, lambda done, total: None))
+    results = []
+    results += explorer.compute(explorer.state, Reporter(show=results.append))
     assert len(results) > 5
-    assert [r.whole for r in results] == [False] * (len(results) - 1) + [True]
-    counts = [r.asked for r in results]
+    assert [r.done for r in results] == [False] * (len(results) - 1) + [True]
+    counts = [r.passes for r in results]
     assert counts == sorted(counts)
     first, last = results[0].heatmap, results[-1].heatmap
     assert first[:8].any()
@@ -117,47 +116,16 @@ def test_stop_ends_the_work_at_the_next_batch(model, method):
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        list(explorer.compute(explorer.state, progress))
+        list(explorer.compute(explorer.state, Reporter(progress)))
     assert len(asked) == 1
 
 
-def test_a_run_that_nobody_looks_at_any_more_ends():
-    entered, ended = threading.Event(), threading.Event()
-
-    def call(progress):
-        try:
-            while True:
-                progress.update(0, 1)
-                progress.intermediate(torch.zeros(1))
-                entered.set()
-        finally:
-            ended.set()
-
-    steps = forming(call, lambda done, total: None)
-    module_pause, module.PAUSE = module.PAUSE, -1.0
-    try:
-        next(steps)
-    finally:
-        module.PAUSE = module_pause
-    steps.close()
-    assert entered.is_set()
-    assert ended.is_set()
-
-
-def test_an_error_of_the_call_is_raised_where_it_is_waited_for():
-    def call(progress):
-        raise ValueError("no such thing")
-
-    with pytest.raises(ValueError, match="no such thing"):
-        list(forming(call, lambda done, total: None))
-
-
-def test_the_witness_keeps_what_the_network_was_really_shown(model):
+def test_the_recorder_keeps_what_the_network_was_really_shown(model):
     image = menagerie.draw("cat", 0, 48).image
-    witness = Witness(model, 1 + 9)
-    heatmap = occlusion.occlusion(witness, image, 0, patch=16, stride=16)
-    seen, answers = witness.seen()
-    assert witness.count == len(seen) == 10
+    recorder = Recorder(model, 1 + 9)
+    heatmap = occlusion.occlusion(recorder, image, 0, patch=16, stride=16)
+    seen, answers = recorder.kept()
+    assert recorder.count == len(seen) == 10
     np.testing.assert_allclose(heatmap.numpy(), occlusion.occlusion(model, image, 0, patch=16, stride=16), atol=1e-4)
     assert np.array_equal(seen[0], (image * 255).round().byte().numpy())
     assert not seen[1][:, :16, :16].any()
@@ -172,13 +140,13 @@ def test_the_fill_is_what_the_network_sees(model):
 
 
 def test_how_much_lies_on_the_thing_is_told_only_where_it_is_known(model):
-    explorer = OcclusionExplorer("cat", model, stride=12, target="cat")
+    explorer = OcclusionExplorer("cat", model, stride=12, target_class="cat")
     mask = menagerie.draw("cat", 0, 48, background="meadow", tree=False, tag=False).masks["object"]
     positive = explorer.result.heatmap.clip(0)
     assert explorer.result.inside == pytest.approx(positive[mask.numpy()].sum() / positive.sum(), abs=1e-5)
     assert "lies on the cat" in explorer.describe(explorer.result, explorer.state)
-    assert explorer.set(target="dog").inside is None
-    assert explorer.set(picture="cat + dog", target="dog").area > 0
+    assert explorer.set(target_class="dog").inside is None
+    assert explorer.set(picture="cat + dog", target_class="dog").area > 0
     assert OcclusionExplorer("coffee", model, stride=12).result.inside is None
 
 
@@ -222,7 +190,7 @@ def test_the_map_and_its_curves_are_made_once_while_the_share_moves(model, monke
 
 def test_the_answer_comes_before_the_curves(model):
     explorer = DeletionExplorer("cat", model, method="Grad-CAM")
-    first, last = explorer.compute(explorer.state, lambda done, total: None)
+    first, last = explorer.compute(explorer.state, Reporter())
     assert np.isnan(first.deletion).all()
     assert np.array_equal(first.left, last.left)
     assert last.deletion[0] == pytest.approx(first.before.max(), abs=1e-5)
@@ -249,14 +217,14 @@ def test_the_eraser_code_gives_what_is_on_the_screen(model, changes):
 
 
 def test_dots_and_rectangles_are_where_they_are_painted():
-    mask = eraser.erased(20, [(0.25, 0.75, 0.1)])
+    mask = painted_mask(20, [(0.25, 0.75, 0.1)])
     assert mask[15, 5]
     assert not mask[5, 15]
     assert mask.float().mean() == pytest.approx(np.pi * 0.1**2, rel=0.35)
-    box = eraser.erased(20, box=(0.5, 0.0, 0.25, 0.1))
+    box = painted_mask(20, box=(0.5, 0.0, 0.25, 0.1))
     assert box.sum() == 5 * 2
     assert box[:2, 10:15].all()
-    assert not eraser.erased(20).any()
+    assert not painted_mask(20).any()
 
 
 def test_what_the_mouse_paints_is_erased(model):
@@ -315,7 +283,7 @@ def test_without_anywidget_the_sliders_do(model, monkeypatch):
     assert explorer.canvas is None
     explorer.inputs["width"].value = 0.5
     assert explorer.wait()
-    assert explorer.result.share > 0.1
+    assert explorer.result.fraction > 0.1
 
 
 def test_bad_arguments_get_one_sentence(model):
@@ -328,4 +296,4 @@ def test_bad_arguments_get_one_sentence(model):
 
 
 def test_the_window_names_are_those_of_the_lesson():
-    assert METHODS == (WINDOW, RISE, LIME, SHAP)
+    assert tuple(METHODS) == (WINDOW, RISE, LIME, SHAP)

@@ -3,13 +3,14 @@
 import datetime
 import threading
 
+import numpy as np
 import pytest
 import torch
 
 from sweep import click
-from toys import Disc, OnDemand, Steps
+from toys import Disc, DiscResult, DiscState, OnDemand, Steps
 from xai_lessons.core.progress import Cancelled
-from xai_lessons.explorers.kit import base, controls
+from xai_lessons.explorers.kit import Reporter, base, controls, worker
 from xai_lessons.explorers.kit.worker import Job, Worker
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -240,3 +241,47 @@ def test_the_idle_worker_ends_and_starts_again(monkeypatch):
         thread.join(10)
     assert worker._thread is None
     assert worker.submit(Job(2)).done.wait(10)
+
+
+def test_intermediate_results_are_shown_on_the_same_thread_and_not_too_often(monkeypatch):
+    monkeypatch.setattr(worker, "PAUSE", -1.0)
+    shown, told, threads = [], [], []
+
+    def make(part):
+        threads.append(threading.current_thread())
+        return part + 1
+
+    reporter = Reporter(lambda done, total: told.append((done, total)), shown.append)
+    reporter.intermediate(torch.zeros(2))  # nobody says how it is shown
+    forming = reporter.showing(make)
+    part = torch.zeros(2)
+    for step in range(3):
+        part += 1
+        forming.intermediate(part)
+        forming.update(step + 1, 3)
+    assert [one.tolist() for one in shown] == [[2, 2], [3, 3], [4, 4]]
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert set(threads) == {threading.current_thread()}
+    monkeypatch.setattr(worker, "PAUSE", 1000.0)
+    forming.intermediate(part)
+    assert len(shown) == 3
+
+
+def test_stop_is_heard_where_an_intermediate_result_is_shown(monkeypatch):
+    monkeypatch.setattr(worker, "PAUSE", -1.0)
+
+    class Forming(Disc):
+        def compute(self, state, progress):
+            progress = progress.showing(lambda part: DiscResult(part.numpy(), float(part.mean())))
+            for step in range(4):
+                if step == 2:
+                    self.stop()
+                progress.intermediate(torch.full((32, 32), step / 4))
+            return DiscResult(np.ones((32, 32)), 1.0)
+
+    explorer = Forming()
+    job = explorer.request()
+    assert job.done.wait(10)
+    assert isinstance(job.error, Cancelled)
+    assert explorer.shown == DiscState()
+    assert job.result.share == 0.25

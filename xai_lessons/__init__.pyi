@@ -9,6 +9,7 @@ from . import plots as plots
 from . import results as results
 from . import training as training
 from .data import datasets as datasets
+from .data import interventions as interventions
 from .data import menagerie as menagerie
 from .data import photos as photos
 from .lessons import checks as checks

@@ -1,32 +1,32 @@
-"""Erase with the mouse: paint over the picture, and the probabilities follow the hand."""
+"""Erase with the mouse: paint over the image, and the probabilities follow the hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from xai_lessons import plots
+from xai_lessons.data.interventions import Stroke, painted_mask
 from xai_lessons.explorers.kit import (
     Button,
     Choice,
     Control,
     ImageExplorer,
+    ImageResult,
     ImageState,
+    Job,
     NetworkState,
     Panel,
+    Reporter,
     Slider,
-    resized,
+    group,
 )
-from xai_lessons.explorers.kit.worker import Job
 from xai_lessons.methods import occlusion
-
-Stroke = tuple[float, float, float]
 
 #: The canvas in the browser: no address in it, so it works offline.
 SCRIPT = """
@@ -106,7 +106,7 @@ export default { render };
 
 
 def canvas(side: int) -> Any:
-    """The canvas: `picture` (JPEG) is painted over, `strokes` tells where: x, y, radius as shares of the side."""
+    """The canvas: `picture` (JPEG) is painted over, `strokes` tells where: x, y, radius as fractions of the side."""
     import anywidget
     import traitlets
 
@@ -122,32 +122,12 @@ def canvas(side: int) -> Any:
     return Canvas(side=side)
 
 
-def erased(size: int, strokes: Sequence[Stroke] = (), box: Sequence[float] = (0, 0, 0, 0)) -> Tensor:
-    """Which pixels are erased: those whose middle lies in a dot of the brush, or in the rectangle.
-
-    Args:
-        size: of the picture in pixels.
-        strokes: dots x, y, radius, as shares of the picture's side.
-        box: left, top, width, height, likewise.
-
-    Returns:
-        (size, size), bool.
-    """
-    at = (torch.arange(size) + 0.5) / size
-    x, y = at[None, :], at[:, None]
-    left, top, width, height = box
-    mask = (x >= left) & (x < left + width) & (y >= top) & (y < top + height)
-    for center_x, center_y, radius in strokes:
-        mask |= (x - center_x) ** 2 + (y - center_y) ** 2 <= radius**2
-    return mask
-
-
 @dataclass(frozen=True)
 class EraserState(ImageState, NetworkState):
-    """A picture, a network, and what is erased.
+    """An image, a network, and what is erased.
 
     Attributes:
-        strokes: dots of the brush: x, y, radius as shares of the picture's side.
+        strokes: dots of the brush: x, y, radius as fractions of the image's side.
         left, top, width, height: of a rectangle, likewise; for those without a mouse.
         fill: what is put there.
     """
@@ -161,27 +141,23 @@ class EraserState(ImageState, NetworkState):
 
 
 @dataclass(frozen=True)
-class EraserResult:
-    """What is left of the picture, and what the network says.
+class EraserResult(ImageResult):
+    """What is left of the image, and what the network says.
 
     Attributes:
-        image: the whole picture as the network takes it (3, S, S).
-        shown: the same, drawn for the screen.
-        left: what is left of it (3, S, S).
+        left: what is left of the image (3, S, S).
         probabilities, before: of what is left and of the whole (K,).
-        share: of the picture, erased.
+        fraction: of the image, erased.
     """
 
-    image: np.ndarray
-    shown: np.ndarray
     left: np.ndarray
     probabilities: np.ndarray
     before: np.ndarray
-    share: float
+    fraction: float
 
 
 class EraserExplorer(ImageExplorer):
-    """Paint over the picture, and see what the network still says."""
+    """Paint over the image, and see what the network still says."""
 
     name, title = "eraser", "Erase with the mouse"
     question = "Paint over the picture. Which is the smallest spot whose loss changes the answer?"
@@ -194,17 +170,25 @@ class EraserExplorer(ImageExplorer):
         super().__init__(*arguments, **options)
 
     def controls(self) -> tuple[Control, ...]:
-        """What is erased, network and picture; the mouse's strokes have no control but the canvas."""
-        changes: dict[str, Any] = {"changes": ("left", "probabilities")}
-        place: dict[str, Any] = {**changes, "group": "A rectangle, without the mouse", "step": 0.02, "format": ".0%"}
-        there = {**place, "when": lambda s: s.width > 0}
+        """What is erased, network and image; the mouse's strokes have no control but the canvas."""
+        percent: dict[str, Any] = {"step": 0.02, "format": ".0%"}
+        there: dict[str, Any] = {**percent, "when": lambda state: state.width > 0}
+        changes = ("left", "probabilities")
         return (
-            Choice(name="fill", label="Fill with", choices=occlusion.FILLS, group="Erase", **changes),
-            Button(name="clear", label="Everything back", act=_clear, group="Erase", **changes),
-            Slider(name="width", label="Width", low=0.0, high=1.0, **place),
-            Slider(name="height", label="Height", low=0.02, high=1.0, **there),
-            Slider(name="left", label="From left", low=0.0, high=0.98, **there),
-            Slider(name="top", label="From top", low=0.0, high=0.98, **there),
+            *group(
+                "Erase",
+                Choice("fill", "Fill with", choices=occlusion.FILLS),
+                Button("clear", "Everything back", act=lambda state: replace(state, strokes=(), width=0.0)),
+                changes=changes,
+            ),
+            *group(
+                "A rectangle, without the mouse",
+                Slider("width", "Width", low=0.0, high=1.0, **percent),
+                Slider("height", "Height", low=0.02, high=1.0, **there),
+                Slider("left", "From left", low=0.0, high=0.98, **there),
+                Slider("top", "From top", low=0.0, high=0.98, **there),
+                changes=changes,
+            ),
             *self.network_controls("probabilities"),
             *self.image_controls("image", "left"),
         )
@@ -218,102 +202,78 @@ class EraserExplorer(ImageExplorer):
         self.canvas.observe(self._painted, "strokes")
         return [self.canvas]
 
-    def compute(self, state: EraserState, progress: Callable[[int, int], object]) -> Iterator[EraserResult]:
-        """What is left, and the answer, first with the picture enlarged, then with it drawn for the screen."""
+    def compute(self, state: EraserState, progress: Reporter) -> Iterator[EraserResult]:
+        """What is left, and the answer, first with the image resized, then with it drawn for the screen."""
         model, image = self.model(state), self.image(state)
-        mask = erased(image.shape[-1], state.strokes, _box(state))
+        mask = painted_mask(image.shape[-1], state.strokes, _box(state))
         left = torch.where(mask, occlusion.filling(image, state.fill), image)
         probabilities, before = model.predict(torch.stack([left, image])).float().cpu().numpy()
-        share, shown = float(mask.float().mean()), resized(image, self.screen).numpy()
-        result = EraserResult(image.numpy(), shown, left.numpy(), probabilities, before, share)
+        fraction = float(mask.float().mean())
+        result = EraserResult(*self.both_sizes(image), left.numpy(), probabilities, before, fraction)
         yield result
         yield replace(result, shown=self.screen_image(state).numpy())
 
     def panels(self, result: EraserResult, state: EraserState) -> list[Panel]:
         """What the network is shown, and what it says; the canvas stands above them."""
-        classes, label = self.model(state).classes, self.label(state)
-        if self.canvas is not None:
-            self._on_canvas(result, state)
-        first = np.argsort(-result.probabilities, kind="stable")[:5]
-        was = int(result.before.argmax())
-        if was not in first:
-            first = np.append(first[:4], was)
-        names = [classes[i] for i in first]
-        listed = ", ".join(f"{classes[i]} {result.probabilities[i]:.0%}" for i in first)
-        chart = plots.bars(
-            names,
-            result.probabilities[first].tolist(),
-            marked=[i for i, name in enumerate(names) if name == label],
-            before=result.before[first].tolist(),
+        if self.canvas is not None:  # its image, and the color of its brush
+            fill = occlusion.filling(torch.from_numpy(result.image), state.fill).mean(dim=(1, 2)).clamp(0, 1)
+            with self.canvas.hold_sync():
+                self.canvas.picture = plots.jpeg(result.shown)
+                self.canvas.ink = "#" + "".join(f"{round(255 * float(v)):02x}" for v in fill)
+        bars = self.probability_panel(
+            state,
+            result.probabilities,
+            result.before,
+            marked=self.label(state),
+            include=int(result.before.argmax()),
+            caption="Black: the whole picture.",
             width=360,
             row=30,
         )
-        seen, caption = plots.enlarge(result.left, 300), f"{result.share:.0%} of it erased."
-        alt = f"{self.alt(state)}, {result.share:.0%} of it erased"
-        return [
-            Panel("What it says", chart, listed, 360, sharp=True, caption="Black: the whole picture."),
-            Panel("What the network is shown", seen, alt, 300, sharp=True, caption=caption),
-        ]
+        seen, caption = plots.enlarge(result.left, 300), f"{result.fraction:.0%} of it erased."
+        alt = f"{self.alt(state)}, {caption}"
+        return [bars, Panel("What the network is shown", seen, alt, 300, sharp=True, caption=caption)]
 
     def describe(self, result: EraserResult, state: EraserState) -> str:
         """What it says now, and what it said before."""
         classes, top, was = self.model(state).classes, int(result.probabilities.argmax()), int(result.before.argmax())
-        if not result.share:
+        if not result.fraction:
             return f"The network says {classes[top]}, {result.probabilities[top]:.0%}. Nothing is erased yet."
         verdict = f"still says {classes[top]}" if top == was else f"says {classes[top]} instead of {classes[was]}"
-        return f"With {result.share:.0%} of the picture erased the network {verdict}, {result.probabilities[top]:.0%}."
+        erased = f"With {result.fraction:.0%} of the picture erased"
+        return f"{erased} the network {verdict}, {result.probabilities[top]:.0%}."
 
     def code(self, state: EraserState) -> str:
         """What is erased, what is left, and the answer."""
-        given = [f"strokes={list(state.strokes)!r}"] if state.strokes else []
-        given += [f"box={_box(state)!r}"] if state.width else []
-        also = ["import torch", "from xai_lessons.explorers.eraser import erased"]
-        return "\n".join(
-            [
-                self.setup_code(state, "occlusion", also=also),
-                f"mask = erased({', '.join(['image.shape[-1]', *given])})",
-                f"left = torch.where(mask, occlusion.filling(image, {state.fill!r}), image)",
-                "probabilities = model.predict(left)",
-            ]
+        given = f", strokes={list(state.strokes)!r}" if state.strokes else ""
+        given += f", box={_box(state)!r}" if state.width else ""
+        return self.script(
+            state,
+            f"mask = interventions.painted_mask(image.shape[-1]{given})",
+            f"left = torch.where(mask, occlusion.filling(image, {state.fill!r}), image)",
+            "probabilities = model.predict(left)",
         )
 
     # The canvas.
 
     def request(self, **changes: Any) -> Job:
-        """Move controls without waiting; the canvas follows what did not come from it, such as Reset."""
+        """Move controls without waiting; the canvas follows changes from elsewhere, such as Reset."""
         job = super().request(**changes)
         self._follow()
         return job
 
     def _follow(self) -> None:
-        """Bring the canvas's strokes to those of the state. Called where the hand's moves arrive, so none is lost."""
+        """Bring the canvas's strokes to those of the state; called where the hand's moves arrive, so none is lost."""
         strokes = [list(dot) for dot in self.state.strokes]
         if self.canvas is not None and self.canvas.strokes != strokes:
             self.canvas.strokes = strokes
 
     def _painted(self, change: dict[str, Any]) -> None:
-        """The hand moved: the newest strokes are wished for."""
+        """The hand moved: request the latest strokes."""
         strokes = tuple(tuple(float(v) for v in dot) for dot in change["new"])
         if strokes != self.state.strokes:
             self.request(strokes=strokes)
 
-    def _on_canvas(self, result: EraserResult, state: EraserState) -> None:
-        """Give the canvas its picture, and the brush its color."""
-        with self.canvas.hold_sync():
-            self.canvas.picture = plots.jpeg(result.shown)
-            self.canvas.ink = _ink(state, result.image)
-
-
-def _clear(state: EraserState) -> EraserState:
-    """Nothing is erased."""
-    return replace(state, strokes=(), width=0.0)
-
 
 def _box(state: EraserState) -> tuple[float, float, float, float]:
     return (state.left, state.top, state.width, state.height if state.width else 0.0)
-
-
-def _ink(state: EraserState, image: np.ndarray) -> str:
-    """What the brush paints with on the screen: the fill's mean color."""
-    fill = occlusion.filling(torch.from_numpy(image), state.fill).mean(dim=(1, 2))
-    return "#" + "".join(f"{round(255 * float(v)):02x}" for v in fill.clamp(0, 1))

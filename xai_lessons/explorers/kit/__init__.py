@@ -5,30 +5,38 @@ from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, 
 from xai_lessons.explorers.kit.image_explorer import (
     ANY,
     BUILT_IN,
+    PREDICTED,
     ImageExplorer,
+    ImageResult,
     ImageState,
     NetworkState,
+    TargetState,
     network,
     resized,
 )
 from xai_lessons.explorers.kit.panels import Panel, bar_panel, chart_panel, top_classes
-from xai_lessons.explorers.kit.worker import Job
+from xai_lessons.explorers.kit.script import with_imports
+from xai_lessons.explorers.kit.worker import Job, Reporter
 
 __all__ = [
     "ANY",
     "BUILT_IN",
     "PANELS",
+    "PREDICTED",
     "Button",
     "Choice",
     "Control",
     "Explorer",
     "ImageExplorer",
+    "ImageResult",
     "ImageState",
     "Job",
     "Many",
     "NetworkState",
     "Panel",
+    "Reporter",
     "Slider",
+    "TargetState",
     "Toggle",
     "Upload",
     "bar_panel",
@@ -37,4 +45,5 @@ __all__ = [
     "network",
     "resized",
     "top_classes",
+    "with_imports",
 ]

@@ -1,37 +1,54 @@
 """The base of all explorers: a state, a pure function of it, and everything around that students expect.
 
-How to write one (`classification.PredictionExplorer` is an example, tests/test_explorers_base.py has the smallest)::
+How to write one (tests/toys.py has the smallest, `classification` a whole one)::
+
+    from xai_lessons.explorers.kit import PANELS, Choice, ImageExplorer, ImageResult, ImageState, Slider, group, ...
 
     @dataclass(frozen=True)
-    class CamState(blocks.ImageState, blocks.NetworkState):   # plain values only, each with its default
+    class CamState(ImageState, NetworkState, TargetState):       # plain values, each with its default
         layer: str = "stage4"
         opacity: float = 0.7
 
     @dataclass(frozen=True)
-    class CamResult:                                             # arrays and numbers only
-        image: np.ndarray
-        map: np.ndarray
+    class CamResult(ImageResult):                                # arrays and numbers; has `image` and `shown`
+        heatmap: np.ndarray
 
-    class CamExplorer(blocks.ImageExplorer):
+    class CamExplorer(ImageExplorer):
         name, title = "cam", "Where did it look?"                # css class .xai-cam, files cam-1.png
         State = CamState
-        shown_by_code = ("map",)                                 # fields of the result that the shown code computes
+        shown_by_code = ("heatmap",)                             # fields of the result that the shown code computes
 
         def controls(self):                                      # data; a choice may be a function of the state
-            return (*self.image_controls("map"), *self.network_controls("map"),
-                    Choice(name="layer", label="Layer", choices=self.layers, changes=("map",)),
-                    Slider(name="opacity", label="Opacity", low=0.0, high=1.0, step=0.05, changes=(PANELS,)))
+            return (
+                *group(
+                    "Map",
+                    self.target_control("heatmap"),
+                    Choice("layer", "Layer", choices=lambda state: self.model(state).layers),
+                    Slider("opacity", "Opacity", low=0.0, high=1.0, step=0.05, changes=(PANELS,)),
+                    changes=("heatmap",),                        # of the controls that name nothing themselves
+                ),
+                *self.network_controls("heatmap"),
+                *self.image_controls("image", "heatmap"),
+            )
 
-        def compute(self, state, progress): ...                  # -> CamResult; pure; pass `progress` on to the methods
-        def panels(self, result, state): ...                     # -> list of Panel(title, picture, alt)
+        def compute(self, state, progress):                      # pure; `progress=progress` goes to the methods
+            model, image = self.model(state), self.image(state)
+            heatmap = cam.grad_cam(model, image, self.target(state), layer=state.layer, progress=progress)
+            result = CamResult(*self.both_sizes(image), heatmap.cpu().numpy())
+            yield result                                         # quick; then the same drawn for the screen
+            yield replace(result, shown=self.screen_image(state).numpy())
+
+        def panels(self, result, state): ...                     # -> Panels; `bar_panel`, `self.probability_panel`
         def describe(self, result, state): ...                   # -> one sentence: headline, text of the stored output
-        def code(self, state): ...                               # -> Python that computes the same arrays
+        def code(self, state):                                   # -> Python that computes the same arrays
+            return self.script(state, f"heatmap = cam.grad_cam(model, image, {self.target(state)!r}, ...)")
 
-Rules. `compute` touches no widget and keeps nothing; it runs on a worker thread with one torch thread (`threads`). What
-takes more than a moment is a *generator*: it yields a result after each step, and the picture forms on the screen; the
-base checks Stop at each yield, and `progress(done, total)` checks it too (by raising `Cancelled`). What takes
-long sets `live = False` and writes `preview(state)`: that is shown when a control moves, and a Run button starts
-`compute`. A control whose `changes` is ("panels",) only draws anew. Every exception ends in the error line, a
+Rules. `compute` touches no widget and keeps nothing (what is cached says so, and its cache is bounded); it runs on a
+worker thread with one torch thread (`threads`). What takes more than a moment is a *generator*: it yields a result
+after each step; Stop is heard at each yield, and wherever a method reports its progress. Intermediate results of one
+long call are shown with ``progress=progress.showing(make)``, where `make` turns the method's tensor into a result.
+What takes long sets `live = False` and writes `preview(state)`: that is shown when a control moves, and a Run button
+starts `compute`. A control whose `changes` is (PANELS,) only draws anew. Every exception ends in the error line, a
 ValueError in its own words. `set(...)` computes at once and returns the result, or raises; widgets go through the
 worker, where the latest wins.
 """
@@ -41,7 +58,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -54,14 +71,14 @@ from xai_lessons.core.progress import Cancelled
 from xai_lessons.explorers.kit.controls import PANELS, Button, Control
 from xai_lessons.explorers.kit.panels import Panel, contact_sheet
 from xai_lessons.explorers.kit.view import View, error_text
-from xai_lessons.explorers.kit.worker import Job, Worker
+from xai_lessons.explorers.kit.worker import Job, Reporter, Worker
 
-BUSY_AFTER = 0.3
-STORED_BYTES = 120_000
+BUSY_AFTER = 0.3  # seconds until the busy sign
+STORED_BYTES = 120_000  # of the image in a stored notebook
 
 
 class Explorer:
-    """State -> compute -> result -> panels, with controls, busy sign, Stop, Reset, Show code and Save picture.
+    """State -> compute -> result -> panels, with controls, busy sign, Stop, Reset, Show code and Save image.
 
     Args:
         initial: fields of the state to start from, checked against the controls.
@@ -91,7 +108,7 @@ class Explorer:
         """The controls, in the order in which they stand."""
         raise NotImplementedError
 
-    def compute(self, state: Any, progress: Callable[[int, int], object]) -> Any:
+    def compute(self, state: Any, progress: Reporter) -> Any:
         """The result of a state, or a generator of ever better ones; pure."""
         raise NotImplementedError
 
@@ -140,8 +157,8 @@ class Explorer:
         return self._shown[0] if self._shown else self.state
 
     def evaluate(self, state: Any | None = None) -> Any:
-        """The whole result of a state, computed here and now; nothing on the screen changes."""
-        outcome = self.compute(self.state if state is None else state, lambda done, total: None)
+        """The whole result of a state, computed at once; nothing on the screen changes."""
+        outcome = self.compute(self.state if state is None else state, Reporter())
         return deque(outcome, maxlen=1).pop() if isinstance(outcome, Generator) else outcome
 
     def set(self, **changes: Any) -> Any:
@@ -159,7 +176,7 @@ class Explorer:
             self._view.sync(self.state)
         if changes and changes.keys() <= self._drawing and self._shown is not None:
             self._present(*self._shown)
-            return _finished(self._shown[1])
+            return Job.finished(self._shown[1])
         running = self._worker.running
         if not self.live and running is not None and running.long and not running.stop.is_set():
             return running  # a run goes on while controls are moved; they count for the next one
@@ -260,23 +277,18 @@ class Explorer:
         return job.result
 
     def _run(self, job: Job) -> None:
-        """Compute a job on the worker's thread, showing what comes; every exception ends in the error line."""
+        """Compute a job on the worker's thread, showing what is ready; every exception ends in the error line."""
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-        busy = threading.Timer(BUSY_AFTER, self._tell, (job, "busy"))
+        busy = threading.Timer(BUSY_AFTER, self._notify, (job, "busy"))
         busy.daemon = True
         busy.start()
         note, steps = "", None
         try:
-            outcome = self.compute(job.state, self._progress(job)) if job.long else self.preview(job.state)
-            steps = outcome if isinstance(outcome, Generator) else iter((outcome,))
-            for result in steps:
-                if job.stop.is_set():
-                    raise Cancelled
-                job.result = result
-                self._present(job.state, result)
-                job.showed = True
-                if steps is outcome:
+            steps = self.compute(job.state, self._reporter(job)) if job.long else self.preview(job.state)
+            for result in steps if isinstance(steps, Generator) else (steps,):
+                self._show(job, result)
+                if isinstance(steps, Generator):
                     self._worker.check(job)
             self.error = None
         except Cancelled as stopped:
@@ -292,25 +304,33 @@ class Explorer:
                 if self._view is not None:
                     self._view.idle(note, self.error)
 
-    def _tell(self, job: Job, what: str, *values: Any) -> None:
-        """Pass a sign of life on to the view, unless the job is over by then."""
-        with self._lock:
-            if self._view is not None and not job.over and not job.stop.is_set():
-                getattr(self._view, what)(*values)
+    def _reporter(self, job: Job) -> Reporter:
+        """What `compute` passes on: checks Stop, moves the bar ten times a second, shows intermediate results."""
+        moved = job.started + BUSY_AFTER
 
-    def _progress(self, job: Job) -> Callable[[int, int], None]:
-        """The callback that `compute` passes on: checks Stop, and moves the bar ten times a second."""
-        told = job.started + BUSY_AFTER
-
-        def progress(done: int, total: int) -> None:
-            nonlocal told
+        def update(done: int, total: int) -> None:
+            nonlocal moved
             self._worker.check(job)
             now = time.monotonic()
-            if now - told > 0.1:
-                told = now
-                self._tell(job, "progress", done, total)
+            if now - moved > 0.1:
+                moved = now
+                self._notify(job, "progress", done, total)
 
-        return progress
+        return Reporter(update, lambda result: self._show(job, result))
+
+    def _notify(self, job: Job, method: str, *values: Any) -> None:
+        """Call a method of the view, unless the job is over by then."""
+        with self._lock:
+            if self._view is not None and not job.over and not job.stop.is_set():
+                getattr(self._view, method)(*values)
+
+    def _show(self, job: Job, result: Any) -> None:
+        """Show a result of a job, unless it was stopped."""
+        if job.stop.is_set():
+            raise Cancelled
+        job.result = result
+        self._present(job.state, result)
+        job.showed = True
 
     def _present(self, state: Any, result: Any) -> None:
         """Put a result on the screen, drawn as the controls that only draw are set now."""
@@ -319,11 +339,3 @@ class Explorer:
             if self._view is not None:
                 self._view.present(self.panels(result, state), self.describe(result, state), self.code(state))
             self._shown = (state, result)
-
-
-def _finished(result: Any) -> Job:
-    """A job that is already done."""
-    job = Job(None)
-    job.result = result
-    job.done.set()
-    return job

@@ -1,8 +1,8 @@
-"""What all lessons' explorers share: the choice of a picture (drawn, or a photograph) and of a network.
+"""What most explorers share: the choice of an image (drawn, or a photograph), of a network and of a class.
 
-`ImageExplorer` offers both blocks of controls, opens the picture at the network's size and again at the size of the
-screen, and writes the first lines of the shown code. A picture is a class of the drawn world ("cat"), a pair of them
-("cat + dog"), or the name of a photograph that was given or uploaded.
+`ImageExplorer` offers their controls, opens the image at the network's size and again at the size of the screen, draws
+the bars of the probabilities, and completes the shown code. An image is a class of the drawn world ("cat"), a pair of
+them ("cat + dog"), or the name of a photograph that was given or uploaded.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,24 +22,26 @@ from torch.nn import functional as F
 from xai_lessons import models
 from xai_lessons.data import menagerie, photos
 from xai_lessons.explorers.kit.base import Explorer
-from xai_lessons.explorers.kit.controls import Button, Choice, Control, Slider, Toggle, Upload
+from xai_lessons.explorers.kit.controls import Button, Choice, Control, Slider, Toggle, Upload, group
+from xai_lessons.explorers.kit.panels import Panel, bar_panel, top_classes
+from xai_lessons.explorers.kit.script import with_imports
 
 SCREEN = 384
 LAST_SEED = 199
 BUILT_IN = ("menagerie-resnet", "menagerie-vgg", "menagerie-shortcut", "menagerie-robust")
 ANY = "any"
-OWN = "A picture file of your own; it is kept beside the notebook"
+PREDICTED = "what it predicts"
 
 
 @dataclass(frozen=True)
 class ImageState:
-    """Which picture.
+    """Which image.
 
     Attributes:
         picture: a class of the drawn world, a pair of them, or the name of a photograph.
-        seed: of the drawn picture.
-        background, pose: of the drawn picture; "any" leaves it to the seed.
-        tree, tag: whether it has a leafy tree around the thing, a printed tag in the corner.
+        seed: of the drawn image.
+        background, pose: of the drawn image; "any" leaves it to the seed.
+        tree, tag: whether it has a leafy tree around the object, a printed tag in the corner.
     """
 
     picture: str = "cat"
@@ -56,32 +59,50 @@ class NetworkState:
     network: str = BUILT_IN[0]
 
 
+@dataclass(frozen=True)
+class TargetState:
+    """Which class is explained: its name, or what the network predicts."""
+
+    target_class: str = PREDICTED
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """The image of a result.
+
+    Attributes:
+        image: as the network takes it (3, S, S), in [0, 1].
+        shown: the same, drawn for the screen.
+    """
+
+    image: np.ndarray
+    shown: np.ndarray
+
+
 @lru_cache(maxsize=8)
 def network(name: str) -> models.Classifier:
-    """A network by its name, loaded once for all explorers."""
+    """A network by its name; the last eight are kept for all explorers."""
     return models.load(name)
 
 
 @lru_cache(maxsize=12)
 def _scene(picture: str, seed: int, size: int, factors: tuple[tuple[str, Any], ...], without: tuple[str, ...]) -> Any:
-    """A drawn picture; the last few are kept, so that what is done to a picture need not draw it again."""
-    first, _, second = picture.partition(" + ")
-    if second:
-        scene = menagerie.draw_pair(first, second, seed, size, **dict(factors))
-    else:
-        scene = menagerie.draw(first, seed, size, **dict(factors))
+    """A drawn scene; the last twelve are kept, so that what is done to an image need not draw it again."""
+    names = picture.split(" + ")
+    draw: Any = menagerie.draw_pair if len(names) == 2 else menagerie.draw
+    scene = draw(*names, seed, size, **dict(factors))
     return scene.without(*without) if without else scene
 
 
 class ImageExplorer(Explorer):
-    """An explorer of a picture and a network.
+    """An explorer of an image and a network.
 
     Args:
         picture: a class of the drawn world, a pair ("cat + dog"), a `menagerie.Scene`, the path of a photograph, one
             of `photos.SAMPLES`, or a tensor (3, H, W) in [0, 1].
         network: a network by its name, or a `models.Classifier`.
         networks: those to choose from; by default the four that are built in. `network` is added to them.
-        photographs: more pictures to choose from, name -> path or tensor.
+        photographs: more images to choose from, name -> path or tensor.
         initial: other fields of the state to start from.
     """
 
@@ -97,7 +118,7 @@ class ImageExplorer(Explorer):
         photographs: dict[str, Any] | None = None,
         **initial: Any,
     ) -> None:
-        self.photographs: dict[str, tuple[Tensor, str]] = {}  # name -> the picture, and the code that opens it
+        self.photographs: dict[str, tuple[Tensor, str]] = {}  # name -> the image, and the code that opens it
         self._models: dict[str, models.Classifier] = {}
         for name, value in (photographs or {}).items():
             self._add(value, name)
@@ -115,57 +136,71 @@ class ImageExplorer(Explorer):
             initial["network"] = self.network_names[0]
         super().__init__(**initial)
 
-    # The blocks of controls.
+    # The controls that explorers share.
 
     def image_controls(self, *changes: str) -> tuple[Control, ...]:
-        """The controls of the picture; moving each must change these fields of the result."""
-        place: dict[str, Any] = {"changes": changes, "group": "Picture"}
-        drawn = {**place, "when": self.is_drawn}
-        return (
-            Choice(name="picture", label="Picture", choices=lambda _: self.picture_names, **place),
-            Slider(name="seed", label="Which one", high=LAST_SEED, help="The seed of the drawing", **drawn),
-            Choice(name="background", label="Background", choices=(ANY, *menagerie.BACKGROUNDS), **drawn),
-            Choice(name="pose", label="Pose", choices=self._poses, **{**drawn, "when": self._is_single}),
-            Toggle(name="tree", label="In a leafy tree", help="A tree around the thing", **drawn),
-            Toggle(name="tag", label="A printed tag", help="In the upper right corner", **drawn),
-            Button(name="another", label="Another picture", act=_another, help="The next seed", **drawn),
-            Upload(name="upload", label="Your own", group="Picture", take=self._take, help=OWN),
+        """The controls of the image; moving each must change these fields of the result."""
+        drawn = group(
+            "Picture",
+            Slider("seed", "Which one", high=LAST_SEED, help="The seed of the drawing"),
+            Choice("background", "Background", choices=(ANY, *menagerie.BACKGROUNDS)),
+            Choice("pose", "Pose", choices=self._poses, when=self._is_single),
+            Toggle("tree", "In a leafy tree", help="A tree around the object"),
+            Toggle("tag", "A printed tag", help="In the upper right corner"),
+            Button("another", "Another picture", act=_next_seed, help="The next seed"),
+            changes=changes,
+            when=self.is_drawn,
         )
+        all_images = Choice("picture", "Picture", choices=lambda _: self.picture_names, changes=changes)
+        upload = Upload("upload", "Your own", take=self._take, help="An image file; it is kept beside the notebook")
+        return (*group("Picture", all_images), *drawn, *group("Picture", upload))
 
     def network_controls(self, *changes: str) -> tuple[Control, ...]:
         """The choice of the network."""
-        what = "Which network is asked"
-        names = self.network_names
-        return (Choice(name="network", label="Network", choices=names, changes=changes, group="Network", help=what),)
+        choice = Choice("network", "Network", choices=self.network_names, changes=changes, help="Which network runs")
+        return group("Network", choice)
+
+    def target_control(self, *changes: str) -> Choice:
+        """The choice of the class that is explained, for states that are a `TargetState`."""
+        return Choice("target_class", "Class", choices=self._target_classes, changes=changes)
 
     @property
     def picture_names(self) -> tuple[str, ...]:
-        """All pictures to choose from."""
+        """The names of all images to choose from."""
         return (*menagerie.CLASSES, *self.pairs, *self.photographs)
 
-    # The picture and the network of a state.
+    # The image, the network and the class of a state.
 
     def is_drawn(self, state: Any) -> bool:
-        """Whether the picture is one of the drawn world."""
+        """Whether the image is one of the drawn world."""
         return state.picture not in self.photographs
 
     def model(self, state: Any) -> models.Classifier:
         """The network of a state."""
         return self._models[state.network] if state.network in self._models else network(state.network)
 
+    def target(self, state: Any) -> str | None:
+        """The class that is explained as methods take it: its name, or None for the predicted one."""
+        return None if state.target_class == PREDICTED else state.target_class
+
+    def target_index(self, state: Any, probabilities: Any) -> int:
+        """The number of that class, where the network's probabilities (K,) are known."""
+        target = self.target(state)
+        return int(probabilities.argmax()) if target is None else self.model(state).class_index(target)
+
     def scene(self, state: Any, size: int, without: Sequence[str] = ()) -> Any:
-        """The drawn picture of a state: `image`, `masks`, `label`, `factors`."""
+        """The drawn image of a state: `image`, `masks`, `label`, `factors`."""
         return _scene(state.picture, state.seed, size, self._factors(state), tuple(without))
 
     def image(self, state: Any, without: Sequence[str] = ()) -> Tensor:
-        """The picture as the network takes it, (3, input_size, input_size) in [0, 1]."""
+        """The image as the network takes it, (3, input_size, input_size) in [0, 1]."""
         model = self.model(state)
         if self.is_drawn(state):
             return self.scene(state, model.input_size, without).image
         return model.prepare(self.photographs[state.picture][0])
 
     def screen_image(self, state: Any, without: Sequence[str] = ()) -> Tensor:
-        """The same picture for the screen: drawn at its size, or the photograph cut as the network's was."""
+        """The same for the screen: drawn at its size, or the photograph cropped as the network's was."""
         if self.is_drawn(state):
             return self.scene(state, self.screen, without).image
         photo = self.photographs[state.picture][0]
@@ -173,48 +208,93 @@ class ImageExplorer(Explorer):
         top, left = (photo.shape[1] - side) // 2, (photo.shape[2] - side) // 2
         return resized(photo[:, top : top + side, left : left + side], self.screen)
 
+    def both_sizes(self, image: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """An image and the same resized for the screen, which is quick: the fields of an `ImageResult`."""
+        return image.numpy(), resized(image, self.screen).numpy()
+
     def label(self, state: Any) -> str | None:
-        """The name of what is in the picture, where it is known."""
+        """The name of what is in the image, where it is known."""
         return state.picture.split(" + ")[0] if self.is_drawn(state) else None
 
     def alt(self, state: Any) -> str:
-        """The picture in words, for alt texts."""
+        """The image in words, for alt texts."""
         if not self.is_drawn(state):
             return f"the photograph {state.picture}"
-        where = "" if state.background == ANY else f", background {state.background}"
-        more = [what for what, there in (("a leafy tree", state.tree), ("a printed tag", state.tag)) if there]
-        return f"a drawn {state.picture}{where}" + (f", with {' and '.join(more)}" if more else "")
+        background = "" if state.background == ANY else f", background {state.background}"
+        more = ["a leafy tree"] * state.tree + ["a printed tag"] * state.tag
+        return f"a drawn {state.picture}{background}" + (f", with {' and '.join(more)}" if more else "")
+
+    # What is shown.
+
+    def probability_panel(
+        self,
+        state: Any,
+        probabilities: np.ndarray,
+        before: np.ndarray | None = None,
+        *,
+        title: str = "What it says",
+        marked: str | None = None,
+        include: int | None = None,
+        order: np.ndarray | None = None,
+        **options: Any,
+    ) -> Panel:
+        """Bars of the probabilities of the five most probable classes.
+
+        Args:
+            state: the state.
+            probabilities: of all classes (K,).
+            before: of all classes, drawn as black lines.
+            title: of the panel.
+            marked: the class whose bar is orange.
+            include: number of a class that is shown in any case.
+            order: what the five are chosen by; by default the probabilities.
+            options: of `bar_panel`.
+        """
+        first = top_classes(probabilities if order is None else order, include)
+        names = [self.model(state).classes[i] for i in first]
+        return bar_panel(
+            title,
+            names,
+            probabilities[first].tolist(),
+            before=None if before is None else before[first].tolist(),
+            marked=[i for i, name in enumerate(names) if name == marked],
+            **options,
+        )
+
+    def script(self, state: Any, *lines: str, without: Sequence[str] = (), also: Sequence[str] = ()) -> str:
+        """The shown code: imports, `model` and `image`, then these lines.
+
+        Args:
+            state: the state.
+            lines: Python that uses them; public modules of the package, torch and numpy are imported where used.
+            without: parts that the drawing does without.
+            also: further lines of imports.
+        """
+        return with_imports(*self._setup(state, without), *lines, also=also)
 
     def setup_code(self, state: Any, *modules: str, without: Sequence[str] = (), also: Sequence[str] = ()) -> str:
-        """The first lines of the shown code: imports (`modules`, and whole lines in `also`), `model` and `image`."""
-        if state.network in self._models:
-            lines = ["# model is the network that you gave"]
-        else:
-            lines, modules = [f"model = models.load({state.network!r})"], (*modules, "models")
-        if self.is_drawn(state):
-            modules = (*modules, "menagerie")
-            lines += [f"scene = {self._drawing_code(state)}"]
-            if without:
-                lines.append(f"scene = scene.without({', '.join(map(repr, without))})")
-            lines.append("image = scene.image")
-        else:
-            how = self.photographs[state.picture][1]
-            if how == "picture":
-                lines.append("# picture is the picture that you gave")
-            else:
-                modules = (*modules, "photos")
-            lines.append(f"image = model.prepare({how})")
-        head = [f"from xai_lessons import {', '.join(sorted(set(modules)))}"] if modules else []
+        """The first lines of the shown code; `script` is the new way."""
+        more = sorted({*modules, *(() if state.network in self._models else ("models",))})
+        lines = self._setup(state, without)
+        more += ["menagerie"] * self.is_drawn(state) + ["photos"] * ("photos." in "".join(lines))
+        head = [f"from xai_lessons import {', '.join(sorted(set(more)))}"] if more else []
         return "\n".join([*head, *also, "", *lines]).strip()
 
-    def _drawing_code(self, state: Any) -> str:
-        """The call that draws the picture."""
-        factors = {"seed": state.seed, "size": self.model(state).input_size, **dict(self._factors(state))}
-        if factors["size"] == 96:
-            del factors["size"]
-        names = ", ".join(map(repr, state.picture.split(" + ")))
-        call = "draw_pair" if " + " in state.picture else "draw"
-        return f"menagerie.{call}({names}, {', '.join(f'{name}={value!r}' for name, value in factors.items())})"
+    def _setup(self, state: Any, without: Sequence[str]) -> list[str]:
+        setup = ["# model is the network that you gave"]
+        if state.network not in self._models:
+            setup = [f"model = models.load({state.network!r})"]
+        if self.is_drawn(state):
+            setup.append(f"scene = {self._drawing_code(state)}")
+            if without:
+                setup.append(f"scene = scene.without({', '.join(map(repr, without))})")
+            setup.append("image = scene.image")
+        else:
+            opened = self.photographs[state.picture][1]
+            if opened == "picture":
+                setup.append("# picture is the picture that you gave")
+            setup.append(f"image = model.prepare({opened})")
+        return setup
 
     def code_names(self, state: Any) -> dict[str, Any]:
         """What the shown code takes as given."""
@@ -231,10 +311,22 @@ class ImageExplorer(Explorer):
     def _poses(self, state: Any) -> tuple[str, ...]:
         return (ANY, *menagerie.POSES.get(state.picture, ()))
 
+    def _target_classes(self, state: Any) -> tuple[str, ...]:
+        return (PREDICTED, *dict.fromkeys(self.model(state).classes))
+
     def _factors(self, state: Any) -> tuple[tuple[str, Any], ...]:
         chosen = {"background": state.background, "pose": state.pose if self._is_single(state) else ANY}
         given = {name: value for name, value in chosen.items() if value != ANY}
         return tuple({**given, "tree": state.tree, "tag": state.tag}.items())
+
+    def _drawing_code(self, state: Any) -> str:
+        """The call that draws the image."""
+        factors = {"seed": state.seed, "size": self.model(state).input_size, **dict(self._factors(state))}
+        if factors["size"] == 96:
+            del factors["size"]
+        names = ", ".join(map(repr, state.picture.split(" + ")))
+        call = "draw_pair" if " + " in state.picture else "draw"
+        return f"menagerie.{call}({names}, {', '.join(f'{name}={value!r}' for name, value in factors.items())})"
 
     def _of_scene(self, scene: Any) -> dict[str, Any]:
         """The fields of the state that a scene stands for."""
@@ -255,26 +347,25 @@ class ImageExplorer(Explorer):
         return name
 
     def _add(self, picture: Any, name: str = "") -> str:
-        """Keep a photograph, and give the name it is chosen by."""
+        """Keep a photograph, and return the name it is chosen by."""
         if isinstance(picture, str) and picture in photos.SAMPLES and not os.path.exists(picture):
-            self.photographs[picture] = (photos.sample(picture), f"photos.sample({picture!r})")
-            return str(picture)
-        if isinstance(picture, str | Path):
-            name = name or Path(picture).stem
-            self.photographs[name] = (photos.load(picture), f"photos.load({os.fspath(picture)!r})")
-            return name
-        if not isinstance(picture, torch.Tensor) or picture.ndim != 3:
+            name, image, code = picture, photos.sample(picture), f"photos.sample({picture!r})"
+        elif isinstance(picture, str | Path):
+            name, image = name or Path(picture).stem, photos.load(picture)
+            code = f"photos.load({os.fspath(picture)!r})"
+        elif isinstance(picture, torch.Tensor) and picture.ndim == 3:
+            name, image, code = name or "your picture", picture.detach().float().cpu(), "picture"
+        else:
             raise TypeError(
                 "picture must be a class of the drawn world, a Scene, a path or a tensor (3, H, W) in [0, 1], "
                 f"got {type(picture).__name__}"
             )
-        name = name or "your picture"
-        self.photographs[name] = (picture.detach().float().cpu(), "picture")
+        self.photographs[name] = (image, code)
         return name
 
     def _take(self, name: str, content: bytes) -> dict[str, Any]:
         """Keep an uploaded file beside the notebook, so that the shown code can open it, and show it."""
-        photos.load(content)  # a file that is no picture is refused before anything is written
+        photos.load(content)  # a file that is no image is refused before anything is written
         path = Path(Path(name).name)
         number = 1
         while path.exists() and path.read_bytes() != content:
@@ -284,13 +375,12 @@ class ImageExplorer(Explorer):
         return {"picture": self._add(str(path))}
 
 
-def _another(state: Any) -> Any:
-    """The next seed."""
+def _next_seed(state: Any) -> Any:
     return replace(state, seed=(state.seed + 1) % (LAST_SEED + 1))
 
 
 def resized(image: Tensor, size: int) -> Tensor:
-    """A picture (3, H, W) brought to (3, size, size), smoothly."""
+    """An image (3, H, W) resized to (3, size, size), bicubically."""
     if image.shape[-1] == size and image.shape[-2] == size:
         return image
     big = F.interpolate(image[None], size=(size, size), mode="bicubic", align_corners=False, antialias=True)

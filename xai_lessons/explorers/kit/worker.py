@@ -1,9 +1,9 @@
-"""One thread that does the newest thing asked of it: the latest position of a slider always wins.
+"""One thread that computes the latest request: the latest position of a slider always wins.
 
-ipykernel 6 hands widget messages to the main thread one by one. The main thread only notes the newest wish, so messages
-never queue behind the computing; this thread computes, sends the pictures, and takes the newest wish again. Positions
-in between are dropped. Work that has shown something, or has taken `GRACE` seconds, is given up for a newer wish; other
-work is finished first, so that pictures keep coming while the hand moves. An idle thread ends by itself.
+ipykernel 6 hands widget messages to the main thread one by one. The main thread only notes the latest request, so
+messages never queue behind the computing; this thread computes, sends the images, and takes the latest request again.
+Positions in between are dropped. Work that has shown something, or has taken `GRACE` seconds, is given up for a newer
+request; other work is finished first, so that images keep coming while the hand moves. An idle thread ends by itself.
 """
 
 from __future__ import annotations
@@ -13,23 +13,60 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
+from xai_lessons.core import progress
 from xai_lessons.core.progress import Cancelled
 
 GRACE = 0.25
 IDLE = 30.0
+PAUSE = 0.2  # seconds between two intermediate results on the screen
+
+
+class Reporter(progress.Reporter):
+    """What an explorer's `compute` is given: hand it to methods as ``progress=``.
+
+    Args:
+        callback: called with (done, total); what it raises cancels the method.
+        show: called with each result that is to be shown.
+        make: turns the intermediate tensor of a method into a result.
+    """
+
+    def __init__(
+        self,
+        callback: Callable[[int, int], object] | None = None,
+        show: Callable[[Any], object] | None = None,
+        make: Callable[[Tensor], Any] | None = None,
+    ) -> None:
+        super().__init__(callback)
+        self._show, self._make, self._shown_at = show, make, time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """The same as `update`, where a plain callback is expected."""
+        self.update(done, total)
+
+    def showing(self, make: Callable[[Tensor], Any]) -> Reporter:
+        """For a long call: `make` turns what the method has so far into a result, shown a few times a second."""
+        return Reporter(self.callback, self._show, make)
+
+    def intermediate(self, result: Tensor) -> None:
+        """Show what a method has so far."""
+        if self._show and self._make and time.monotonic() - self._shown_at > PAUSE:
+            self._show(self._make(result.clone()))
+            self._shown_at = time.monotonic()
 
 
 class Job:
-    """One wish: a state to compute, an event that stops it, and what came out.
+    """One request: a state to compute, an event that stops it, and its result.
 
     Attributes:
         state: the state to compute.
         long: whether to compute the whole of it, or only what is shown before Run.
         stop: set it and the work ends at its next progress call.
-        done: set when nothing more will come of this job.
-        result, error: what came out, or why nothing did.
-        showed: True once something of it is on the screen.
-        over: True once its last word is.
+        done: set when the job has ended.
+        result, error: the latest result, or why there is none.
+        showed: True once a result is on the screen.
+        over: True once the view has been told that the job has ended.
     """
 
     def __init__(self, state: Any, long: bool = True) -> None:
@@ -39,6 +76,14 @@ class Job:
         self.result: Any = None
         self.error: BaseException | None = None
         self.showed = self.over = False
+
+    @classmethod
+    def finished(cls, result: Any) -> Job:
+        """A job that is already done."""
+        job = cls(None)
+        job.result = result
+        job.done.set()
+        return job
 
 
 class Worker:
@@ -61,7 +106,7 @@ class Worker:
         return self._running
 
     def submit(self, job: Job) -> Job:
-        """Ask for a job; one that still waits is dropped for it."""
+        """Request a job; one that still waits is dropped for it."""
         with self._changed:
             if self._waiting is not None:
                 self._waiting.error = Cancelled()
