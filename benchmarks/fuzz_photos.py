@@ -1,4 +1,4 @@
-"""Break many picture files and see that each is opened or refused in one sentence: python -m benchmarks.fuzz_photos.
+"""Break many image files and see that each is opened or refused in one sentence: python -m benchmarks.fuzz_photos.
 
 Prints, by format, how many still opened, and the slowest, the largest and the worst of them. A file that did worse is
 kept in the folder of `--keep`. Ends with 1 if there was one.
@@ -19,7 +19,7 @@ from PIL import __version__ as pillow
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import picture_corpus as corpus  # noqa: E402
+import image_corpus as corpus  # noqa: E402
 
 SLOW = 5.0  # seconds of one file
 

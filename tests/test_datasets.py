@@ -46,7 +46,7 @@ def test_crop_takes_the_middle_and_squash_takes_all(tmp_path):
 
 
 def test_a_folder_that_cannot_serve_is_refused_in_one_sentence(leaves):
-    with pytest.raises(ValueError, match="at least two subfolders with pictures, one a class; found 0"):
+    with pytest.raises(ValueError, match="at least two subfolders with images, one per class; found 0"):
         datasets.folder(leaves / "oak" / "deeper", 8)
     with pytest.raises(ValueError, match="found 0"):
         datasets.folder(leaves / "nowhere", 8)
@@ -60,7 +60,7 @@ def test_a_folder_that_cannot_serve_is_refused_in_one_sentence(leaves):
 def test_a_split_holds_every_class_on_both_sides_and_loses_nothing(leaves):
     pictures = datasets.folder(leaves, 8)
     numbered = pictures._replace(images=torch.arange(15)[:, None])
-    train, test = datasets.split(numbered, share=0.4, seed=1)
+    train, test = datasets.split(numbered, fraction=0.4, seed=1)
     assert torch.bincount(test.labels).tolist() == [2, 2, 2]
     assert sorted([*train.images[:, 0].tolist(), *test.images[:, 0].tolist()]) == list(range(15))
     assert torch.equal(datasets.split(numbered, 0.4, 1)[1].images, test.images)
@@ -75,10 +75,10 @@ def test_even_the_smallest_and_largest_share_leave_one_picture_a_class(leaves, s
 
 def test_a_share_or_class_that_cannot_be_split_is_refused(leaves):
     pictures = datasets.folder(leaves, 8)
-    with pytest.raises(ValueError, match="share must be at least 0 and at most 1, got 20"):
+    with pytest.raises(ValueError, match="fraction must be at least 0 and at most 1, got 20"):
         datasets.split(pictures, 20)
     one = datasets.Pictures(pictures.images[4:7], pictures.labels[4:7], pictures.classes)
-    with pytest.raises(ValueError, match="class 'birch' has 1 picture"):
+    with pytest.raises(ValueError, match="class 'birch' has 1 image"):
         datasets.split(one)
 
 

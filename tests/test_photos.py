@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-import picture_corpus as files
-from xai_lessons.data import photos, picture_files
+import image_corpus as files
+from xai_lessons.data import photos
 
 COLORS = files.colors()
 
 
 def pixels(source) -> np.ndarray:
-    return np.asarray(photos.open_picture(source))
+    return np.asarray(photos.open_image(source))
 
 
 def near(got: np.ndarray, expected: np.ndarray, by: float = 0) -> bool:
@@ -32,21 +32,19 @@ def in_gray(values: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", sorted(files.corpus()))
 def test_every_valid_file_opens_as_upright_rgb(name):
-    picture = photos.open_picture(files.corpus()[name])
+    picture = photos.open_image(files.corpus()[name])
     assert picture.mode == "RGB"
     assert not picture.info
     assert min(picture.size) > 0
 
 
-@pytest.mark.parametrize("name", ["png", "apng", "bmp", "tiff", "tiff-lzw", "tiff-deflate", "ppm"])
+@pytest.mark.parametrize("name", ["png", "apng", "bmp", "tiff", "tiff-lzw", "tiff-deflate"])
 def test_lossless_formats_give_the_very_pixels(name):
     assert near(pixels(files.corpus()[name]), COLORS)
 
 
-@pytest.mark.parametrize("name", ["jpeg", "jpeg-progressive", "mpo", "webp", "webp-animated", "tiff-jpeg", "avif"])
+@pytest.mark.parametrize("name", ["jpeg", "jpeg-progressive", "mpo", "webp", "webp-animated", "tiff-jpeg"])
 def test_lossy_formats_come_near(name):
-    if name not in files.corpus():
-        pytest.skip("this Pillow does not write AVIF")
     got = pixels(files.corpus()[name]).astype(int)
     assert np.abs(got - COLORS).mean() < (12 if name == "tiff-jpeg" else 6)
 
@@ -91,7 +89,6 @@ def test_sixteen_bits_of_gray():
         assert near(pixels(files.corpus()[name]), expected)
     assert near(pixels(files.array_tiff(files.gray16(), order=">")), expected)
     assert near(pixels(files.array_tiff(files.gray16(), photometric=0)), 255 - expected, 1)  # white is zero
-    assert near(pixels(files.corpus()["pgm-16"]), expected)
     dark = files.array_tiff(np.full((4, 4), 200, np.uint16))
     assert pixels(dark).max() == 1  # as any viewer shows it: 200 of 65535
 
@@ -99,7 +96,6 @@ def test_sixteen_bits_of_gray():
 def test_sixteen_bits_of_color():
     for name in ("png-rgb-16", "tiff-rgb-16"):
         assert near(pixels(files.corpus()[name]), COLORS)
-    assert pixels(files.corpus()["ppm-16"])[0].tolist() == [[0, 20, 41], [61, 82, 102]]
 
 
 def test_a_clear_value_of_sixteen_bits_is_white():
@@ -120,31 +116,12 @@ def test_whole_numbers_of_32_bits_count_to_the_least_depth_that_holds_them(value
     assert pixels(content)[0, :, 0].tolist() == [0, 255, 128 if white % 2 == 0 else 127, 0]
 
 
-def test_floating_point_counts_to_one_or_to_its_largest():
-    gray, color = files.corpus()["tiff-gray-float"], files.corpus()["tiff-rgb-float"]
+def test_floating_point_gray_counts_to_one_or_to_its_largest():
+    gray = files.corpus()["tiff-gray-float"]
     assert near(pixels(gray), in_gray((files.gray16() / 65535 * 255 + 0.5).astype(np.uint8)))
-    assert near(pixels(color), COLORS)
     bright = np.array([[0.0, 2.0, 4.0, np.nan, np.inf, -np.inf, -1.0]], np.float32)
     expected = [0, 128, 255, 0, 255, 0, 0]
     assert pixels(files.saved(Image.fromarray(bright), "TIFF"))[0, :, 0].tolist() == expected
-    for order in "<>":
-        for kind in (np.float16, np.float32, np.float64):
-            content = files.array_tiff(np.repeat(bright[..., None], 3, -1).astype(kind), sample_format=3, order=order)
-            assert pixels(content)[0, :, 1].tolist() == expected
-
-
-@pytest.mark.parametrize("name", ["hdr", "hdr-flat"])
-def test_radiance_is_exposed_so_that_its_light_is_seen(name):
-    got = pixels(files.corpus()[name])
-    assert got.shape == (files.HEIGHT, files.WIDTH, 3)
-    assert not got[:, 0].any()
-    assert (got[:, 1:] == 255).all()
-
-
-def test_radiance_keeps_ratios_of_light():
-    light = picture_files.radiance(b"#?RADIANCE\n\n-Y 1 +X 2\n" + bytes([64, 128, 255, 129, 1, 0, 0, 120]))
-    assert light[0, 0].tolist() == [0.5, 1.0, 255 / 128]
-    assert light[0, 1].tolist() == [2.0**-16, 0, 0]
 
 
 def test_what_is_clear_is_white():
@@ -175,7 +152,7 @@ def test_palette_one_bit_and_gray():
     for name in ("png-palette", "gif", "bmp-palette", "tiff-packbits"):
         assert near(pixels(files.corpus()[name]), palette)
     bits = in_gray(np.asarray(files.gray().convert("1")).astype(np.uint8) * 255)
-    for name in ("png-1-bit", "tiff-g4", "pbm"):
+    for name in ("png-1-bit", "tiff-g4"):
         assert near(pixels(files.corpus()[name]), bits)
     assert near(pixels(files.corpus()["jpeg-gray"]), in_gray(COLORS[..., 0]), 4)
 
@@ -236,7 +213,7 @@ def test_a_folder_is_listed(tmp_path):
     (tmp_path / "sub.png").mkdir()
     assert list(photos.folder(tmp_path)) == ["a", "b.gif", "b.png"]
     assert photos.folder(str(tmp_path))["a"] == tmp_path / "a.JPG"
-    with pytest.raises(ValueError, match="has no pictures"):
+    with pytest.raises(ValueError, match="has no images"):
         photos.folder(tmp_path / "sub.png")
     with pytest.raises(ValueError, match="there is no folder"):
         photos.folder(tmp_path / "nowhere")

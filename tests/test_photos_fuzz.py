@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-import picture_corpus as files
+import image_corpus as files
 from xai_lessons.data import photos
 
 EACH = 100
@@ -24,7 +24,7 @@ def test_a_broken_file_is_opened_or_refused_in_one_sentence(name):
         assert time.process_time() - start < 10, f"{name}, number {number} took very long"
         became[what] += 1
     assert became["refused"] > 0  # the dice break something
-    assert became["opened"] > 0 or name == "ppm-16"  # and not everything
+    assert became["opened"] > 0 or name.startswith("png")  # but not everything; PNG has checksums
 
 
 def test_the_dice_are_seeded():
@@ -48,7 +48,7 @@ def test_what_opens_can_be_loaded():
     opened = 0
     for number in range(200):
         broken = files.mutated(files.corpus()[names[number % len(names)]], dice)
-        if files.verdict(broken) == "opened" and photos.open_picture(broken).width < 2000:
+        if files.verdict(broken) == "opened" and photos.open_image(broken).width < 2000:
             image = photos.load(broken)
             assert image.shape[0] == 3
             assert 0 <= image.min() <= image.max() <= 1

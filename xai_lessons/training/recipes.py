@@ -235,7 +235,7 @@ def _pictures(
 ) -> tuple[datasets.Pictures, datasets.Pictures, dict[str, Any]]:
     """What to train on, what to validate on, and what the card says of both."""
     if made.data == "cifar10":
-        data, rest = datasets.split(datasets.cifar10(source)[0], share=0.04, seed=0)
+        data, rest = datasets.split(datasets.cifar10(source)[0], fraction=0.04, seed=0)
         return data, rest, {"source": "CIFAR-10", "train": len(data.labels), "validation": len(rest.labels)}
     with Meter(progress, made.pictures) as meter:
         data = datasets.drawn(
