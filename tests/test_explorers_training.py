@@ -11,7 +11,7 @@ from xai_lessons import training
 from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import datasets
 from xai_lessons.explorers import TrainingExplorer
-from xai_lessons.explorers.training import CURVES, FIELDS, TrainingState
+from xai_lessons.explorers.training import CURVES, TrainingState
 from xai_lessons.results import histories
 
 
@@ -91,7 +91,7 @@ def test_stopped_and_resumed_it_ends_as_if_it_never_stopped(data):
     assert (rest.step, rest.steps, len(rest.train_loss)) == (7, 15, 1)
     assert "batch 7 of 15" in explorer.describe(rest, explorer.state)
     result = explorer.run()
-    for field in FIELDS:
+    for field in CURVES.values():
         assert np.allclose(getattr(result, field), getattr(whole, field), atol=1e-6), field
 
 
@@ -99,10 +99,10 @@ def test_stop_is_answered_at_once_and_another_explorer_is_not_held_up(data):
     entered, go = threading.Event(), threading.Event()
 
     class Slow(TrainingExplorer):
-        def _train(self, begun, progress):
+        def fresh(self, state, train):
             entered.set()
             assert go.wait(30)
-            super()._train(begun, progress)
+            return super().fresh(state, train)
 
     explorer = Slow(data, pictures=160, epochs=30, batch_size=32)
     job = explorer.request_run()
@@ -156,7 +156,7 @@ def test_pictures_are_drawn_once_and_drawing_is_told_and_can_be_stopped(monkeypa
         return noise(n, len(split))
 
     monkeypatch.setattr(datasets, "drawn", draw)
-    monkeypatch.setattr("xai_lessons.explorers.training.VALIDATION", 16)
+    monkeypatch.setattr(TrainingExplorer, "validation_count", 16)
     explorer = TrainingExplorer(pictures=250, epochs=1)
     explorer.run()
     explorer.set(pictures=100)

@@ -1,0 +1,124 @@
+"""The base of the explorers that train a network: its images, its training, resumed after Stop."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+from xai_lessons import models, training
+from xai_lessons.data import datasets
+from xai_lessons.explorers.kit.base import Explorer
+from xai_lessons.explorers.kit.controls import Button, Control, Slider
+
+Data = tuple[datasets.Pictures, datasets.Pictures]
+REFRESH = 0.5  # seconds between two results of a training
+REMEMBERED = 16  # trainings
+
+
+class LiveTraining(Explorer):
+    """Trains a network of the student's choice on Run; a training that was stopped is resumed.
+
+    The state has `pictures` (how many to train on) and `settings` (a `training.Settings`). The trainings of the session
+    are cached, the last `REMEMBERED` of them: the same state resumes its own.
+
+    Args:
+        data: (images to train on, images to validate on), each a `datasets.Pictures`; drawn if not given. Of the first,
+            as many are used as the state says.
+        initial: fields of the state to start from.
+    """
+
+    live = False
+    threads = min(4, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    counts: ClassVar[tuple[int, ...]] = ()
+    validation_count: ClassVar[int] = 500
+    invitation: ClassVar[str] = "Press Run to train it."
+
+    def __init__(self, data: Data | None = None, **initial: Any) -> None:
+        self.data = data
+        self._drawn_cache: dict[str, datasets.Pictures] = {}  # the largest set drawn of each split
+        self._training_cache: dict[Any, training.Training] = {}
+        super().__init__(**initial)
+
+    # What an explorer writes.
+
+    def fresh(self, state: Any, train: datasets.Pictures) -> models.Classifier:
+        """The network to train."""
+        raise NotImplementedError
+
+    def report(self, state: Any, made: training.Training | None, note: str = "") -> Any:
+        """The result: how far a training is."""
+        raise NotImplementedError
+
+    def key(self, state: Any) -> Any:
+        """What a training depends on."""
+        return state
+
+    # What it gets.
+
+    def data_controls(self, *changes: str) -> tuple[Control, ...]:
+        """How many images, and a button that forgets the training."""
+        most = len(self.data[0].labels) if self.data else 4000
+        counts = (*(n for n in self.counts if n < most), most)
+        return (
+            Slider(name="pictures", label="Pictures", values=counts, format=",d", changes=changes),
+            Button(name="again", label="Begin this one anew", act=self._forget, changes=changes),
+        )
+
+    def begun(self, state: Any) -> training.Training | None:
+        """The training of a state, if it was begun."""
+        return self._training_cache.get(self.key(state))
+
+    def preview(self, state: Any) -> Any:
+        """How far the training of this state is."""
+        made = self.begun(state)
+        return self.report(state, made, "" if made else self.invitation)
+
+    def compute(self, state: Any, progress: Callable[[int, int], object]) -> Iterator[Any]:
+        """Draw the images, then train."""
+        made = self.begun(state)
+        if made is None:
+            yield self.report(state, None, "Drawing the pictures first.")
+            train, validation = self._images(state, progress)
+            made = training.Training(self.fresh(state, train), *train[:2], validation[:2], state.settings)
+        self._forget(state)
+        self._training_cache[self.key(state)] = made  # the latest stands last
+        if len(self._training_cache) > REMEMBERED:
+            del self._training_cache[next(iter(self._training_cache))]
+        shown = time.monotonic()
+        for step in made.steps():
+            progress(step.done, step.total)
+            if step.epoch is not None or time.monotonic() - shown > REFRESH:
+                yield self.report(state, made, "Stop at any time: Run goes on from there.")
+                shown = time.monotonic()
+        yield self.report(state, made)
+
+    def data_code(self, state: Any) -> list[str]:
+        """The lines of the shown code that make `train` and `validation`."""
+        n = state.pictures
+        if self.data is None:
+            drawn = f"validation = datasets.drawn({self.validation_count}, split='validation')"
+            return [f"train = datasets.drawn({n})", drawn]
+        cut = f"train = datasets.Pictures(train.images[:{n}], train.labels[:{n}], train.classes)"
+        return ["# train and validation are the pictures that you gave", cut]
+
+    def code_names(self, state: Any) -> dict[str, Any]:
+        """What the shown code takes as given."""
+        return {} if self.data is None else {"train": self.data[0], "validation": self.data[1]}
+
+    def _images(self, state: Any, progress: Callable[[int, int], object]) -> Data:
+        """The images, drawn at most once; the first n of a larger set are the n of a smaller one."""
+        if self.data is not None:
+            train, validation = self.data
+        else:
+            for split, count in (("train", state.pictures), ("validation", self.validation_count)):
+                if split not in self._drawn_cache or len(self._drawn_cache[split].labels) < count:
+                    self._drawn_cache[split] = datasets.drawn(count, split=split, progress=progress)
+            train, validation = self._drawn_cache["train"], self._drawn_cache["validation"]
+        n = state.pictures
+        return train._replace(images=train.images[:n], labels=train.labels[:n]), validation
+
+    def _forget(self, state: Any) -> Any:
+        self._training_cache.pop(self.key(state), None)
+        return state
