@@ -21,7 +21,7 @@ PACKAGE = ROOT / "xai_lessons"
 ROWS: tuple[dict[str, str], ...] = (
     {"core": "activations inputs operations passes progress state"},
     {
-        "data": """datasets photos picture_files menagerie menagerie.__main__ menagerie.backgrounds menagerie.camera
+        "data": """datasets interventions photos menagerie menagerie.__main__ menagerie.backgrounds menagerie.camera
             menagerie.canvas menagerie.elements menagerie.factors menagerie.geometry menagerie.palette
             menagerie.sampling menagerie.scene menagerie.sheets menagerie.things menagerie.things.bird
             menagerie.things.bodies menagerie.things.car menagerie.things.fish menagerie.things.heads

@@ -183,8 +183,8 @@ def cifar10_at_hand(source: str | os.PathLike[str] | None = None) -> Path | None
         ValueError: if the named folder does not hold the set.
 
     Example:
-        >>> cifar10_at_hand()  # doctest: +SKIP
-        PosixPath('/home/student/.cache/torch/hub/datasets')
+        >>> cifar10_at_hand("my-folder")  # doctest: +SKIP
+        PosixPath('my-folder')
     """
     named = source or os.environ.get(CIFAR10_FOLDER)
     root = Path(named).expanduser() if named else _cache()
