@@ -11,7 +11,8 @@ from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import menagerie
 from xai_lessons.explorers import AttackExplorer as Whole
 from xai_lessons.explorers import RobustnessExplorer
-from xai_lessons.explorers.fgsm import ATTACKS, AWAY, FGSM, NOISE, PGD, random_signs
+from xai_lessons.explorers.fgsm import ATTACKS, AWAY, FGSM, NOISE, PGD
+from xai_lessons.explorers.kit import Reporter
 from xai_lessons.methods import fgsm
 
 
@@ -120,12 +121,12 @@ def test_a_targeted_attack_raises_the_target(explorer, model):
 
 def test_random_signs_are_a_control_of_the_same_size():
     images = torch.rand(4, 3, 9, 7, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25
-    changed = random_signs(images, 0.1)
+    changed = fgsm.random_signs(images, 0.1)
     torch.testing.assert_close((changed - images).abs(), torch.full_like(images, 0.1))
     assert abs(float((changed - images).sign().mean())) < 0.2
-    torch.testing.assert_close(random_signs(images[0], 0.1), changed[0])
-    assert not torch.equal(random_signs(images, 0.1, seed=1), changed)
-    assert random_signs(images, 1.0).min() == 0
+    torch.testing.assert_close(fgsm.random_signs(images[0], 0.1), changed[0])
+    assert not torch.equal(fgsm.random_signs(images, 0.1, seed=1), changed)
+    assert fgsm.random_signs(images, 1.0).min() == 0
 
 
 def test_maps_come_only_when_asked_for(explorer):
@@ -143,7 +144,7 @@ def test_what_is_said_names_both_answers(explorer, model):
 
 
 def test_the_first_picture_comes_before_the_way_there(explorer):
-    steps = explorer.compute(explorer.state, lambda done, total: None)
+    steps = explorer.compute(explorer.state, Reporter())
     assert next(steps).logits.size == 0
     assert list(steps)[-1].logits.shape == (17, 10)
 
@@ -181,7 +182,7 @@ def test_the_curves_begin_at_the_clean_accuracy_and_fall(robustness):
 
 
 def test_the_curves_arrive_one_by_one(robustness):
-    shapes = [r.curves.shape for r in robustness.compute(robustness.state, lambda done, total: None)]
+    shapes = [r.curves.shape for r in robustness.compute(robustness.state, Reporter())]
     assert shapes == [(1, 9), (2, 9)]
 
 
@@ -196,7 +197,7 @@ def test_stop_ends_it_between_two_batches(robustness):
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        list(robustness.compute(robustness.state, stop))
+        list(robustness.compute(robustness.state, Reporter(stop)))
     assert robustness.set(attack=NOISE).curves.shape == (2, 9)
 
 

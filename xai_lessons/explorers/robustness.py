@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,13 +13,30 @@ from torch import Tensor
 from xai_lessons import models, plots
 from xai_lessons.data import menagerie
 from xai_lessons.explorers.fgsm import ATTACKS, FGSM, GRAY, PGD
-from xai_lessons.explorers.kit import BUILT_IN, PANELS, Choice, Control, Explorer, Many, Panel, Slider, network
+from xai_lessons.explorers.kit import (
+    BUILT_IN,
+    PANELS,
+    Choice,
+    Control,
+    Explorer,
+    Many,
+    Panel,
+    Reporter,
+    Slider,
+    bar_panel,
+    chart_panel,
+    group,
+    network,
+    with_imports,
+)
 from xai_lessons.methods import fgsm
+
+CACHED = 64  # curves
 
 
 @lru_cache(maxsize=4)
-def _pictures(n: int) -> tuple[Tensor, Tensor]:
-    """Pictures that no network was trained on."""
+def _images(n: int) -> tuple[Tensor, Tensor]:
+    """Images that no network was trained on, with their labels."""
     return menagerie.sample(n, seed=5)[:2]
 
 
@@ -62,7 +79,7 @@ class RobustnessExplorer(Explorer):
 
     Args:
         networks: names, or Classifiers, to choose from.
-        data: pictures (N, 3, H, W) and labels (N,); drawn if not given.
+        data: images (N, 3, H, W) and labels (N,); drawn if not given.
         initial: fields of the state to start from.
     """
 
@@ -74,123 +91,96 @@ class RobustnessExplorer(Explorer):
     def __init__(self, networks: Sequence[Any] = (), data: tuple[Tensor, Tensor] | None = None, **initial: Any) -> None:
         self.data, self.given = data, {one.name: one for one in networks if isinstance(one, models.Classifier)}
         self.network_names = tuple(getattr(one, "name", one) for one in networks) or BUILT_IN
-        self._done: dict[tuple[Any, ...], np.ndarray] = {}  # curves of this session
+        self._curve_cache: dict[tuple[Any, ...], np.ndarray] = {}
         if networks:
             initial = {"networks": self.network_names, **initial}
         super().__init__(**initial)
 
     def controls(self) -> tuple[Control, ...]:
-        """Networks, attack, pictures, and where to read."""
-        what: dict[str, Any] = {"changes": ("curves",), "group": "Attack"}
+        """Networks, attack, images, and where to read."""
         counts = (10, 20, 50, 100, 200) if self.data is None else (len(self.data[1]) // 2, len(self.data[1]))
-        return (
-            Many(name="networks", label="Networks", choices=self.network_names, **what),
-            Choice(name="attack", label="How", choices=tuple(ATTACKS), buttons=True, **what),
-            Slider(
-                name="largest",
-                label="ε up to",
-                values=(4, 8, 16, 32),
-                format="d",
-                group="Attack",
-                changes=("epsilons",),
-            ),
-            Slider(name="pictures", label="Pictures", values=counts, format="d", **what),
-            Slider(
-                name="at",
-                label="Read off at",
-                low=0.0,
-                high=lambda state: float(state.largest),
-                step=0.5,
-                format=".1f",
-                changes=(PANELS,),
-                group="Attack",
-            ),
+        at: dict[str, Any] = {"low": 0.0, "high": lambda state: float(state.largest), "step": 0.5, "format": ".1f"}
+        return group(
+            "Attack",
+            Many("networks", "Networks", choices=self.network_names),
+            Choice("attack", "How", choices=tuple(ATTACKS), buttons=True),
+            Slider("largest", "ε up to", values=(4, 8, 16, 32), format="d", changes=("epsilons",)),
+            Slider("pictures", "Pictures", values=counts, format="d"),
+            Slider("at", "Read off at", **at, changes=(PANELS,)),
+            changes=("curves",),
         )
 
-    def compute(self, state: RobustnessState, progress: Callable[[int, int], object]) -> Iterator[RobustnessResult]:
+    def compute(self, state: RobustnessState, progress: Reporter) -> Iterator[RobustnessResult]:
         """One curve after the other."""
         epsilons = np.linspace(0, state.largest, 9) / GRAY
-        images, labels = self._data(state)
-        curves: list[np.ndarray] = []
-        for name in state.networks:
-            key = (name, state.attack, state.pictures, state.largest)
-            if key not in self._done:
-                self._done[key] = fgsm.robust_accuracy(
-                    self.given.get(name) or network(name),
-                    images,
-                    labels,
-                    epsilons.tolist(),
-                    ATTACKS[state.attack],
-                    steps=5,
-                    batch_size=1 if state.attack == PGD else 4,  # so that Stop is answered soon
-                    progress=progress,
-                ).numpy()
-            curves.append(self._done[key])
-            yield RobustnessResult(state.networks[: len(curves)], epsilons, np.stack(curves))
-        if not curves:
-            yield RobustnessResult((), epsilons, np.zeros((0, len(epsilons))))
+        curves = np.zeros((0, len(epsilons)))
+        for n, name in enumerate(state.networks, 1):
+            curves = np.concatenate([curves, self._curve(name, state, epsilons, progress)[None]])
+            yield RobustnessResult(state.networks[:n], epsilons, curves)
+        if not state.networks:
+            yield RobustnessResult((), epsilons, curves)
 
     def panels(self, result: RobustnessResult, state: RobustnessState) -> list[Panel]:
         """The curves, and the bars of one epsilon."""
-        at = min(state.at, state.largest)
-        read = [float(np.interp(at, GRAY * result.epsilons, curve)) for curve in result.curves]
+        at, x = min(state.at, state.largest), GRAY * result.epsilons
+        values = [float(np.interp(at, x, curve)) for curve in result.curves]
         lines: dict[str, tuple[Any, Any]] = {
-            name: (GRAY * result.epsilons, curve) for name, curve in zip(result.names, result.curves, strict=True)
+            n: (x, curve) for n, curve in zip(result.names, result.curves, strict=True)
         }
-        chart = plots.curves(
-            lines,
-            x_label="ε, of 255",
-            y_label="accuracy",
-            x_limits=(0, state.largest),
-            y_limits=(0, 1),
-            marker=at,
-            width=560,
-            height=340,
-        )
-        listed = ", ".join(f"{name} {value:.0%}" for name, value in zip(result.names, read, strict=True))
-        bars = plots.bars(result.names, read, width=440, row=44)
+        axes: dict[str, Any] = {"x_limits": (0, state.largest), "y_limits": (0, 1), "width": 560, "height": 340}
+        chart = plots.curves(lines, x_label="ε, of 255", y_label="accuracy", marker=at, **axes)
+        listed = ", ".join(f"{name} {value:.0%}" for name, value in zip(result.names, values, strict=True))
         title = f"Right under {state.attack} with ε up to {state.largest} of 255"
         return [
-            Panel(title, chart, f"Curves of the accuracy; at {at:g} of 255: {listed}", 560, sharp=True),
-            Panel(f"At ε = {at:g} of 255", bars, f"Bars of the accuracy: {listed}", 440, sharp=True),
+            chart_panel(title, chart, f"Curves of the accuracy; at {at:g} of 255: {listed}", 560),
+            bar_panel(f"At ε = {at:g} of 255", result.names, values, width=440, row=44),
         ]
 
     def describe(self, result: RobustnessResult, state: RobustnessState) -> str:
         """How many are still right with the largest epsilon."""
         if not result.names:
             return "Tick a network."
-        ends = [
-            f"{name} {curve[0]:.0%} → {curve[-1]:.0%}" for name, curve in zip(result.names, result.curves, strict=True)
-        ]
+        ends = [f"{name} {y[0]:.0%} → {y[-1]:.0%}" for name, y in zip(result.names, result.curves, strict=True)]
         return f"{state.pictures} pictures, {state.attack}, ε from 0 to {state.largest} of 255: {'; '.join(ends)}."
 
     def code(self, state: RobustnessState) -> str:
         """The same curves."""
-        lines = ["import numpy as np", "", "from xai_lessons import fgsm, menagerie, models", ""]
         n, given = state.pictures, [name for name in state.networks if name in self.given]
-        if self.data is None:
-            lines.append(f"images, labels, _ = menagerie.sample({n}, seed=5)")
-        else:
-            lines.append(f"images, labels = images[:{n}], labels[:{n}]  # of the pictures that you gave")
-        if given:
-            lines.append("# networks are those that you gave, by name")
-        loaded = ", ".join(
-            f"networks[{name!r}]" if name in given else f"models.load({name!r})" for name in state.networks
-        )
-        lines += [
+        data = f"images, labels, _ = menagerie.sample({n}, seed=5)"
+        if self.data is not None:
+            data = f"images, labels = images[:{n}], labels[:{n}]  # of the pictures that you gave"
+        chosen = [f"networks[{name!r}]" if name in given else f"models.load({name!r})" for name in state.networks]
+        steps = ", steps=5" if state.attack == PGD else ""
+        return with_imports(
+            data,
+            *["# networks are those that you gave, by name"] * bool(given),
             f"epsilons = np.linspace(0, {state.largest}, 9) / {GRAY}",
-            f"chosen = [{loaded}]",
-            "options = dict(epsilons=epsilons.tolist(), "
-            f"attack={ATTACKS[state.attack]!r}{', steps=5' if state.attack == PGD else ''})",
+            f"chosen = [{', '.join(chosen)}]",
+            f"options = dict(epsilons=epsilons.tolist(), attack={ATTACKS[state.attack]!r}{steps})",
             "curves = np.stack([fgsm.robust_accuracy(model, images, labels, **options) for model in chosen])",
-        ]
-        return "\n".join(lines)
+        )
 
     def code_names(self, state: RobustnessState) -> dict[str, Any]:
         """What the shown code takes as given."""
         names: dict[str, Any] = {"networks": self.given} if self.given else {}
         return names if self.data is None else {**names, "images": self.data[0], "labels": self.data[1]}
 
-    def _data(self, state: RobustnessState) -> tuple[Tensor, Tensor]:
-        images, labels = _pictures(state.pictures) if self.data is None else self.data
-        return images[: state.pictures], labels[: state.pictures]
+    def _curve(self, name: str, state: RobustnessState, epsilons: np.ndarray, progress: Reporter) -> np.ndarray:
+        """The accuracy of one network; the last curves are kept."""
+        key = (name, state.attack, state.pictures, state.largest)
+        if key not in self._curve_cache:
+            images, labels = _images(state.pictures) if self.data is None else self.data
+            accuracy = fgsm.robust_accuracy(
+                self.given.get(name) or network(name),
+                images[: state.pictures],
+                labels[: state.pictures],
+                epsilons.tolist(),
+                ATTACKS[state.attack],
+                steps=5,
+                batch_size=1 if state.attack == PGD else 4,  # so that Stop is answered soon
+                progress=progress,
+            )
+            self._curve_cache[key] = accuracy.cpu().numpy()
+            if len(self._curve_cache) > CACHED:
+                del self._curve_cache[next(iter(self._curve_cache))]
+        return self._curve_cache[key]

@@ -202,6 +202,31 @@ def smallest_epsilon(
     return float(epsilons) if epsilons.ndim == 0 else epsilons
 
 
+def random_signs(images: Tensor, epsilon: float, seed: int = 0) -> Tensor:
+    r"""The control of every attack: random signs of the same size.
+
+    $x' = clip(x + \epsilon s, 0, 1)$, where each component of $s$ is -1 or 1 with equal probability.
+
+    Args:
+        images: (N, 3, H, W) or (3, H, W) in [0, 1].
+        epsilon: the change of each pixel, in [0, 1].
+        seed: of the signs, which are the same for all images.
+
+    Returns:
+        The changed images, with the shape of `images`.
+
+    Example:
+        >>> random_signs(torch.full((3, 2, 2), 0.5), 0.25).unique()
+        tensor([0.2500, 0.7500])
+    """
+    return (images + epsilon * _coin(images, seed)).clamp(0, 1)
+
+
+def _coin(images: Tensor, seed: int) -> Tensor:
+    coin = torch.rand(images.shape[-3:], generator=inputs.generator(seed)).to(images.device)
+    return torch.where(coin < 0.5, 1.0, -1.0)
+
+
 def robust_accuracy(
     model: Any,
     images: Tensor,
@@ -244,8 +269,7 @@ def robust_accuracy(
         if attack == "pgd":
             yield from (pgd(model, x, c, epsilon=float(e), steps=steps, batch_size=len(x)) for e in epsilons)
             return
-        coin = torch.rand(x.shape[1:], generator=inputs.generator(seed)).to(x.device)
-        signs = _signs(model, x, c, False) if attack == "fgsm" else torch.where(coin < 0.5, 1.0, -1.0)
+        signs = _signs(model, x, c, False) if attack == "fgsm" else _coin(x, seed)
         yield from ((x + float(e) * signs).clamp(0, 1) for e in epsilons)
 
     def right(x: Tensor, c: Tensor | None) -> Tensor:
