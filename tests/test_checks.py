@@ -5,17 +5,22 @@ import pytest
 import torch
 
 from xai_lessons.lessons import checks
-from xai_lessons.lessons.exercise import ROUNDS, Mistake, Verdict, difference, exercise, same
+from xai_lessons.lessons.exercise import ROUNDS, Verdict, difference, exercise, same
 
 
 @exercise(
     draw=lambda rng: (torch.randn(3, 4, generator=rng), 2),
-    says=("x", "k"),
-    mistakes=(
-        Mistake("one too few", lambda x, k: x.sum(dim=1) * (k - 1), "You multiply by too little."),
-        Mistake("wrong axis", lambda x, k: x.sum(dim=0) * k, "You sum over the wrong axis."),
-        Mistake("impossible", lambda x, k: x.reshape(5, 5), "never"),
-    ),
+    arguments=("x", "k"),
+    mistakes={
+        "one too few": lambda x, k: x.sum(dim=1) * (k - 1),
+        "wrong axis": lambda x, k: x.sum(dim=0) * k,
+        "impossible": lambda x, k: x.reshape(5, 5),
+    },
+    hints={
+        "one too few": "You multiply by too little.",
+        "wrong axis": "You sum over the wrong axis.",
+        "impossible": "never",
+    },
 )
 def row_sums(x, k):
     """k times the sum of each row."""
@@ -31,7 +36,7 @@ def test_the_right_answer_is_accepted_in_any_kind_of_numbers():
 @pytest.mark.parametrize(
     ("answer", "name"), [(lambda x, k: x.sum(1), "one too few"), (lambda x, k: x.sum(0) * k, "wrong axis")]
 )
-def test_a_typical_mistake_gets_its_own_hint(answer, name):
+def test_a_common_mistake_gets_its_own_hint(answer, name):
     verdict = row_sums.judge(answer)
     assert (verdict.kind, verdict.mistake) == ("mistake", name)
     assert verdict.message in {m.hint for m in row_sums.mistakes}
@@ -58,14 +63,14 @@ def forgets(x, k):
     return x.sum(1) * factor  # noqa: F821
 
 
-def test_an_error_is_told_in_plain_words_with_its_line():
+def test_an_error_is_explained_in_plain_words_with_its_line():
     verdict = row_sums.judge(forgets)
     assert verdict.kind == "error"
     assert 'in the line "return x.sum(1) * factor' in verdict.message
-    assert "never given a value" in verdict.message
+    assert "has no value yet" in verdict.message
 
 
-def test_a_forgotten_requires_grad_is_told_as_such():
+def test_a_forgotten_requires_grad_is_recognized():
     verdict = row_sums.judge(lambda x, k: torch.autograd.grad(x.sum(), x)[0])
     assert verdict.kind == "error"
     assert "x.requires_grad_()" in verdict.message
@@ -82,7 +87,7 @@ def test_any_error_becomes_a_verdict(error):
     assert row_sums.judge(fails).kind == "error"
 
 
-def test_what_the_student_does_to_the_inputs_changes_nothing():
+def test_changing_the_inputs_in_place_is_harmless():
     def clears(x, k):
         answer = x.sum(1) * k
         x.zero_()
@@ -115,9 +120,9 @@ def test_a_right_answer_in_one_round_only_is_not_right():
     [
         (torch.zeros(3), torch.zeros(2), "expected the shape (2,), got (3,)"),
         (torch.zeros(3, 2), torch.zeros(2, 3), "transposed"),
-        (torch.tensor([1.0, -2.0]), torch.tensor([-1.0, 2.0]), "sign is the other way round"),
+        (torch.tensor([1.0, -2.0]), torch.tensor([-1.0, 2.0]), "sign is reversed"),
         (torch.tensor([2.0, 4.0]), torch.tensor([1.0, 2.0]), "2 times as large"),
-        (torch.tensor([2.0, 4.0]), torch.tensor([1.0, 3.0]), "+1 off"),
+        (torch.tensor([2.0, 4.0]), torch.tensor([1.0, 3.0]), "off by +1"),
         (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 3.0], [2.0, 4.0]]), "Rows and columns"),
         (torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 2.0]), "NaN"),
         (torch.tensor([1.0, 5.0]), torch.tensor([1.0, 2.0]), "at [1] expected 2, got 5"),
@@ -127,7 +132,7 @@ def test_a_right_answer_in_one_round_only_is_not_right():
         ("cat", torch.zeros(20), "expected of shape (20,), got 'cat'"),
     ],
 )
-def test_a_difference_is_said_in_words(given, expected, words):
+def test_a_difference_is_described(given, expected, words):
     assert not same(given, expected)
     assert words in difference(given, expected)
 
@@ -158,7 +163,7 @@ def test_unequal(given, expected):
 
 
 def test_a_value_may_be_the_answer():
-    @exercise(draw=lambda rng: (), mistakes=(Mistake("other", lambda: "a", "Look at the tail."),))
+    @exercise(draw=lambda rng: (), mistakes={"other": lambda: "a"}, hints={"other": "Look at the tail."})
     def which():
         return "b"
 
@@ -170,7 +175,8 @@ def test_a_value_may_be_the_answer():
 def test_accept_decides_where_more_than_one_answer_is_right():
     @exercise(
         draw=lambda rng: (torch.randint(2, 9, (1,), generator=rng).item(),),
-        mistakes=(),
+        mistakes={},
+        hints={},
         accept=lambda given, expected, arguments: given % arguments[0] == 0,
     )
     def a_multiple(n):
@@ -182,7 +188,12 @@ def test_accept_decides_where_more_than_one_answer_is_right():
 
 def test_it_is_shown_as_text_where_there_is_no_notebook(capsys):
     assert row_sums(lambda x, k: x.sum(1)) is None
-    assert capsys.readouterr().out == "Not yet: a typical mistake. You multiply by too little.\n"
+    assert capsys.readouterr().out == "Not yet: a common mistake. You multiply by too little.\n"
+
+
+def test_every_mistake_needs_a_hint():
+    with pytest.raises(ValueError, match="one hint, but these have no partner: other, typo"):
+        exercise(draw=tuple, mistakes={"other": int}, hints={"typo": "Look at the tail."})(int)
 
 
 def test_html_is_escaped():
@@ -195,5 +206,5 @@ def test_a_check_keeps_the_name_and_docstring_of_its_exercise():
 
 
 def test_there_are_no_checks_of_other_names():
-    with pytest.raises(AttributeError, match="checks.lesson1"):
+    with pytest.raises(AttributeError, match="nonsense"):
         checks.nonsense  # noqa: B018

@@ -1,4 +1,4 @@
-"""Lesson 1's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+"""Lesson 1's checks: every solution is accepted, a mistake written in another way gets the same hint."""
 
 import pytest
 import torch
@@ -46,7 +46,6 @@ def precision_recall_of_tensors(confusion, c):
     return confusion[c, c] / confusion[:, c].sum(), confusion[c, c] / confusion[c].sum()
 
 
-@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     ("check", "solution"),
     [
@@ -59,8 +58,9 @@ def precision_recall_of_tensors(confusion, c):
         (LESSON.precision_recall, precision_recall_of_tensors),
     ],
 )
-def test_solutions_are_accepted(check, solution, seed):
-    assert check.judge(solution, seed).right
+def test_solutions_are_accepted(check, solution):
+    for seed in range(6):
+        assert check.judge(solution, seed).right, f"seed {seed}"
 
 
 def written_wrongly_on_purpose(logits, k):

@@ -1,4 +1,4 @@
-"""Lesson 2's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+"""Lesson 2's checks: every solution is accepted, a mistake written in another way gets the same hint."""
 
 import pytest
 import torch
@@ -37,7 +37,6 @@ def box_of_the_package(heatmap, threshold):
     return cam.bounding_box(heatmap, threshold)
 
 
-@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     ("check", "solution"),
     [
@@ -48,8 +47,9 @@ def box_of_the_package(heatmap, threshold):
         (LESSON.box, box_of_the_package),
     ],
 )
-def test_solutions_are_accepted(check, solution, seed):
-    assert check.judge(solution, seed).right
+def test_solutions_are_accepted(check, solution):
+    for seed in range(6):
+        assert check.judge(solution, seed).right, f"seed {seed}"
 
 
 def written_wrongly_on_purpose(heatmap, threshold):

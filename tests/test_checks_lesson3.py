@@ -1,4 +1,4 @@
-"""Lesson 3's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+"""Lesson 3's checks: every solution is accepted, a mistake written in another way gets the same hint."""
 
 import pytest
 import torch
@@ -41,7 +41,6 @@ def smooth_in_one_batch(gradient, x, noise, sigma):
     return gradient((x + sigma * noise).clamp(0, 1)).mean(dim=0)
 
 
-@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     ("check", "solution"),
     [
@@ -52,8 +51,9 @@ def smooth_in_one_batch(gradient, x, noise, sigma):
         (LESSON.smooth_grad, smooth_in_one_batch),
     ],
 )
-def test_solutions_are_accepted(check, solution, seed):
-    assert check.judge(solution, seed).right
+def test_solutions_are_accepted(check, solution):
+    for seed in range(6):
+        assert check.judge(solution, seed).right, f"seed {seed}"
 
 
 def one_too_many(gradient, x, b, m):

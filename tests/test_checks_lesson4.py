@@ -1,4 +1,4 @@
-"""Lesson 4's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+"""Lesson 4's checks: every solution is accepted, a mistake written in another way gets the same hint."""
 
 import pytest
 import torch
@@ -49,7 +49,6 @@ def flips(before, after):
     return [part for part in after if after[part].argmax() != before.argmax()]
 
 
-@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     ("check", "solution"),
     [
@@ -61,8 +60,9 @@ def flips(before, after):
         (LESSON.flipping_parts, flips),
     ],
 )
-def test_solutions_are_accepted(check, solution, seed):
-    assert check.judge(solution, seed).right
+def test_solutions_are_accepted(check, solution):
+    for seed in range(6):
+        assert check.judge(solution, seed).right, f"seed {seed}"
 
 
 def one_at_a_time(ask, image, c, boxes, batch_size):
@@ -98,4 +98,4 @@ def drawn_into_the_picture(ask, image, c, patch, stride):
 
 
 def test_a_student_who_writes_the_mistake_another_way_gets_the_same_hint():
-    assert LESSON.occlusion_loop.judge(drawn_into_the_picture, 1).mistake == "never mended"
+    assert LESSON.occlusion_loop.judge(drawn_into_the_picture, 1).mistake == "never restored"

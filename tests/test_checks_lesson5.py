@@ -1,4 +1,4 @@
-"""Lesson 5's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+"""Lesson 5's checks: every solution is accepted, a mistake written in another way gets the same hint."""
 
 import pytest
 import torch
@@ -57,10 +57,10 @@ SOLUTIONS = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("check", "solution"), SOLUTIONS, ids=[solution.__name__ for _, solution in SOLUTIONS])
-def test_solutions_are_accepted(check, solution, seed):
-    assert check.judge(solution, seed).right
+def test_solutions_are_accepted(check, solution):
+    for seed in range(6):
+        assert check.judge(solution, seed).right, f"seed {seed}"
 
 
 def uphill_with_a_mean_loss(model, x, t, epsilon):
@@ -88,4 +88,4 @@ def test_another_wrong_answer_is_described():
 def test_an_error_is_told_with_its_line():
     verdict = LESSON.normalized_fgsm.judge(lambda z, g, e, m, s: z + e / s * g, 0)
     assert verdict.kind == "error"
-    assert "shapes do not fit" in verdict.message
+    assert "shapes do not match" in verdict.message

@@ -1,4 +1,4 @@
-"""Lesson 6's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+"""Lesson 6's checks: every solution is accepted, a mistake written in another way gets the same hint."""
 
 import pytest
 import torch
@@ -50,7 +50,6 @@ def color_from_behind(names, color, limit):
     return names[i]
 
 
-@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     ("check", "solution"),
     [
@@ -63,8 +62,9 @@ def color_from_behind(names, color, limit):
         (LESSON.color_gone, color_from_behind),
     ],
 )
-def test_solutions_are_accepted(check, solution, seed):
-    assert check.judge(solution, seed).right
+def test_solutions_are_accepted(check, solution):
+    for seed in range(6):
+        assert check.judge(solution, seed).right, f"seed {seed}"
 
 
 def written_wrongly_on_purpose(x, beta):
@@ -85,5 +85,5 @@ def test_the_same_mistake_written_another_way_gets_the_same_hint():
     two = LESSON.two_layers.judge(
         lambda A, A_0, B, B_0: torch.nn.functional.mse_loss(A, A_0) + torch.nn.functional.mse_loss(B, B_0), 1
     )
-    assert two.mistake == "means instead of shares"
+    assert two.mistake == "means instead of relative distances"
     assert LESSON.color_gone.judge(lambda n, c, t: n[[v < t for v in c].index(True)], 1).mistake == "first below"

@@ -1,4 +1,4 @@
-"""Lesson 7's checks: every solution is accepted, every typical mistake gets its own hint and no other's."""
+"""Lesson 7's checks: every solution is accepted, a mistake written in another way gets the same hint."""
 
 import pytest
 import torch
@@ -51,7 +51,6 @@ def won_by_the_book(table, high_is_good):
     return won
 
 
-@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(
     ("check", "solution"),
     [
@@ -64,8 +63,9 @@ def won_by_the_book(table, high_is_good):
         (LESSON.won_by_empty, won_by_the_book),
     ],
 )
-def test_solutions_are_accepted(check, solution, seed):
-    assert check.judge(solution, seed).right
+def test_solutions_are_accepted(check, solution):
+    for seed in range(6):
+        assert check.judge(solution, seed).right, f"seed {seed}"
 
 
 def written_wrongly_on_purpose(methods, controls, high_is_good):
@@ -74,7 +74,7 @@ def written_wrongly_on_purpose(methods, controls, high_is_good):
 
 
 def test_a_student_who_writes_the_mistake_another_way_gets_the_same_hint():
-    assert LESSON.beaten.judge(written_wrongly_on_purpose, 1).mistake == "ties let through"
+    assert LESSON.beaten.judge(written_wrongly_on_purpose, 1).mistake == "ties left out"
 
 
 def test_the_order_of_the_names_does_not_hide_a_mistake():
@@ -86,7 +86,7 @@ def test_the_order_of_the_names_does_not_hide_a_mistake():
         return [metric for metric in reversed(table) if table[metric]["empty"] == max(table[metric].values())]
 
     for seed in range(4):
-        assert LESSON.beaten.judge(no_ties, seed).mistake == "ties let through"
+        assert LESSON.beaten.judge(no_ties, seed).mistake == "ties left out"
         assert LESSON.won_by_empty.judge(highest, seed).mistake == "high always good"
 
 

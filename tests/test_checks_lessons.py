@@ -1,4 +1,4 @@
-"""What holds for every exercise of every lesson: each typical mistake is told by its own hint, whatever the inputs."""
+"""What holds for every exercise of every lesson: each common mistake gets its own hint, whatever the inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_lesson_has_two_exercises_or_more(lesson):
 
 
 @every_exercise
-def test_each_typical_mistake_gets_its_own_hint(check):
+def test_each_common_mistake_gets_its_own_hint(check):
     for mistake in check.mistakes:
         for seed in range(8):
             verdict = check.judge(mistake.function, seed)
@@ -26,8 +26,12 @@ def test_each_typical_mistake_gets_its_own_hint(check):
             assert (verdict.kind, verdict.mistake, verdict.message) == expected, f"seed {seed}"
 
 
+def test_no_exercise_and_no_mistake_is_lost():
+    assert (len(EXERCISES), sum(len(check.mistakes) for check in EXERCISES)) == (24, 266)
+
+
 @every_exercise
-def test_there_are_enough_typical_mistakes(check):
+def test_there_are_enough_common_mistakes(check):
     assert len(check.mistakes) >= 5
     assert len({mistake.hint for mistake in check.mistakes}) == len(check.mistakes)
 

@@ -17,8 +17,8 @@ def lesson(monkeypatch):
     def draw(rng):
         return (float(rng.initial_seed() % 97 + 3),)  # for 2 the mistake would be right
 
-    mistake = exercise.Mistake("squared", lambda x: x * x, "You square it.")
-    twice = exercise.exercise(draw=draw, mistakes=(mistake,))(lambda x: 2 * x)
+    mistakes = {"squared": lambda x: x * x}
+    twice = exercise.exercise(draw=draw, mistakes=mistakes, hints={"squared": "You square it."})(lambda x: 2 * x)
     monkeypatch.setitem(vars(checks), "lesson99", types.SimpleNamespace(twice=twice))
 
 
@@ -76,7 +76,7 @@ def test_lessons_join_in_one_file(monkeypatch, tmp_path, capsys):
 
 def test_a_name_is_asked_for(monkeypatch, tmp_path):
     shell(monkeypatch)
-    with pytest.raises(ValueError, match="no name came"):
+    with pytest.raises(ValueError, match="expected a student's name"):
         submission.hand_in("  ", "01_classification", tmp_path)
 
 

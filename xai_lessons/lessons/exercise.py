@@ -1,28 +1,25 @@
 """Checks of the exercises: run the student's function on fresh random inputs, and say what went wrong.
 
-A lesson's checks stand in `xai_lessons/lessons/checks/lessonN.py` and are reached as `checks.lessonN.name`. To write
-one, decorate the right answer; `draw` makes the inputs, each mistake is a function that makes it::
+A lesson's checks are in `xai_lessons/lessons/checks/lessonN.py` and are reached as `checks.lessonN.name`. To write one,
+decorate the correct answer; `draw` makes the inputs, and each common mistake has a function that makes it and a hint::
 
     def _logits(rng):
         return torch.randn(4, 10, generator=rng), 3                  # the arguments of one round
 
     @exercise(
         draw=_logits,
-        says=("logits", "k"),                                        # what the arguments are called
-        mistakes=(
-            Mistake("no exponential", lambda z, k: (z / z.sum(1, keepdim=True)).topk(k),
-                    "You divide the logits themselves; softmax exponentiates them first."),
-        ),
+        arguments=("logits", "k"),                                   # what the arguments are called
+        mistakes={"no exponential": lambda z, k: (z / z.sum(1, keepdim=True)).topk(k)},
+        hints={"no exponential": "You divide the logits themselves; softmax exponentiates them first."},
     )
     def softmax_top_k(logits, k):
         return logits.softmax(dim=1).topk(k)
 
-In the notebook, `checks.lesson1.softmax_top_k(my_function)` shows the verdict and returns nothing; a test asks
-`softmax_top_k.judge(my_function)` for it. An answer may also be a plain value: `check("b")` is `check(lambda *_: "b")`.
+In the notebook, `checks.lesson1.softmax_top_k(my_function)` shows the verdict and returns nothing; a test gets it from
+`softmax_top_k.judge(my_function)`. An answer may also be a plain value: `check("b")` is `check(lambda *_: "b")`.
 A function that returns None or `...`, raises NotImplementedError, or computes with a `...` counts as not attempted.
-Results are compared by value: tensors, arrays, numbers, strings, and tuples, lists and mappings of them. Where a
-result is right in more than one way, `accept(given, expected, arguments) -> bool` decides. A mistake is recognized by
-equal results in all rounds; the first that fits, in the order of the list, gives its hint.
+Results are compared by value: tensors, arrays, numbers, strings, and tuples, lists and mappings of them. A mistake is
+recognized by equal results in all rounds; the first that fits, in the order of the mapping, gives its hint.
 """
 
 from __future__ import annotations
@@ -41,24 +38,32 @@ import numpy as np
 import torch
 
 ROUNDS = 5
+UNATTEMPTED = "Replace the ... by your code and run the cell again; the rest goes on."
 _COLORS = {"right": "#009E73", "unattempted": "#666666"}
 _HEADS = {
     "right": "Right.",
-    "mistake": "Not yet: a typical mistake.",
+    "mistake": "Not yet: a common mistake.",
     "wrong": "Not yet.",
     "error": "Your code stopped with an error.",
     "unattempted": "Not attempted yet.",
+}
+_ERRORS = {
+    "NameError": "This name has no value yet: check its spelling.",
+    "TypeError": "The operation does not accept this type, or the arguments do not match.",
+    "IndexError": "This index or dimension does not exist: print the shapes.",
+    "AttributeError": "This object does not have that attribute: print its type.",
+    "RuntimeError": "PyTorch refuses this, most often because the shapes do not match: print them.",
 }
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A typical mistake.
+    """A common mistake.
 
     Attributes:
         name: what it is, in a few words.
-        function: makes it: called with the same arguments as the student's function.
-        hint: what leads on without giving the answer away.
+        function: makes it; takes the same arguments as the student's function.
+        hint: what helps the student without giving the answer away.
     """
 
     name: str
@@ -68,12 +73,12 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says.
+    """The result of a check.
 
     Attributes:
         kind: "right", "mistake", "wrong", "error" or "unattempted".
         message: the sentence for the student.
-        mistake: the name of the typical mistake, if it was one.
+        mistake: the name of the common mistake, if it was one.
     """
 
     kind: str
@@ -93,29 +98,23 @@ class Verdict:
 
 
 class Check:
-    """An exercise's check; made by `exercise`.
-
-    Args:
-        reference: the right answer.
-        draw: makes the arguments of one round from a `torch.Generator`.
-        mistakes: the typical ones.
-        says: what the arguments are called.
-        tolerance: by how much numbers may differ, relative to the largest of the expected ones.
-        praise: what is said when it is right.
-        accept: decides whether a result is right, instead of comparing.
-    """
+    """An exercise's check; made by `exercise`, which explains the arguments."""
 
     def __init__(
         self,
         reference: Callable[..., Any],
         draw: Callable[[torch.Generator], tuple[Any, ...]],
-        mistakes: Sequence[Mistake],
-        says: Sequence[str] = (),
+        mistakes: Mapping[str, Callable[..., Any]],
+        hints: Mapping[str, str],
+        arguments: Sequence[str] = (),
         tolerance: float = 1e-4,
         praise: str = "",
         accept: Callable[[Any, Any, tuple[Any, ...]], bool] | None = None,
     ) -> None:
-        self.reference, self.draw, self.mistakes, self.says = reference, draw, tuple(mistakes), tuple(says)
+        if different := mistakes.keys() ^ hints.keys():
+            raise ValueError(f"each mistake needs one hint, but these have no partner: {', '.join(sorted(different))}")
+        self.reference, self.draw, self.arguments = reference, draw, tuple(arguments)
+        self.mistakes = tuple(Mistake(name, function, hints[name]) for name, function in mistakes.items())
         self.tolerance, self.praise, self.accept = tolerance, praise, accept
         update_wrapper(self, reference)
 
@@ -124,11 +123,19 @@ class Check:
         show(self.judge(student))
 
     def judge(self, student: Any, seed: int | None = None) -> Verdict:
-        """The verdict on a student's function, or on a value.
+        """Check a student's function, or a value.
 
         Args:
             student: the function, or the answer itself.
-            seed: of the inputs; fresh ones each time if not given.
+            seed: of the random inputs; they are new each time if it is None.
+
+        Returns:
+            The verdict.
+
+        Example:
+            >>> from xai_lessons import checks
+            >>> checks.lesson1.softmax_top_k.judge(lambda logits, k: logits.topk(k), seed=0).mistake
+            'logits themselves'
         """
         function = student if callable(student) else lambda *_: student
         rng = torch.Generator().manual_seed(int.from_bytes(os.urandom(4), "big") if seed is None else seed)
@@ -140,7 +147,7 @@ class Check:
             except Exception as error:
                 return _stopped(error, function)
             if _is_empty(given):
-                return Verdict("unattempted", "Replace the ... by your code and run the cell again; the rest goes on.")
+                return Verdict("unattempted", UNATTEMPTED)
             rounds.append(arguments)
             answers.append(given)
             expected = self.reference(*copy.deepcopy(arguments))
@@ -149,38 +156,79 @@ class Check:
         if wrong is None:
             return Verdict("right", self.praise or f"Your answer holds on {ROUNDS} fresh random inputs.")
         for mistake in self.mistakes:
-            if self._made(mistake, rounds, answers):
+            if self._is(mistake, rounds, answers):
                 return Verdict("mistake", mistake.hint, mistake.name)
-        return Verdict("wrong", f"{self._inputs(wrong[2])}{difference(wrong[0], wrong[1], self.tolerance)}")
+        return Verdict("wrong", f"{self._describe(wrong[2])}{difference(wrong[0], wrong[1], self.tolerance)}")
 
     def _accepts(self, given: Any, expected: Any, arguments: tuple[Any, ...]) -> bool:
         if self.accept is not None:
             return bool(self.accept(given, expected, arguments))
         return same(given, expected, self.tolerance)
 
-    def _made(self, mistake: Mistake, rounds: Sequence[tuple[Any, ...]], answers: Sequence[Any]) -> bool:
-        """Whether all answers are what this mistake gives."""
+    def _is(self, mistake: Mistake, rounds: Sequence[tuple[Any, ...]], answers: Sequence[Any]) -> bool:
+        """Whether all answers equal those of this mistake."""
         try:
             return all(
                 same(given, mistake.function(*copy.deepcopy(arguments)), self.tolerance)
                 for arguments, given in zip(rounds, answers, strict=True)
             )
-        except Exception:  # a mistake that cannot be made with these inputs was not made
+        except Exception:  # this mistake is impossible with these inputs
             return False
 
-    def _inputs(self, arguments: tuple[Any, ...]) -> str:
-        named = zip(self.says, arguments, strict=False)
-        words = [f"{name} {_short(value)}" for name, value in named]
+    def _describe(self, arguments: tuple[Any, ...]) -> str:
+        words = [f"{name} {_short(value)}" for name, value in zip(self.arguments, arguments, strict=False)]
         return f"For {', '.join(words)}: " if words else ""
 
 
 def exercise(**options: Any) -> Callable[[Callable[..., Any]], Check]:
-    """Make the right answer into a `Check`; the options are its."""
+    """Turn the correct answer into a `Check`.
+
+    Args:
+        options: ``draw``: makes the arguments of one round from a `torch.Generator`; ``mistakes``: name -> function
+            that makes the mistake; ``hints``: name -> sentence; ``arguments``: what the arguments are called;
+            ``tolerance``: how much numbers may differ, relative to the largest expected one (1e-4); ``praise``: the
+            sentence for a correct answer; ``accept``: decides on (given, expected, arguments) instead of comparing.
+
+    Returns:
+        The decorator.
+
+    Example:
+        >>> @exercise(draw=lambda rng: (integer(rng, 1, 9),), mistakes={}, hints={})
+        ... def twice(x):
+        ...     return 2 * x
+        >>> twice.judge(lambda x: x + x)
+        Right. Your answer holds on 5 fresh random inputs.
+    """
     return lambda reference: Check(reference, **options)
 
 
+def integer(rng: torch.Generator, low: int, high: int) -> int:
+    """A random integer from ``low`` to ``high - 1``.
+
+    Example:
+        >>> integer(torch.Generator().manual_seed(0), 3, 4)
+        3
+    """
+    return int(torch.randint(low, high, (), generator=rng))
+
+
+def uniform(rng: torch.Generator, low: float, high: float, *shape: int) -> torch.Tensor:
+    """Random numbers between ``low`` and ``high``; one if no shape is given.
+
+    Example:
+        >>> uniform(torch.Generator().manual_seed(0), 0, 1, 2, 3).shape
+        torch.Size([2, 3])
+    """
+    return low + (high - low) * torch.rand(shape, generator=rng)
+
+
 def same(given: Any, expected: Any, tolerance: float = 1e-4) -> bool:
-    """Whether two results are equal by value: shapes too, but not the kinds of numbers that they are made of."""
+    """Whether two results have equal shapes and values; their types may differ.
+
+    Example:
+        >>> same([1, 2], torch.tensor([1.0, 2.0])), same([1, 2], [1, 3])
+        (True, False)
+    """
     if isinstance(expected, str | bytes) or expected is None or isinstance(given, str | bytes) or given is None:
         return type(given) is type(expected) and given == expected
     if isinstance(expected, Mapping):
@@ -195,7 +243,12 @@ def same(given: Any, expected: Any, tolerance: float = 1e-4) -> bool:
 
 
 def difference(given: Any, expected: Any, tolerance: float = 1e-4) -> str:
-    """In one or two sentences, how a result differs from the expected one."""
+    """Say in one or two sentences how a result differs from the expected one.
+
+    Example:
+        >>> difference(3, 4)
+        'expected 4, got 3.'
+    """
     a, b = _array(given), _array(expected)
     if a is None or b is None:
         if isinstance(given, tuple | list) and isinstance(expected, tuple | list) and len(given) == len(expected):
@@ -204,12 +257,12 @@ def difference(given: Any, expected: Any, tolerance: float = 1e-4) -> str:
                     return f"Part {i + 1} of {len(expected)} of your result is not right. {difference(g, e, tolerance)}"
         return f"expected {_short(expected)}, got {_short(given)}."
     if a.shape != b.shape:
-        turned = " It may only be transposed." if a.shape == b.shape[::-1] and a.ndim > 1 else ""
-        return f"expected the shape {b.shape}, got {a.shape}.{turned}"
+        hint = " It may be transposed." if a.shape == b.shape[::-1] and a.ndim > 1 else ""
+        return f"expected the shape {b.shape}, got {a.shape}.{hint}"
     if not np.isfinite(a).all() and np.isfinite(b).all():
         return (
-            "your result holds NaN or infinite values: is something divided by zero, a logarithm "
-            "taken of it, or exp of a large number?"
+            "your result contains NaN or infinite values: do you divide by zero, or take the logarithm of zero "
+            "or exp of a large number?"
         )
     off = ~np.isclose(a, b, rtol=0, atol=_allowed(b, tolerance))
     if a.ndim == 0:
@@ -223,7 +276,12 @@ def difference(given: Any, expected: Any, tolerance: float = 1e-4) -> str:
 
 
 def card(head: str, text: str, color: str) -> str:
-    """A framed message as HTML."""
+    """Format a framed message as HTML.
+
+    Example:
+        >>> "2 &lt; 3" in card("Right.", "2 < 3", "#009E73")
+        True
+    """
     body = html.escape(text).replace("\n", "<br>")
     return (
         f'<div role="status" style="border-left:5px solid {color};padding:8px 14px;margin:4px 0;font-size:15px;'
@@ -231,28 +289,33 @@ def card(head: str, text: str, color: str) -> str:
     )
 
 
-def show(thing: Any) -> None:
-    """Show something in the notebook; print it where there is none."""
+def show(value: Any) -> None:
+    """Display a value in a notebook; print it elsewhere.
+
+    Example:
+        >>> show(Verdict("right", "Well done."))
+        Right. Well done.
+    """
     from IPython import get_ipython
     from IPython.display import display
 
     if get_ipython() is None:
-        print(thing)
+        print(value)
     else:
-        display(thing)
+        display(value)
 
 
 def _is_empty(given: Any) -> bool:
-    """Whether a result says that the exercise was not attempted."""
+    """Whether a result shows that the exercise was not attempted."""
     parts = given if isinstance(given, tuple | list) and given else (given,)
     return given is None or any(part is ... or part is NotImplemented for part in parts)
 
 
 def _stopped(error: Exception, function: Callable[..., Any]) -> Verdict:
-    """An exception of the student's code, with the line that it came from."""
-    indexed = isinstance(error, IndexError)  # whose message names the ellipsis as an index, and no stub
+    """The verdict on an exception in the student's code, with the line that raised it."""
+    indexed = isinstance(error, IndexError)  # its message mentions the ellipsis as a kind of index
     if isinstance(error, NotImplementedError) or ("ellipsis" in str(error).lower() and not indexed):
-        return Verdict("unattempted", "Replace the ... by your code and run the cell again; the rest goes on.")
+        return Verdict("unattempted", UNATTEMPTED)
     own = getattr(getattr(function, "__code__", None), "co_filename", None)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
     reason = (str(error).strip().splitlines() or ["no message"])[0]
@@ -260,23 +323,17 @@ def _stopped(error: Exception, function: Callable[..., Any]) -> Verdict:
     if frames:
         line = (frames[-1].line or linecache.getline(frames[-1].filename, frames[-1].lineno or 0)).strip()
         where = f' in the line "{line}"' if line else ""
-    known = {
-        "NameError": "A name is used that was never given a value: look at its spelling.",
-        "TypeError": "Something is of another kind than the operation takes, or the arguments do not fit.",
-        "IndexError": "An index or a dimension is asked for that is not there: print the shapes.",
-        "AttributeError": "Something does not have what is asked of it: print its type.",
-        "RuntimeError": "PyTorch refuses this, mostly because shapes do not fit together: print them.",
-    }
-    words = known.get(type(error).__name__, "")
+    words = _ERRORS.get(type(error).__name__, "")
     if "does not require grad" in reason:
-        words = "No gradient leads back from here: call x.requires_grad_() on the picture before you ask the network."
+        words = "There is no gradient here: call x.requires_grad_() on the picture before you run the network."
     return Verdict("error", f"{type(error).__name__}{where}: {reason}. {words}".rstrip())
 
 
 def _array(value: Any) -> np.ndarray | None:
-    """A number, tensor, array, or a list of numbers as an array of floats; None if it is none of these."""
+    """Convert a number, tensor, array, or list of numbers to an array of floats; None if it is none of these."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy() if value.dtype != torch.bfloat16 else value.detach().cpu().float().numpy()
+        value = value.detach().cpu()
+        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     if isinstance(value, str | bytes | Mapping | set) or value is None:
         return None
     if isinstance(value, list | tuple) and not all(isinstance(v, bool | int | float | np.number) for v in value):
@@ -294,20 +351,20 @@ def _allowed(expected: np.ndarray, tolerance: float) -> float:
 
 
 def _pattern(a: np.ndarray, b: np.ndarray, tolerance: float) -> str:
-    """What simple relation the two have, if any."""
+    """Describe how the two are related, if the relation is simple."""
     allowed = _allowed(b, 10 * tolerance)
     if not np.isfinite(b).all() or not np.abs(b).max(initial=0) > 0:
         return ""
     if np.allclose(a, -b, rtol=0, atol=allowed):
-        return " The sign is the other way round."
+        return " The sign is reversed."
     if b.size > 1:
         factor = float((a * b).sum() / (b * b).sum())
         if abs(factor) > 1e-6 and np.allclose(a, factor * b, rtol=0, atol=abs(factor) * allowed):
             return f" Everything is {factor:.4g} times as large as expected."
         if np.ptp(a - b) < allowed:
-            return f" Everything is {float((a - b).mean()):+.4g} off."
+            return f" Everything is off by {float((a - b).mean()):+.4g}."
         if a.ndim == 2 and a.shape[0] == a.shape[1] and np.allclose(a, b.T, rtol=0, atol=allowed):
-            return " Rows and columns are exchanged."
+            return " Rows and columns are swapped."
     return ""
 
 
@@ -321,12 +378,8 @@ def _short(value: Any) -> str:
     if array is not None and array.size > 8:
         return f"of shape {tuple(array.shape)}"
     if array is not None and array.ndim:
-        return (
-            "["
-            + ", ".join(_number(v) for v in array.ravel())
-            + "]"
-            + f" of shape {tuple(array.shape)}" * (array.ndim > 1)
-        )
+        numbers = ", ".join(_number(v) for v in array.ravel())
+        return f"[{numbers}]" + f" of shape {tuple(array.shape)}" * (array.ndim > 1)
     if array is not None:
         return _number(array)
     text = repr(value)

@@ -1,14 +1,14 @@
-"""Predict, then reveal: questions that are answered before the result is seen.
+"""Predict, then reveal: questions to answer before the result is shown.
 
-A question shows radio buttons and a Reveal button; on GitHub, where no widget runs, the question, its options and the
-answer folded away. It can be answered in Python too::
+A question shows radio buttons and a Reveal button; on GitHub, where no widget runs, it shows the question, its options
+and the folded answer. It can also be answered in Python::
 
     question = quiz.ask(
         "The umbrella moves to the corner of the picture. What does the network say?",
         ["umbrella still", "something else", "all classes equally"],
-        answer="a",                                   # a letter; it may come from a computation
+        answer="a",                                   # a letter; it may be computed
         why="Convolutions look for the same thing everywhere, and the average over the map forgets where it was.",
-        hints={"b": "It would, had it learned places instead of shapes."},       # what is said to a wrong answer
+        hints={"b": "It would if it had learned positions instead of shapes."},       # shown for a wrong answer
     )
     question                                          # the last line of the cell shows it
     question.answer("b")                              # the same from Python
@@ -20,7 +20,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xai_lessons.lessons import exercise as checks
+from xai_lessons.lessons.exercise import Verdict, show
 
 LETTERS = "abcdefgh"
 _STYLE = """<style>
@@ -36,7 +36,7 @@ class Question:
     Attributes:
         text: the question.
         options: letter -> option.
-        right: the letter of the right one.
+        right: the letter of the correct option.
         given: the letter that was answered last, or None.
     """
 
@@ -47,7 +47,7 @@ class Question:
         self._widget: Any = None
 
     def answer(self, choice: str) -> None:
-        """Answer it, and show whether that is right and why.
+        """Answer the question, and show whether the answer is right and why.
 
         Args:
             choice: the letter, or the option itself.
@@ -55,22 +55,22 @@ class Question:
         Raises:
             ValueError: if there is no such option.
         """
-        checks.show(self.judge(choice))
+        show(self.judge(choice))
 
-    def judge(self, choice: str) -> checks.Verdict:
-        """What is said to an answer."""
+    def judge(self, choice: str) -> Verdict:
+        """The verdict on an answer: a letter, or the option itself."""
         chosen = next((k for k, option in self.options.items() if choice == option), str(choice).strip().lower())
         if chosen not in self.options:
-            raise ValueError(f"{choice!r} is no answer to this question; expected one of {', '.join(self.options)}.")
+            raise ValueError(f"{choice!r} is not an answer to this question: expected one of {', '.join(self.options)}")
         self.given = chosen
         if chosen == self.right:
-            return checks.Verdict("right", self.why)
+            return Verdict("right", self.why)
         hint = f"{self.hints[chosen]} " if chosen in self.hints else ""
-        return checks.Verdict("wrong", f"{hint}It is {self.right}) {self.options[self.right]}. {self.why}")
+        return Verdict("wrong", f"{hint}It is {self.right}) {self.options[self.right]}. {self.why}")
 
     @property
     def widget(self) -> Any:
-        """The ipywidgets view, made when first asked for."""
+        """The ipywidgets view, made on first use."""
         if self._widget is None:
             self._widget = self._build()
         return self._widget
@@ -78,30 +78,29 @@ class Question:
     def _build(self) -> Any:
         import ipywidgets as widgets
 
-        ask = widgets.HTML(f'{_STYLE}<div class="xai-ask"><b>Predict.</b> {html.escape(self.text)}</div>')
+        text = widgets.HTML(f'{_STYLE}<div class="xai-ask"><b>Predict.</b> {html.escape(self.text)}</div>')
         choices = [(f"{letter})  {option}", letter) for letter, option in self.options.items()]
         radio = widgets.RadioButtons(options=choices, value=None, layout=widgets.Layout(width="auto"))
         reveal = widgets.Button(description="Reveal", disabled=True, button_style="primary")
         reveal.tooltip = "Choose an answer first"
-        said = widgets.HTML()
+        verdict = widgets.HTML()
 
         def chosen(_change: Any) -> None:
             reveal.disabled = False
 
         def revealed(_button: Any) -> None:
-            said.value = self.judge(radio.value)._repr_html_()
+            verdict.value = self.judge(radio.value)._repr_html_()
 
         radio.observe(chosen, "value")
         reveal.on_click(revealed)
-        return widgets.VBox([ask, radio, reveal, said]).add_class("xai-quiz")
+        return widgets.VBox([text, radio, reveal, verdict]).add_class("xai-quiz")
 
     def __repr__(self) -> str:
-        return "\n".join(
-            [f"Predict. {self.text}", *(f"  {letter}) {option}" for letter, option in self.options.items())]
-        )
+        options = (f"  {letter}) {option}" for letter, option in self.options.items())
+        return "\n".join([f"Predict. {self.text}", *options])
 
     def _static(self) -> str:
-        """What is seen where no widget runs."""
+        """The HTML that is shown where no widget runs."""
         listed = "<br>".join(f"{letter}) {html.escape(option)}" for letter, option in self.options.items())
         answer = html.escape(f"{self.right}) {self.options[self.right]}. {self.why}")
         return (
@@ -110,8 +109,7 @@ class Question:
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        still = {"text/plain": repr(self), "text/html": self._static()}
-        return {**self.widget._repr_mimebundle_(), **still}
+        return {**self.widget._repr_mimebundle_(), "text/plain": repr(self), "text/html": self._static()}
 
 
 def ask(text: str, options: Sequence[str], answer: str, why: str, hints: Mapping[str, str] | None = None) -> Question:
@@ -120,20 +118,25 @@ def ask(text: str, options: Sequence[str], answer: str, why: str, hints: Mapping
     Args:
         text: the question, plain text.
         options: two to eight short answers; they get the letters a, b, c, ...
-        answer: the letter of the right one.
+        answer: the letter of the correct option.
         why: the explanation, shown for right and wrong answers.
         hints: letter -> what is wrong with that answer, shown before the explanation.
 
     Returns:
-        The question; as the last line of a cell it shows itself.
+        The question; it is displayed if it is the last line of a cell.
 
     Raises:
-        ValueError: if the answer or a hint belongs to none of the options.
+        ValueError: if the answer or a hint does not belong to an option.
+
+    Example:
+        >>> question = ask("2 + 2?", ["3", "4"], answer="b", why="Count.", hints={"a": "Too small."})
+        >>> question.judge("a")
+        Not yet. Too small. It is b) 4. Count.
     """
     if not 2 <= len(options) <= len(LETTERS) or len(set(options)) < len(options):
-        raise ValueError(f"{len(options)} options came; expected two to {len(LETTERS)} different ones.")
+        raise ValueError(f"expected two to {len(LETTERS)} different options, got {len(options)}")
     lettered = dict(zip(LETTERS, options, strict=False))
     for letter in (answer, *(hints or ())):
         if letter not in lettered:
-            raise ValueError(f"{letter!r} is none of the options; expected one of {', '.join(lettered)}.")
+            raise ValueError(f"{letter!r} is not the letter of an option: expected one of {', '.join(lettered)}")
     return Question(text, lettered, answer, why, hints or {})

@@ -1,7 +1,7 @@
-"""Handing in: what a student answered in the lessons, as one file that a teacher can collect.
+"""Submissions: a student's answers in all lessons, as one file that a teacher can collect.
 
-The last cell of a notebook made by ``make student`` calls `hand_in`; it reads what is in the kernel, so the lesson is
-run first. A lesson handed in later joins the same file.
+The last cell of a notebook made by ``make student`` calls `hand_in`, which reads the answers from the running kernel.
+A lesson that is handed in later is added to the same file.
 """
 
 import ast
@@ -21,18 +21,25 @@ def hand_in(student: str, lesson: str, folder: str | Path = ".") -> Path:
     Args:
         student: the student's name.
         lesson: the notebook's name.
-        folder: where the file is, or is made.
+        folder: where the file is or will be.
 
     Returns:
-        The file.
+        The file's path.
 
     Raises:
         ValueError: if the name is empty.
-        RuntimeError: if this is not called in a notebook.
+        RuntimeError: if it is not called in a notebook.
+
+    Example:
+        >>> hand_in(student="", lesson="01_classification")
+        Traceback (most recent call last):
+            ...
+        ValueError: expected a student's name, got '': write yours between the quotes, as in student="Ada Lovelace"
     """
     slug = re.sub(r"\W+", "-", student.strip().lower()).strip("-")
     if not slug:
-        raise ValueError('no name came: put yours between the quotation marks, as in student="Ada Lovelace"')
+        example = 'write yours between the quotes, as in student="Ada Lovelace"'
+        raise ValueError(f"expected a student's name, got {student!r}: {example}")
     from IPython import get_ipython
 
     shell = get_ipython()
@@ -53,16 +60,21 @@ def hand_in(student: str, lesson: str, folder: str | Path = ".") -> Path:
 
 
 def gather(space: Mapping[str, Any], cells: Sequence[str], shown: Iterable[Any] = ()) -> dict[str, Any]:
-    """The answers of a notebook.
+    """Collect the answers of a notebook.
 
     Args:
-        space: the notebook's names and their values.
-        cells: the code that was run, oldest first; of an exercise that was checked again, the last counts.
-        shown: what cells ended in; questions are often not named.
+        space: the notebook's variables.
+        cells: the code that was run, oldest first; if an exercise was checked more than once, the last check counts.
+        shown: the displayed values, since a question often has no name.
 
     Returns:
         ``questions``: text, given (None if not answered) and whether it is right; ``exercises``: name -> verdict, the
-        typical mistake if it was one, and the student's code.
+        common mistake if it was one, and the student's code.
+
+    Example:
+        >>> code = "checks.lesson1.softmax_top_k(lambda logits, k: logits.topk(k))"
+        >>> gather({}, [code])["exercises"]["lesson1.softmax_top_k"]["mistake"]
+        'logits themselves'
     """
     found = {id(thing): thing for thing in [*shown, *space.values()] if isinstance(thing, quiz.Question)}
     questions = [
@@ -76,7 +88,7 @@ def gather(space: Mapping[str, Any], cells: Sequence[str], shown: Iterable[Any] 
 
 
 def _checked(cell: str) -> list[tuple[str, str]]:
-    """The exercises that a cell checks: (``lesson1.softmax``, the code of its argument)."""
+    """The exercises that a cell checks, as pairs such as (``lesson1.softmax``, the code of its argument)."""
     try:
         tree = ast.parse(cell)
     except SyntaxError:  # a cell of magics

@@ -1,4 +1,4 @@
-"""The checks of the exercises, a file a lesson; `lessons.exercise` says how to write one."""
+"""The checks of the exercises, one file per lesson; `lessons.exercise` shows how to write one."""
 
 import lazy_loader
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xai_lessons.lessons.exercise import Mistake, exercise
+from xai_lessons.lessons.exercise import exercise, integer
 
 SHAPE = (3, 5, 6)
 
@@ -38,7 +38,7 @@ def _gradient(rng: torch.Generator) -> Gradient:
 def _path(rng: torch.Generator) -> tuple[Gradient, Tensor, Tensor, int]:
     """A gradient, a picture, a baseline that is not black, and few steps."""
     x, b = torch.rand(2, *SHAPE, generator=rng, dtype=torch.float64)
-    return _gradient(rng), x, 0.6 * b + 0.1, int(torch.randint(3, 9, (), generator=rng))
+    return _gradient(rng), x, 0.6 * b + 0.1, integer(rng, 3, 9)
 
 
 def _along(gradient: Gradient, x: Tensor, b: Tensor, alphas: Tensor) -> Tensor:
@@ -55,93 +55,54 @@ def _integral(gradient: Gradient, x: Tensor, b: Tensor, alphas: Tensor) -> Tenso
 
 @exercise(
     draw=_path,
-    says=("the gradient", "the picture", "the baseline", "m"),
-    praise="And they add up: the sum of your attributions is the score of the picture less that of the baseline.",
-    mistakes=(
-        Mistake(
-            "baseline ignored",
-            lambda g, x, b, m: x * torch.stack([g(a * x) for a in _midpoints(m)]).mean(0),
-            "That is the lesson's version, which starts from black. Two places change if it starts from b: the way "
-            "and the factor.",
-        ),
-        Mistake(
-            "times the picture",
-            lambda g, x, b, m: x * _along(g, x, b, _midpoints(m)).mean(0),
-            "You multiply by x. That is right for a black baseline only: what did each pixel walk, from b to x?",
-        ),
-        Mistake(
-            "difference forgotten",
-            lambda g, x, b, m: _along(g, x, b, _midpoints(m)).mean(0),
-            "That is the mean gradient on the way. An attribution is a slope times a way: how far did each pixel go?",
-        ),
-        Mistake(
-            "sum instead of mean",
-            lambda g, x, b, m: (x - b) * _along(g, x, b, _midpoints(m)).sum(0),
-            "m times too large: each gradient stands for the m-th part of the way only.",
-        ),
-        Mistake(
-            "wrong way",
-            lambda g, x, b, m: -_integral(g, x, b, _midpoints(m)),
-            "All signs are the other way round: the way leads from the baseline b to the picture x, so it is x - b.",
-        ),
-        Mistake(
-            "only at the picture",
-            lambda g, x, b, m: (x - b) * g(x),
-            "You take the gradient at the picture only. It may be saturated there: walk, and look at every step.",
-        ),
-        Mistake(
-            "only in the middle",
-            lambda g, x, b, m: (x - b) * g((x + b) / 2),
-            "You take one gradient, in the middle of the way; take m of them, each in the middle of its own step.",
-        ),
-        Mistake(
-            "from black",
-            lambda g, x, b, m: (x - b) * torch.stack([g(a * x) for a in _midpoints(m)]).mean(0),
-            "Your way begins at black, a x. It has to begin at the baseline: where are you for a = 0?",
-        ),
-        Mistake(
-            "ends of the steps",
-            lambda g, x, b, m: _integral(g, x, b, torch.arange(1, m + 1, dtype=torch.float64) / m),
-            "You look at the end of each step, k / m. The paper does too, but with the middle, (k - 1/2) / m, the "
-            "sum is met far better: compare both.",
-        ),
-        Mistake(
-            "beginnings of the steps",
-            lambda g, x, b, m: _integral(g, x, b, torch.arange(m, dtype=torch.float64) / m),
-            "You look at the beginning of each step, (k - 1) / m: the picture is never reached. Take the middle.",
-        ),
-        Mistake(
-            "both ends",
-            lambda g, x, b, m: _integral(g, x, b, torch.linspace(0, 1, m, dtype=torch.float64)),
-            "linspace(0, 1, m) includes both ends, as if a step reached beyond them. Take the middles, (k - 1/2) / m.",
-        ),
-        Mistake(
-            "k counted from 0",
-            lambda g, x, b, m: _integral(g, x, b, (torch.arange(m, dtype=torch.float64) - 0.5) / m),
-            "With k = 0 your first place lies before the baseline, and the last step is missing. range(m) begins at "
-            "0: take range(1, m + 1).",
-        ),
-        Mistake(
-            "last step missing",
-            lambda g, x, b, m: (x - b) * _along(g, x, b, _midpoints(m)[:-1]).sum(0) / m,
-            "Your last step is missing: range(1, m) ends at m - 1. Take range(1, m + 1).",
-        ),
-        Mistake(
-            "overshoots",
-            lambda g, x, b, m: (x - b) * torch.stack([g(b + a * x) for a in _midpoints(m)]).mean(0),
-            "You walk b + a x, beyond the picture. The way is x - b: after the share a of it you are at b + a (x - b).",
-        ),
-        Mistake(
-            "the sum alone",
-            lambda g, x, b, m: _integral(g, x, b, _midpoints(m)).sum(),
-            "That is the sum of the attributions, and it is right. Return the attributions themselves, one a pixel.",
-        ),
-        Mistake(
-            "without sign",
-            lambda g, x, b, m: _integral(g, x, b, _midpoints(m)).abs(),
-            "The sizes are right, the signs are lost: with them gone, nothing adds up to the score any more.",
-        ),
-    ),
+    arguments=("the gradient", "the picture", "the baseline", "m"),
+    praise="And they add up: the sum of your attributions is the score of the picture minus that of the baseline.",
+    mistakes={
+        "baseline ignored": lambda g, x, b, m: x * torch.stack([g(a * x) for a in _midpoints(m)]).mean(0),
+        "times the picture": lambda g, x, b, m: x * _along(g, x, b, _midpoints(m)).mean(0),
+        "difference forgotten": lambda g, x, b, m: _along(g, x, b, _midpoints(m)).mean(0),
+        "sum instead of mean": lambda g, x, b, m: (x - b) * _along(g, x, b, _midpoints(m)).sum(0),
+        "wrong direction": lambda g, x, b, m: -_integral(g, x, b, _midpoints(m)),
+        "only at the picture": lambda g, x, b, m: (x - b) * g(x),
+        "only in the middle": lambda g, x, b, m: (x - b) * g((x + b) / 2),
+        "from black": lambda g, x, b, m: (x - b) * torch.stack([g(a * x) for a in _midpoints(m)]).mean(0),
+        "ends of the steps": lambda g, x, b, m: _integral(g, x, b, torch.arange(1, m + 1, dtype=torch.float64) / m),
+        "beginnings of the steps": lambda g, x, b, m: _integral(g, x, b, torch.arange(m, dtype=torch.float64) / m),
+        "both ends": lambda g, x, b, m: _integral(g, x, b, torch.linspace(0, 1, m, dtype=torch.float64)),
+        "k counted from 0": lambda g, x, b, m: _integral(g, x, b, (torch.arange(m, dtype=torch.float64) - 0.5) / m),
+        "last step missing": lambda g, x, b, m: (x - b) * _along(g, x, b, _midpoints(m)[:-1]).sum(0) / m,
+        "overshoots": lambda g, x, b, m: (x - b) * torch.stack([g(b + a * x) for a in _midpoints(m)]).mean(0),
+        "the sum alone": lambda g, x, b, m: _integral(g, x, b, _midpoints(m)).sum(),
+        "without sign": lambda g, x, b, m: _integral(g, x, b, _midpoints(m)).abs(),
+    },
+    hints={
+        "baseline ignored": "That is the lesson's version, which starts from black. Two things change if it starts "
+        "from b: the path and the factor.",
+        "times the picture": "You multiply by x. That is right for a black baseline only: how far does each pixel "
+        "move?",
+        "difference forgotten": "That is the mean gradient along the path. An attribution is a slope times a distance: "
+        "how far does each pixel move?",
+        "sum instead of mean": "This is m times too large: each gradient stands for only 1 / m of the path.",
+        "wrong direction": "All signs are reversed: the path leads from the baseline b to the picture x, so use x - b.",
+        "only at the picture": "You take the gradient at the picture only. The network may be saturated there: follow "
+        "the path and take the gradient at every step.",
+        "only in the middle": "You take one gradient, in the middle of the path; take m of them, each in the middle of "
+        "its own step.",
+        "from black": "Your path begins at black, a x. It has to begin at the baseline: where are you for a = 0?",
+        "ends of the steps": "You take the end of each step, k / m, as the paper does. With the middle, (k - 1/2) / m, "
+        "the attributions add up far better: compare both.",
+        "beginnings of the steps": "You take the beginning of each step, (k - 1) / m: the path never reaches the "
+        "picture. Take the middle.",
+        "both ends": "linspace(0, 1, m) includes both ends, which no step has in its middle. Take (k - 1/2) / m.",
+        "k counted from 0": "With k = 0 your first point lies before the baseline, and the last step is missing. "
+        "range(m) begins at 0: take range(1, m + 1).",
+        "last step missing": "Your last step is missing: range(1, m) ends at m - 1. Take range(1, m + 1).",
+        "overshoots": "You follow b + a x, beyond the picture. The path is x - b: after the fraction a of it you are "
+        "at b + a (x - b).",
+        "the sum alone": "That is the sum of the attributions, and it is right. Return the attributions, one per "
+        "pixel.",
+        "without sign": "The absolute values are right, but without the signs nothing adds up to the score.",
+    },
 )
 def integrated_gradients(gradient: Gradient, x: Tensor, b: Tensor, m: int) -> Tensor:
     """(x - b) times the mean of the gradients at b + (k - 1/2) / m (x - b), k = 1 ... m."""
@@ -149,23 +110,23 @@ def integrated_gradients(gradient: Gradient, x: Tensor, b: Tensor, m: int) -> Te
 
 
 def _three_maps(rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Attributions (3, 3, H, W) of three networks of one picture, one of them broken, and the thing's mask (H, W)."""
+    """Attributions (3, 3, H, W) of three networks of one picture, one of them broken, and the object's mask (H, W)."""
     high, wide = 10, 12
     mask = torch.zeros(high, wide, dtype=torch.bool)
-    top, left = (int(torch.randint(1, 4, (), generator=rng)) for _ in range(2))
+    top, left = (integer(rng, 1, 4) for _ in range(2))
     mask[top : top + 5, left : left + 4] = True
     maps = torch.randn(3, 3, high, wide, generator=rng, dtype=torch.float64)
-    broken = int(torch.randint(3, (), generator=rng))
+    broken = integer(rng, 0, 3)
     for i in range(3):
         maps[i] *= torch.where(mask, 6.0, 1.0) if i != broken else 5.0  # the broken one is strong, but everywhere
     return maps, mask
 
 
-def _sizes(maps: Tensor) -> Tensor:
+def _absolute(maps: Tensor) -> Tensor:
     return maps.abs().amax(1)
 
 
-def _shares(heat: Tensor, mask: Tensor) -> Tensor:
+def _fractions(heat: Tensor, mask: Tensor) -> Tensor:
     return (heat * mask).sum((1, 2)) / heat.sum((1, 2))
 
 
@@ -173,94 +134,63 @@ def _verdict(values: Tensor, lowest: bool = True) -> tuple[Tensor, int]:
     return values, int(values.argmin() if lowest else values.argmax())
 
 
+def _right(maps: Tensor, mask: Tensor) -> tuple[Tensor, int]:
+    return _verdict(_fractions(_absolute(maps), mask))
+
+
 @exercise(
     draw=_three_maps,
-    says=("the maps", "the mask"),
-    praise="A broken network has no reason to look at the thing. Strength proves nothing: its map may be strong.",
-    mistakes=(
-        Mistake(
-            "highest share",
-            lambda maps, mask: _verdict(_shares(_sizes(maps), mask), lowest=False),
-            "The shares are right. But you name the network that looks at the thing most; the broken one does not.",
+    arguments=("the maps", "the mask"),
+    praise="A broken network has no reason to look at the object. Strength proves nothing: its map may be strong.",
+    mistakes={
+        "highest fraction": lambda maps, mask: _verdict(_fractions(_absolute(maps), mask), lowest=False),
+        "with the sign": lambda maps, mask: _verdict(_fractions(maps.sum(1), mask)),
+        "sum of the colors": lambda maps, mask: _verdict(_fractions(maps.abs().sum(1), mask)),
+        "only for": lambda maps, mask: _verdict(_fractions(maps.amax(1).clamp(min=0), mask)),
+        "amount instead of fraction": lambda maps, mask: _verdict((_absolute(maps) * mask).sum((1, 2))),
+        "fraction of the outside": lambda maps, mask: _verdict(_fractions(_absolute(maps), ~mask)),
+        "mean inside": lambda maps, mask: _verdict((_absolute(maps) * mask).sum((1, 2)) / mask.sum()),
+        "inside to outside": lambda maps, mask: _verdict(
+            (_absolute(maps) * mask).sum((1, 2)) / (_absolute(maps) * ~mask).sum((1, 2)),
         ),
-        Mistake(
-            "with the sign",
-            lambda maps, mask: _verdict(_shares(maps.sum(1), mask)),
-            "You add up signed values: for and against cancel out. Take sizes first (abs), then the largest color.",
-        ),
-        Mistake(
-            "sum of the colors",
-            lambda maps, mask: _verdict(_shares(maps.abs().sum(1), mask)),
-            "Sizes, yes; but of a pixel's three colors take the largest (amax), as the paper does, not the sum.",
-        ),
-        Mistake(
-            "only for",
-            lambda maps, mask: _verdict(_shares(maps.amax(1).clamp(min=0), mask)),
-            "You keep positive values only. A gradient of -1 matters as much as one of +1: take abs.",
-        ),
-        Mistake(
-            "amount instead of share",
-            lambda maps, mask: _verdict((_sizes(maps) * mask).sum((1, 2))),
-            "That is how much lies on the thing, not which share of the map: divide by the sum of the whole map.",
-        ),
-        Mistake(
-            "share of the outside",
-            lambda maps, mask: _verdict(_shares(_sizes(maps), ~mask)),
-            "That is the share beside the thing (~mask): the broken network has the largest of those.",
-        ),
-        Mistake(
-            "mean inside",
-            lambda maps, mask: _verdict((_sizes(maps) * mask).sum((1, 2)) / mask.sum()),
-            "You divide by the number of pixels of the thing; divide by the map's sum, so that strength drops out.",
-        ),
-        Mistake(
-            "inside to outside",
-            lambda maps, mask: _verdict(
-                (_sizes(maps) * mask).sum((1, 2)) / (_sizes(maps) * ~mask).sum((1, 2)),
-            ),
-            "The right network, but you divide by what lies outside; a share is divided by the whole.",
-        ),
-        Mistake(
-            "weakest map",
-            lambda maps, mask: _verdict(_sizes(maps).sum((1, 2))),
-            "You look for the weakest map. Random weights may give strong gradients: ask where they are.",
-        ),
-        Mistake(
-            "the wrong dimension",
-            lambda maps, mask: _verdict(_shares(maps.abs().amax(0), mask)),
-            "You take the largest over the networks, dimension 0. The colors are dimension 1.",
-        ),
-        Mistake(
-            "counted from 1",
-            lambda maps, mask: (_shares(_sizes(maps), mask), int(_shares(_sizes(maps), mask).argmin()) + 1),
-            "The shares are right, and you mean the right network; but count the networks from 0.",
-        ),
-        Mistake(
-            "number first",
-            lambda maps, mask: _verdict(_shares(_sizes(maps), mask))[::-1],
-            "Both are right, in the other order: first the shares, then the number.",
-        ),
-        Mistake(
-            "shares only",
-            lambda maps, mask: _shares(_sizes(maps), mask),
-            "The shares are right. Return the number of the broken network as well: (shares, number).",
-        ),
-        Mistake(
-            "number only",
-            lambda maps, mask: _verdict(_shares(_sizes(maps), mask))[1],
-            "You name the right network. Return the three shares before it: (shares, number).",
-        ),
-    ),
+        "weakest map": lambda maps, mask: _verdict(_absolute(maps).sum((1, 2))),
+        "the wrong dimension": lambda maps, mask: _verdict(_fractions(maps.abs().amax(0), mask)),
+        "counted from 1": lambda maps, mask: (_right(maps, mask)[0], _right(maps, mask)[1] + 1),
+        "number first": lambda maps, mask: _right(maps, mask)[::-1],
+        "fractions only": lambda maps, mask: _right(maps, mask)[0],
+        "number only": lambda maps, mask: _right(maps, mask)[1],
+    },
+    hints={
+        "highest fraction": "The fractions are right. But the broken network is the one that looks at the object "
+        "least.",
+        "with the sign": "You add signed values: evidence for and against cancels out. Take absolute values first "
+        "(abs), then the largest color.",
+        "sum of the colors": "Absolute values are right; but take the largest of a pixel's three colors (amax), as the "
+        "paper does, not the sum.",
+        "only for": "You keep positive values only. A gradient of -1 matters as much as one of +1: take abs.",
+        "amount instead of fraction": "That is how much lies on the object, not which fraction of the map: divide by "
+        "the sum of the whole map.",
+        "fraction of the outside": "That is the fraction outside the object (~mask), largest for the broken network.",
+        "mean inside": "You divide by the number of pixels of the object; divide by the sum of the whole map.",
+        "inside to outside": "The network is right, but you divide by what lies outside: divide by the whole.",
+        "weakest map": "You look for the weakest map. Random weights may give strong gradients, but in the wrong "
+        "places.",
+        "the wrong dimension": "You take the largest over the networks, dimension 0. The colors are dimension 1.",
+        "counted from 1": "The fractions are right, and so is the network; but count the networks from 0.",
+        "number first": "Both are right, but in the wrong order: first the fractions, then the number.",
+        "fractions only": "The fractions are right. Return the number of the broken network too: (fractions, number).",
+        "number only": "You name the right network. Return the three fractions before it: (fractions, number).",
+    },
 )
 def broken_network(maps: Tensor, mask: Tensor) -> tuple[Tensor, int]:
-    """The share of each map's size on the thing, and the number of the map with the lowest share."""
-    return _verdict(_shares(_sizes(maps), mask))
+    """The fraction of each map's absolute values on the object, and the number of the map with the lowest fraction."""
+    return _right(maps, mask)
 
 
 def _noisy(rng: torch.Generator) -> tuple[Gradient, Tensor, Tensor, float]:
     """A gradient, a picture near black and white, noise of standard deviation 1, and sigma."""
     x = (torch.rand(SHAPE, generator=rng, dtype=torch.float64) * 1.6 - 0.3).clamp(0, 1)
-    n = torch.randn(int(torch.randint(3, 8, (), generator=rng)), *SHAPE, generator=rng, dtype=torch.float64)
+    n = torch.randn(integer(rng, 3, 8), *SHAPE, generator=rng, dtype=torch.float64)
     return _gradient(rng), x, n, 0.2 + 0.2 * float(torch.rand((), generator=rng))
 
 
@@ -270,86 +200,48 @@ def _copies(x: Tensor, noise: Tensor, sigma: float) -> Tensor:
 
 @exercise(
     draw=_noisy,
-    says=("the gradient", "the picture", "the noise", "sigma"),
-    praise="The mean of the gradients of noisy pictures: the noise averages out, what the copies share remains.",
-    mistakes=(
-        Mistake(
-            "gradient of the mean",
-            lambda g, x, n, s: g(_copies(x, n, s).mean(0)),
-            "You average the noisy pictures and take one gradient: the noise is gone before the network sees it. "
-            "Average the gradients.",
-        ),
-        Mistake(
-            "not clamped",
-            lambda g, x, n, s: torch.stack([g(x + s * e) for e in n]).mean(0),
-            "Some noisy pixels are below 0 or above 1, which no picture has: clamp each copy to [0, 1].",
-        ),
-        Mistake(
-            "sigma forgotten",
-            lambda g, x, n, s: torch.stack([g(y) for y in _copies(x, n, 1.0)]).mean(0),
-            "The noise comes with standard deviation 1: multiply it by sigma before adding it.",
-        ),
-        Mistake(
-            "sigma squared",
-            lambda g, x, n, s: torch.stack([g(y) for y in _copies(x, n, s**2)]).mean(0),
-            "You multiply the noise by sigma squared, which is its variance; the standard deviation is sigma.",
-        ),
-        Mistake(
-            "sum instead of mean",
-            lambda g, x, n, s: torch.stack([g(y) for y in _copies(x, n, s)]).sum(0),
-            "n times too large: divide by the number of copies.",
-        ),
-        Mistake(
-            "noise on the gradient",
-            lambda g, x, n, s: torch.stack([g(x) + s * e for e in n]).mean(0),
-            "You add the noise to the gradient. It belongs to the picture: the network is asked again each time.",
-        ),
-        Mistake(
-            "first copy only",
-            lambda g, x, n, s: g(_copies(x, n, s)[0]),
-            "That is the gradient of the first noisy copy alone: is there a return inside the loop?",
-        ),
-        Mistake(
-            "last copy only",
-            lambda g, x, n, s: g(_copies(x, n, s)[-1]),
-            "That is the gradient of the last copy: each round of the loop overwrites the one before; add them up.",
-        ),
-        Mistake(
-            "the same noise for all pixels",
-            lambda g, x, n, s: torch.stack([g((x + s * e.mean()).clamp(0, 1)) for e in n]).mean(0),
-            "All pixels get the same shift; every pixel has a noise of its own: add the whole tensor.",
-        ),
-        Mistake(
-            "sizes averaged",
-            lambda g, x, n, s: torch.stack([g(y).abs() for y in _copies(x, n, s)]).mean(0),
-            "You average sizes: then noise cannot cancel out any more. Average with the sign; take sizes at the end.",
-        ),
-        Mistake(
-            "squares",
-            lambda g, x, n, s: torch.stack([g(y) ** 2 for y in _copies(x, n, s)]).mean(0),
-            "That is SmoothGrad squared; here the gradients themselves are averaged.",
-        ),
-        Mistake(
-            "noise clamped",
-            lambda g, x, n, s: torch.stack([g(x + (s * e).clamp(0, 1)) for e in n]).mean(0),
-            "You clamp the noise, so none of it darkens a pixel. Add it first, then clamp the noisy picture.",
-        ),
-        Mistake(
-            "size at the end",
-            lambda g, x, n, s: torch.stack([g(y) for y in _copies(x, n, s)]).mean(0).abs(),
-            "The mean is right; its signs are lost. Sizes are for drawing: return the mean as it is.",
-        ),
-        Mistake(
-            "times the picture",
-            lambda g, x, n, s: x * torch.stack([g(y) for y in _copies(x, n, s)]).mean(0),
-            "You multiply by the picture, as gradient × input does. SmoothGrad is the mean gradient alone.",
-        ),
-        Mistake(
-            "no noise",
-            lambda g, x, n, s: g(x),
-            "That is the plain gradient: the noisy copies are never used.",
-        ),
-    ),
+    arguments=("the gradient", "the picture", "the noise", "sigma"),
+    praise="The mean of the gradients of noisy pictures: the noise averages out; what the copies have in common "
+    "remains.",
+    mistakes={
+        "gradient of the mean": lambda g, x, n, s: g(_copies(x, n, s).mean(0)),
+        "not clamped": lambda g, x, n, s: torch.stack([g(x + s * e) for e in n]).mean(0),
+        "sigma forgotten": lambda g, x, n, s: torch.stack([g(y) for y in _copies(x, n, 1.0)]).mean(0),
+        "sigma squared": lambda g, x, n, s: torch.stack([g(y) for y in _copies(x, n, s**2)]).mean(0),
+        "sum instead of mean": lambda g, x, n, s: torch.stack([g(y) for y in _copies(x, n, s)]).sum(0),
+        "noise on the gradient": lambda g, x, n, s: torch.stack([g(x) + s * e for e in n]).mean(0),
+        "first copy only": lambda g, x, n, s: g(_copies(x, n, s)[0]),
+        "last copy only": lambda g, x, n, s: g(_copies(x, n, s)[-1]),
+        "the same noise for all pixels": lambda g, x, n, s: torch.stack(
+            [g((x + s * e.mean()).clamp(0, 1)) for e in n]
+        ).mean(0),
+        "absolute values averaged": lambda g, x, n, s: torch.stack([g(y).abs() for y in _copies(x, n, s)]).mean(0),
+        "squares": lambda g, x, n, s: torch.stack([g(y) ** 2 for y in _copies(x, n, s)]).mean(0),
+        "noise clamped": lambda g, x, n, s: torch.stack([g(x + (s * e).clamp(0, 1)) for e in n]).mean(0),
+        "absolute value at the end": lambda g, x, n, s: torch.stack([g(y) for y in _copies(x, n, s)]).mean(0).abs(),
+        "times the picture": lambda g, x, n, s: x * torch.stack([g(y) for y in _copies(x, n, s)]).mean(0),
+        "no noise": lambda g, x, n, s: g(x),
+    },
+    hints={
+        "gradient of the mean": "You average the noisy pictures and take one gradient: the noise is gone before the "
+        "network sees it. Average the gradients.",
+        "not clamped": "Some noisy pixels are below 0 or above 1, which no picture has: clamp each copy to [0, 1].",
+        "sigma forgotten": "The noise comes with standard deviation 1: multiply it by sigma before adding it.",
+        "sigma squared": "You multiply the noise by its variance, sigma squared; the standard deviation is sigma.",
+        "sum instead of mean": "This is n times too large: divide by the number of copies.",
+        "noise on the gradient": "You add the noise to the gradient. Add it to the picture, and run the network again.",
+        "first copy only": "That is the gradient of the first noisy copy alone: is there a return inside the loop?",
+        "last copy only": "That is the gradient of the last copy: each round overwrites the one before; add them up.",
+        "the same noise for all pixels": "You shift all pixels alike; each has its own noise: add the whole tensor.",
+        "absolute values averaged": "You average absolute values: then the noise cannot cancel out. Average with the "
+        "sign; take absolute values at the end.",
+        "squares": "That is SmoothGrad squared; here the gradients themselves are averaged.",
+        "noise clamped": "You clamp the noise, so none of it darkens a pixel. Add it, then clamp the picture.",
+        "absolute value at the end": "The mean is right, but its signs are lost: return the mean as it is.",
+        "times the picture": "You multiply by the picture, as gradient × input does. SmoothGrad is the mean gradient "
+        "alone.",
+        "no noise": "That is the plain gradient: the noisy copies are never used.",
+    },
 )
 def smooth_grad(gradient: Gradient, x: Tensor, noise: Tensor, sigma: float) -> Tensor:
     """The mean of the gradients at clamp(x + sigma noise_k, 0, 1)."""

@@ -8,11 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xai_lessons.lessons.exercise import Mistake, exercise
-
-
-def _uniform(rng: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=rng)
+from xai_lessons.lessons.exercise import exercise, uniform
 
 
 def _attack(rng: torch.Generator) -> tuple[nn.Module, Tensor, Tensor, float]:
@@ -20,11 +16,11 @@ def _attack(rng: torch.Generator) -> tuple[nn.Module, Tensor, Tensor, float]:
     linear = nn.Linear(3 * 6 * 5, 7)
     linear.weight.data = torch.randn(7, 3 * 6 * 5, generator=rng)
     linear.bias.data = torch.randn(7, generator=rng)
-    x = _uniform(rng, -0.2, 1.2, 4, 3, 6, 5).clamp(0, 1)
+    x = uniform(rng, -0.2, 1.2, 4, 3, 6, 5).clamp(0, 1)
     t = torch.randint(0, 7, (4,), generator=rng)
     model = nn.Sequential(nn.Flatten(), linear)
     said = model(x).argmax(1)
-    return model, x, torch.where(t == said, (t + 1) % 7, t), float(_uniform(rng, 0.02, 0.1))
+    return model, x, torch.where(t == said, (t + 1) % 7, t), float(uniform(rng, 0.02, 0.1))
 
 
 def _gradient(model: Any, x: Tensor, t: Tensor, of: str = "loss") -> Tensor:
@@ -44,70 +40,42 @@ def _per_picture(g: Tensor, norm: float) -> Tensor:
 
 @exercise(
     draw=_attack,
-    says=("model", "x", "t", "epsilon"),
+    arguments=("model", "x", "t", "epsilon"),
     praise="One sign away from the attack above: downhill on the loss of the class that you want.",
-    mistakes=(
-        Mistake(
-            "uphill",
-            lambda f, x, t, e: _clip(x + e * _gradient(f, x, t).sign()),
-            "You go up the loss of t: that leads away from t. To be led to a class, its loss must fall.",
+    mistakes={
+        "uphill": lambda f, x, t, e: _clip(x + e * _gradient(f, x, t).sign()),
+        "not clipped": lambda f, x, t, e: (x - e * _gradient(f, x, t).sign()).detach(),
+        "no sign": lambda f, x, t, e: _clip(x - e * _gradient(f, x, t)),
+        "gradient scaled to length 1": lambda f, x, t, e: _clip(x - e * _per_picture(_gradient(f, x, t), 2.0)),
+        "gradient scaled to its largest value": lambda f, x, t, e: _clip(
+            x - e * _per_picture(_gradient(f, x, t), torch.inf)
         ),
-        Mistake(
-            "not clipped",
-            lambda f, x, t, e: (x - e * _gradient(f, x, t).sign()).detach(),
-            "Some of your pixels are darker than black or brighter than white: clip the picture to [0, 1].",
-        ),
-        Mistake(
-            "no sign",
-            lambda f, x, t, e: _clip(x - e * _gradient(f, x, t)),
-            "You step along the gradient itself. Then a pixel with a large gradient moves by more than epsilon, "
-            "and most move by nearly nothing: take its sign.",
-        ),
-        Mistake(
-            "gradient scaled to length 1",
-            lambda f, x, t, e: _clip(x - e * _per_picture(_gradient(f, x, t), 2.0)),
-            "You scale the gradient to length 1. That is the best step of a given length; here each pixel may move by "
-            "epsilon on its own, so take the sign.",
-        ),
-        Mistake(
-            "gradient scaled to its largest value",
-            lambda f, x, t, e: _clip(x - e * _per_picture(_gradient(f, x, t), torch.inf)),
-            "You divide the gradient by its largest value: only one pixel moves by the whole epsilon. "
-            "With the sign, all do.",
-        ),
-        Mistake(
-            "away from the answer",
-            lambda f, x, t, e: _clip(x + e * _gradient(f, x, f(x).argmax(1)).sign()),
-            "You lead away from the network's own answer and never use t. That is the untargeted attack.",
-        ),
-        Mistake(
-            "loss of the answer",
-            lambda f, x, t, e: _clip(x - e * _gradient(f, x, f(x).argmax(1)).sign()),
-            "You use the loss of the network's own answer instead of that of t, and make it surer of itself.",
-        ),
-        Mistake(
-            "down the logit",
-            lambda f, x, t, e: _clip(x - e * _gradient(f, x, t, "logit").sign()),
-            "You go down the logit of t. The loss falls where the logit rises: either minus with the loss, or plus "
-            "with the logit. The loss also knows the other classes.",
-        ),
-        Mistake(
-            "up the logit",
-            lambda f, x, t, e: _clip(x + e * _gradient(f, x, t, "logit").sign()),
-            "You go up the logit of t alone. It may work, but it is not FGSM: the cross-entropy also pushes down the "
-            "rivals. Take the gradient of the loss.",
-        ),
-        Mistake(
-            "epsilon divided by 255",
-            lambda f, x, t, e: _clip(x - e / 255 * _gradient(f, x, t).sign()),
-            "Your step is 255 times too small: epsilon is in the units of x already, from 0 to 1.",
-        ),
-        Mistake(
-            "only the change",
-            lambda f, x, t, e: (-e * _gradient(f, x, t).sign()).detach(),
-            "That is the change alone, and it is right. Add the picture, and clip.",
-        ),
-    ),
+        "away from the answer": lambda f, x, t, e: _clip(x + e * _gradient(f, x, f(x).argmax(1)).sign()),
+        "loss of the answer": lambda f, x, t, e: _clip(x - e * _gradient(f, x, f(x).argmax(1)).sign()),
+        "down the logit": lambda f, x, t, e: _clip(x - e * _gradient(f, x, t, "logit").sign()),
+        "up the logit": lambda f, x, t, e: _clip(x + e * _gradient(f, x, t, "logit").sign()),
+        "epsilon divided by 255": lambda f, x, t, e: _clip(x - e / 255 * _gradient(f, x, t).sign()),
+        "only the change": lambda f, x, t, e: (-e * _gradient(f, x, t).sign()).detach(),
+    },
+    hints={
+        "uphill": "You increase the loss of t: that leads away from t. To reach the target class, decrease its loss.",
+        "not clipped": "Some of your pixels are darker than black or brighter than white: clip the picture to [0, 1].",
+        "no sign": "You step along the gradient itself. Then a pixel with a large gradient moves by more than epsilon, "
+        "and most pixels hardly move: take its sign.",
+        "gradient scaled to length 1": "You scale the gradient to length 1. That is the best step of a given length; "
+        "here each pixel may move by epsilon on its own, so take the sign.",
+        "gradient scaled to its largest value": "You divide the gradient by its largest value: only one pixel moves by "
+        "the whole epsilon. With the sign, all do.",
+        "away from the answer": "You move away from the network's own answer, the untargeted attack. Use t.",
+        "loss of the answer": "You lower the loss of the network's own answer: it becomes more confident. Use that of "
+        "t.",
+        "down the logit": "You decrease the logit of t. The loss falls where the logit rises: either minus with the "
+        "loss, or plus with the logit. The loss also includes the other classes.",
+        "up the logit": "You increase the logit of t alone. It may work, but it is not FGSM: the cross-entropy also "
+        "lowers the other logits. Take the gradient of the loss.",
+        "epsilon divided by 255": "Your step is 255 times too small: epsilon has the units of x, from 0 to 1.",
+        "only the change": "That is the change alone, and it is right. Add the picture, and clip.",
+    },
 )
 def targeted_fgsm(model: Any, x: Tensor, t: Tensor, epsilon: float) -> Tensor:
     """x' = clip(x - epsilon * sign(dJ(x, t) / dx), 0, 1)."""
@@ -116,7 +84,7 @@ def targeted_fgsm(model: Any, x: Tensor, t: Tensor, epsilon: float) -> Tensor:
 
 def _slope(rng: torch.Generator) -> tuple[Tensor, float]:
     g = torch.randn(3, 4, 5, generator=rng) * torch.rand(3, 4, 5, generator=rng) ** 2
-    return g, round(float(_uniform(rng, 0.01, 0.2)), 3)
+    return g, round(float(uniform(rng, 0.01, 0.2)), 3)
 
 
 def _with_rise(r: Tensor, g: Tensor) -> tuple[Tensor, float]:
@@ -132,69 +100,38 @@ def _one_pixel(g: Tensor) -> Tensor:
 
 @exercise(
     draw=_slope,
-    says=("g", "epsilon"),
-    praise="Every number of the picture gives its whole share, epsilon times |g_i|. Their sum is why small steps in "
-    "many directions are a large one for the network.",
-    mistakes=(
-        Mistake(
-            "along the gradient",
-            lambda g, e: _with_rise(e * g, g),
-            "Your step is epsilon times the gradient. Where |g_i| is below 1 the pixel could move further; above 1 it "
-            "moves too far. Ask for one pixel alone: how far should it go?",
-        ),
-        Mistake(
-            "length 1",
-            lambda g, e: _with_rise(e * g / g.norm(), g),
-            "Your step has length epsilon: the best one if the *length* is limited. Here each number is limited on "
-            "its own.",
-        ),
-        Mistake(
-            "scaled to the largest",
-            lambda g, e: _with_rise(e * g / g.abs().max(), g),
-            "Now one pixel moves by epsilon, all others by less. They are free to move as far.",
-        ),
-        Mistake(
-            "one pixel",
-            lambda g, e: _with_rise(e * _one_pixel(g), g),
-            "You move only the pixel with the largest gradient. The others may move at the same time.",
-        ),
-        Mistake(
-            "all up",
-            lambda g, e: _with_rise(e * torch.ones_like(g), g),
-            "You move every pixel up. Where g_i is negative that lowers the score.",
-        ),
-        Mistake(
-            "downhill",
-            lambda g, e: _with_rise(-e * g.sign(), g),
-            "Your step lowers the score as much as any can. Asked for is the one that raises it.",
-        ),
-        Mistake(
-            "rise without sizes",
-            lambda g, e: (e * g.sign(), float(e * g.sum())),
-            "The step is right. The rise is not: where g_i is negative, the step is too, and the product is positive.",
-        ),
-        Mistake(
-            "rise as a mean",
-            lambda g, e: (e * g.sign(), float(e * g.abs().mean())),
-            "The step is right. The rise adds up over all pixels: sum, not mean.",
-        ),
-        Mistake(
-            "rise as a length",
-            lambda g, e: (e * g.sign(), float(e * g.norm())),
-            "The step is right. The rise is g · r; you took epsilon times the length of g, which is the rise of the "
-            "best step of *length* epsilon.",
-        ),
-        Mistake(
-            "epsilon missing in the rise",
-            lambda g, e: (e * g.sign(), float(g.abs().sum())),
-            "The step is right. The rise is that of a step of 1: epsilon is missing in it.",
-        ),
-        Mistake(
-            "epsilon forgotten",
-            lambda g, e: (g.sign(), float(g.abs().sum())),
-            "The directions are right, but every pixel moves by 1: epsilon is missing.",
-        ),
-    ),
+    arguments=("g", "epsilon"),
+    praise="Every number of the picture adds epsilon times |g_i|. That is why small steps in many directions are a "
+    "large one for the network.",
+    mistakes={
+        "along the gradient": lambda g, e: _with_rise(e * g, g),
+        "length 1": lambda g, e: _with_rise(e * g / g.norm(), g),
+        "scaled to the largest": lambda g, e: _with_rise(e * g / g.abs().max(), g),
+        "one pixel": lambda g, e: _with_rise(e * _one_pixel(g), g),
+        "all up": lambda g, e: _with_rise(e * torch.ones_like(g), g),
+        "downhill": lambda g, e: _with_rise(-e * g.sign(), g),
+        "rise without absolute values": lambda g, e: (e * g.sign(), float(e * g.sum())),
+        "rise as a mean": lambda g, e: (e * g.sign(), float(e * g.abs().mean())),
+        "rise as a length": lambda g, e: (e * g.sign(), float(e * g.norm())),
+        "epsilon missing in the rise": lambda g, e: (e * g.sign(), float(g.abs().sum())),
+        "epsilon forgotten": lambda g, e: (g.sign(), float(g.abs().sum())),
+    },
+    hints={
+        "along the gradient": "Your step is epsilon times the gradient. Where |g_i| is below 1 the pixel could move "
+        "further; above 1 it moves too far. Think of one pixel alone: how far should it go?",
+        "length 1": "Your step has length epsilon: the best of that *length*. Here each number has its own limit.",
+        "scaled to the largest": "Now one pixel moves by epsilon, all others by less. They may move just as far.",
+        "one pixel": "You move only the pixel with the largest gradient. The others may move at the same time.",
+        "all up": "You move every pixel up. Where g_i is negative that lowers the score.",
+        "downhill": "Your step lowers the score the most. Return the one that raises it the most.",
+        "rise without absolute values": "The step is right, the rise is not: where g_i is negative, so is the step, and "
+        "their product is positive.",
+        "rise as a mean": "The step is right. The rise adds up over all pixels: sum, not mean.",
+        "rise as a length": "The step is right. The rise is g · r; you took epsilon times the length of g, which is "
+        "the rise of the best step of *length* epsilon.",
+        "epsilon missing in the rise": "The step is right. The rise is that of a step of 1: epsilon is missing in it.",
+        "epsilon forgotten": "The directions are right, but every pixel moves by 1: epsilon is missing.",
+    },
 )
 def best_step(g: Tensor, epsilon: float) -> tuple[Tensor, float]:
     """r = epsilon * sign(g), and g . r = epsilon * sum |g_i|."""
@@ -203,13 +140,13 @@ def best_step(g: Tensor, epsilon: float) -> tuple[Tensor, float]:
 
 def _normalized(rng: torch.Generator) -> tuple[Tensor, Tensor, float, Tensor, Tensor]:
     """Normalized pictures that reach black and white in every channel, and constants that all differ."""
-    mean, std = _uniform(rng, 0.35, 0.55, 3), _uniform(rng, 0.15, 0.35, 3)
-    x = _uniform(rng, -0.1, 1.1, 2, 3, 8, 7).clamp(0, 1)
+    mean, std = uniform(rng, 0.35, 0.55, 3), uniform(rng, 0.15, 0.35, 3)
+    x = uniform(rng, -0.1, 1.1, 2, 3, 8, 7).clamp(0, 1)
     x[:, :, 0, 0], x[:, :, 0, 1] = 0, 1
     g = torch.randn(x.shape, generator=rng)
     g[:, :, 0, 0], g[:, :, 0, 1] = -1, 1
     z = (x - _wide(mean)) / _wide(std)
-    return z, g, round(float(_uniform(rng, 0.02, 0.08)), 3), mean, std
+    return z, g, round(float(uniform(rng, 0.02, 0.08)), 3), mean, std
 
 
 def _wide(values: Tensor) -> Tensor:
@@ -230,74 +167,46 @@ def _back(x: Tensor, m: Tensor, s: Tensor) -> Tensor:
 
 @exercise(
     draw=_normalized,
-    says=("z", "g", "epsilon", "mean", "std"),
+    arguments=("z", "g", "epsilon", "mean", "std"),
     praise="Black is at -mean/std and white at (1 - mean)/std, a pair for each channel. Or, as in this package: keep "
     "the normalization inside the network, and the trap is gone.",
-    mistakes=(
-        Mistake(
-            "clipped to [0, 1]",
-            lambda z, g, e, m, s: _step(z, g, e, s).clamp(0, 1),
-            "You clip normalized values to [0, 1]. Black is -mean / std there, so this flattens everything darker than "
-            "the mean: a huge change, far beyond epsilon.",
+    mistakes={
+        "clipped to [0, 1]": lambda z, g, e, m, s: _step(z, g, e, s).clamp(0, 1),
+        "clipped to [0, 1], epsilon not scaled": lambda z, g, e, m, s: (z + e * g.sign()).clamp(0, 1),
+        "epsilon not scaled": lambda z, g, e, m, s: _back(_pixels(z + e * g.sign(), m, s).clamp(0, 1), m, s),
+        "epsilon times std": lambda z, g, e, m, s: _back(_pixels(z + e * _wide(s) * g.sign(), m, s).clamp(0, 1), m, s),
+        "mean subtracted from epsilon": lambda z, g, e, m, s: _back(
+            _pixels(z + (e - _wide(m)) / _wide(s) * g.sign(), m, s).clamp(0, 1), m, s
         ),
-        Mistake(
-            "clipped to [0, 1], epsilon not scaled",
-            lambda z, g, e, m, s: (z + e * g.sign()).clamp(0, 1),
-            "Two things are in the wrong units: epsilon is in pixels, but you add it to normalized values; and black "
-            "and white are not at 0 and 1 there.",
+        "not clipped": lambda z, g, e, m, s: _step(z, g, e, s),
+        "clipped to [-1, 1]": lambda z, g, e, m, s: _step(z, g, e, s).clamp(-1, 1),
+        "one limit for all channels": lambda z, g, e, m, s: _step(z, g, e, s).clamp(
+            float((-m / s).min()), float(((1 - m) / s).max())
         ),
-        Mistake(
-            "epsilon not scaled",
-            lambda z, g, e, m, s: _back(_pixels(z + e * g.sign(), m, s).clamp(0, 1), m, s),
-            "Your limits are right, but epsilon is in pixel units and z is not: a step of epsilon in z moves the pixel "
-            "only by epsilon times std.",
-        ),
-        Mistake(
-            "epsilon times std",
-            lambda z, g, e, m, s: _back(_pixels(z + e * _wide(s) * g.sign(), m, s).clamp(0, 1), m, s),
-            "You multiply epsilon by std. Normalizing divides by std, so the step is divided too.",
-        ),
-        Mistake(
-            "mean taken from epsilon",
-            lambda z, g, e, m, s: _back(_pixels(z + (e - _wide(m)) / _wide(s) * g.sign(), m, s).clamp(0, 1), m, s),
-            "You normalize epsilon like a picture. It is a difference of two pictures: the mean cancels.",
-        ),
-        Mistake(
-            "not clipped",
-            lambda z, g, e, m, s: _step(z, g, e, s),
-            "The step is right, but some pixels leave the range: no picture has them. Clip, at the right places.",
-        ),
-        Mistake(
-            "clipped to [-1, 1]",
-            lambda z, g, e, m, s: _step(z, g, e, s).clamp(-1, 1),
-            "[-1, 1] would be right for mean = std = 0.5 only. Work out where black (0) and white (1) end up.",
-        ),
-        Mistake(
-            "one limit for all channels",
-            lambda z, g, e, m, s: _step(z, g, e, s).clamp(float((-m / s).min()), float(((1 - m) / s).max())),
-            "You clip all channels at the same two values. Each channel has its own mean and std, so its own limits.",
-        ),
-        Mistake(
-            "pixels returned",
-            lambda z, g, e, m, s: _pixels(_step(z, g, e, s), m, s).clamp(0, 1),
-            "The picture is right, but in pixels; asked for is the normalized one: normalize it again.",
-        ),
-        Mistake(
-            "mean and std exchanged",
-            lambda z, g, e, m, s: _back(_pixels(_step(z, g, e, m), s, m).clamp(0, 1), s, m),
-            "You use mean where std belongs and the other way round.",
-        ),
-        Mistake(
-            "no sign",
-            lambda z, g, e, m, s: _back(_pixels(z + e / _wide(s) * g, m, s).clamp(0, 1), m, s),
-            "You step along the gradient itself: take its sign, so that every pixel moves by epsilon.",
-        ),
-        Mistake(
-            "minus",
-            lambda z, g, e, m, s: _back(_pixels(_step(z, -g, e, s), m, s).clamp(0, 1), m, s),
-            "You go down the gradient: add the step.",
-        ),
-    ),
+        "pixels returned": lambda z, g, e, m, s: _pixels(_step(z, g, e, s), m, s).clamp(0, 1),
+        "mean and std swapped": lambda z, g, e, m, s: _back(_pixels(_step(z, g, e, m), s, m).clamp(0, 1), s, m),
+        "no sign": lambda z, g, e, m, s: _back(_pixels(z + e / _wide(s) * g, m, s).clamp(0, 1), m, s),
+        "minus": lambda z, g, e, m, s: _back(_pixels(_step(z, -g, e, s), m, s).clamp(0, 1), m, s),
+    },
+    hints={
+        "clipped to [0, 1]": "You clip normalized values to [0, 1]. Black is -mean / std there, so this flattens "
+        "everything darker than the mean: a huge change, far beyond epsilon.",
+        "clipped to [0, 1], epsilon not scaled": "Two things are in the wrong units: epsilon is in pixels, but you add "
+        "it to normalized values; and black and white are not at 0 and 1 there.",
+        "epsilon not scaled": "Your limits are right, but epsilon is in pixel units and z is not: a step of epsilon in "
+        "z moves the pixel only by epsilon times std.",
+        "epsilon times std": "You multiply epsilon by std. Normalizing divides by std, so the step is divided too.",
+        "mean subtracted from epsilon": "You normalize epsilon like a picture. It is a difference: the mean cancels.",
+        "not clipped": "The step is right, but some pixels leave the range of a picture: clip them, at the right "
+        "limits.",
+        "clipped to [-1, 1]": "[-1, 1] is right for mean = std = 0.5 only. Where do black (0) and white (1) end up?",
+        "one limit for all channels": "You clip all channels at the same two values. Each channel has its own mean and "
+        "std, so its own limits.",
+        "pixels returned": "The picture is right, but not normalized: normalize it again.",
+        "mean and std swapped": "You use mean where std belongs, and vice versa.",
+        "no sign": "You step along the gradient itself: take its sign, so that every pixel moves by epsilon.",
+        "minus": "You go down the gradient: add the step.",
+    },
 )
 def normalized_fgsm(z: Tensor, g: Tensor, epsilon: float, mean: Tensor, std: Tensor) -> Tensor:
     """z' = clip(z + epsilon / std * sign(g), (0 - mean) / std, (1 - mean) / std)."""

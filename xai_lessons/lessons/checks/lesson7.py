@@ -1,11 +1,11 @@
-"""The exercises of lesson 7: the pointing game, whom a control beats, and the metric that nothing wins."""
+"""Checks of lesson 7: the pointing game, which methods a control beats, and the metrics that an empty map wins."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from xai_lessons.lessons.exercise import Mistake, exercise
+from xai_lessons.lessons.exercise import exercise, integer
 
 Scores = dict[str, float]
 
@@ -19,28 +19,23 @@ class _Names(frozenset[str]):
     __hash__ = frozenset.__hash__
 
 
-def _integer(rng: torch.Generator, low: int, high: int) -> int:
-    """A whole number from low to high, both included."""
-    return int(torch.randint(low, high + 1, (), generator=rng))
-
-
 def _maps(rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Heatmaps (N, S, S), some values below zero, and masks; every typical mistake errs on one of them."""
-    N, S = 8, _integer(rng, 9, 14)
+    """Heatmaps (N, S, S), some values below zero, and masks; every common mistake fails on one of them."""
+    N, S = 8, integer(rng, 9, 15)
     M = torch.rand(N, S, S, generator=rng) - 0.3
     mask = torch.zeros(N, S, S, dtype=torch.bool)
     for n in range(N):
-        top, left = _integer(rng, 0, 2), _integer(rng, S // 2, S - 4)  # right of the diagonal
+        top, left = integer(rng, 0, 3), integer(rng, S // 2, S - 3)  # right of the diagonal
         mask[n, top : top + 3, left : left + 4] = True
-        i, j = top + _integer(rng, 0, 2), left + _integer(rng, 0, 3)
-        away = S - 1 - _integer(rng, 0, 2)
+        i, j = top + integer(rng, 0, 3), left + integer(rng, 0, 4)
+        away = S - 1 - integer(rng, 0, 3)
         if n % 4 == 0:  # a hit; much of the map is elsewhere
             M[n, i, j] = 2.0
         elif n % 4 == 1:  # a miss, though most of the map is inside
             M[n] *= 0.05
             M[n][mask[n]] = 1.0
             M[n, away, 0] = 1.5
-        elif n % 4 == 2:  # a hit; the largest size is below zero, and outside
+        elif n % 4 == 2:  # a hit; the largest absolute value is below zero, and outside
             M[n, i, j], M[n, away, 1] = 2.0, -3.0
         else:  # a miss
             M[n, away, 2] = 2.0
@@ -54,62 +49,43 @@ def _peak(M: Tensor) -> tuple[Tensor, Tensor]:
 
 @exercise(
     draw=_maps,
-    says=("heatmaps", "masks"),
-    praise="Only the highest place counts: that makes it simple, and blind to everything else in the map.",
-    mistakes=(
-        Mistake(
-            "the mean",
-            lambda M, m: m.flatten(1).gather(1, M.flatten(1).argmax(1, keepdim=True)).float().mean(),
-            "That is the mean over the pictures. Asked for is one value a picture: 1 for a hit, 0 for a miss.",
+    arguments=("heatmaps", "masks"),
+    praise="Only the peak counts: that makes it simple, and blind to everything else in the map.",
+    mistakes={
+        "the mean": lambda M, m: m.flatten(1).gather(1, M.flatten(1).argmax(1, keepdim=True)).float().mean(),
+        "absolute value": lambda M, m: m.flatten(1).gather(1, M.abs().flatten(1).argmax(1, keepdim=True))[:, 0].float(),
+        "rows and columns swapped": lambda M, m: m[torch.arange(len(M)), _peak(M)[1], _peak(M)[0]].float(),
+        "one peak for all": lambda M, m: m.flatten(1)[:, M.mean(0).argmax()].float(),
+        "more inside than outside": lambda M, m: (
+            ((M.clamp(min=0) * m).sum((1, 2))) > ((M.clamp(min=0) * ~m).sum((1, 2)))
+        ).float(),
+        "energy inside": lambda M, m: (M.clamp(min=0) * m).sum((1, 2)) / M.clamp(min=0).sum((1, 2)),
+        "higher mean inside": lambda M, m: (
+            (M * m).sum((1, 2)) / m.sum((1, 2)) > (M * ~m).sum((1, 2)) / (~m).sum((1, 2))
+        ).float(),
+        "hits and misses swapped": lambda M, m: (
+            1 - m.flatten(1).gather(1, M.flatten(1).argmax(1, keepdim=True))[:, 0].float()
         ),
-        Mistake(
-            "size instead of value",
-            lambda M, m: m.flatten(1).gather(1, M.abs().flatten(1).argmax(1, keepdim=True))[:, 0].float(),
-            "You take the place of the largest absolute value. In a heatmap a negative value speaks against the class: "
-            "its peak is the highest value.",
-        ),
-        Mistake(
-            "rows and columns exchanged",
-            lambda M, m: m[torch.arange(len(M)), _peak(M)[1], _peak(M)[0]].float(),
-            "Rows and columns are exchanged: with i = index // width and j = index % width, the mask is asked at "
-            "[i, j].",
-        ),
-        Mistake(
-            "one peak for all",
-            lambda M, m: m.flatten(1)[:, M.mean(0).argmax()].float(),
-            "You look for one peak of all maps together. Each picture has its own: argmax along dim=1 of the flattened "
-            "maps.",
-        ),
-        Mistake(
-            "more inside than outside",
-            lambda M, m: (((M.clamp(min=0) * m).sum((1, 2))) > ((M.clamp(min=0) * ~m).sum((1, 2)))).float(),
-            "You compare how much of the map is inside with how much is outside. That is the energy; the pointing game "
-            "looks at the highest place only.",
-        ),
-        Mistake(
-            "energy inside",
-            lambda M, m: (M.clamp(min=0) * m).sum((1, 2)) / M.clamp(min=0).sum((1, 2)),
-            "That is energy_inside, a share between 0 and 1. The pointing game knows only hit or miss.",
-        ),
-        Mistake(
-            "higher mean inside",
-            lambda M, m: ((M * m).sum((1, 2)) / m.sum((1, 2)) > (M * ~m).sum((1, 2)) / (~m).sum((1, 2))).float(),
-            "You compare the means inside and outside. The pointing game looks at the highest place only.",
-        ),
-        Mistake(
-            "hits and misses exchanged",
-            lambda M, m: 1 - m.flatten(1).gather(1, M.flatten(1).argmax(1, keepdim=True))[:, 0].float(),
-            "Hits and misses are exchanged: 1 where the peak is on the object.",
-        ),
-        Mistake(
-            "the place",
-            lambda M, m: M.flatten(1).argmax(1),
-            "These are the places of the peaks. What does the mask say there?",
-        ),
-    ),
+        "the position": lambda M, m: M.flatten(1).argmax(1),
+    },
+    hints={
+        "the mean": "That is the mean over the pictures. Return one value per picture: 1 for a hit, 0 for a miss.",
+        "absolute value": "You take the position of the largest absolute value. In a heatmap a negative value speaks "
+        "against the class: its peak is the highest value.",
+        "rows and columns swapped": "Rows and columns are swapped: with i = index // width and j = index % width, look "
+        "up the mask at [i, j].",
+        "one peak for all": "You look for one peak in all maps together. Each picture has its own: argmax along dim=1 "
+        "of the flattened maps.",
+        "more inside than outside": "You compare how much of the map is inside with how much is outside. That is the "
+        "energy; the pointing game looks at the peak only.",
+        "energy inside": "That is energy_inside, a fraction between 0 and 1. The pointing game knows only hit or miss.",
+        "higher mean inside": "You compare the means inside and outside. The pointing game looks at the peak only.",
+        "hits and misses swapped": "Hits and misses are swapped: 1 where the peak is on the object.",
+        "the position": "These are the positions of the peaks. What does the mask say there?",
+    },
 )
 def pointing_game(heatmaps: Tensor, masks: Tensor) -> Tensor:
-    """1 where the mask is True at the map's highest place, else 0."""
+    """1 where the mask is True at the map's peak, else 0."""
     peak = heatmaps.flatten(1).argmax(dim=1, keepdim=True)
     return masks.flatten(1).gather(1, peak)[:, 0].float()
 
@@ -147,53 +123,31 @@ def _bar(controls: Scores, high: bool) -> float:
 
 @exercise(
     draw=_scores,
-    says=("methods", "controls", "high_is_good"),
+    arguments=("methods", "controls", "high_is_good"),
     accept=lambda given, expected, _: _Names(expected) == given,
-    praise="A method that does not beat a map that knows nothing has not shown that it knows something.",
-    mistakes=(
-        Mistake(
-            "high always good",
-            lambda m, c, high: _beaten(m, max(c.values()), True),
-            "You treat every metric as if high were good. For deletion or max-sensitivity low is good: use "
-            "high_is_good for the best control, and for the comparison.",
-        ),
-        Mistake(
-            "low always good",
-            lambda m, c, high: _beaten(m, min(c.values()), False),
-            "You treat every metric as if low were good: what does high_is_good say?",
-        ),
-        Mistake(
-            "the worst control",
-            lambda m, c, high: _beaten(m, _bar(c, not high), high),
-            "You compare with the worst control. The bar is the best of them: a method must beat all.",
-        ),
-        Mistake(
-            "the mean control",
-            lambda m, c, high: _beaten(m, sum(c.values()) / len(c), high),
-            "You compare with the mean of the controls. The bar is the best of them: a method must beat all.",
-        ),
-        Mistake(
-            "ties let through",
-            lambda m, c, high: _beaten(m, _bar(c, high), high, ties=False),
-            "A method that is exactly as good as a control is missing. Being as good as a map that knows nothing "
-            "proves nothing: >= or <=.",
-        ),
-        Mistake(
-            "those that win",
-            lambda m, c, high: _Names(set(m) - _beaten(m, _bar(c, high), high)),
-            "These are the methods that beat every control. Asked for are the others.",
-        ),
-        Mistake(
-            "the control",
-            lambda m, c, high: (max if high else min)(c, key=lambda name: c[name]),
-            "That is the best control, and it is right. Asked for are the methods that it beats: a list of names.",
-        ),
-        Mistake(
-            "how many",
-            lambda m, c, high: len(_beaten(m, _bar(c, high), high)),
-            "That is how many there are; asked for are their names.",
-        ),
-    ),
+    praise="A method that does not beat baselines that ignore the network has not shown that it explains the network.",
+    mistakes={
+        "high always good": lambda m, c, high: _beaten(m, max(c.values()), True),
+        "low always good": lambda m, c, high: _beaten(m, min(c.values()), False),
+        "the worst control": lambda m, c, high: _beaten(m, _bar(c, not high), high),
+        "the mean control": lambda m, c, high: _beaten(m, sum(c.values()) / len(c), high),
+        "ties left out": lambda m, c, high: _beaten(m, _bar(c, high), high, ties=False),
+        "those that win": lambda m, c, high: _Names(set(m) - _beaten(m, _bar(c, high), high)),
+        "the control": lambda m, c, high: (max if high else min)(c, key=lambda name: c[name]),
+        "how many": lambda m, c, high: len(_beaten(m, _bar(c, high), high)),
+    },
+    hints={
+        "high always good": "You treat every metric as if high were good. For deletion or max-sensitivity low is good: "
+        "use high_is_good for the best control, and for the comparison.",
+        "low always good": "You treat every metric as if low were good: what does high_is_good say?",
+        "the worst control": "You compare with the worst control. The bar is the best of them: a method must beat all.",
+        "the mean control": "You compare with the mean of the controls. A method must beat the best of them.",
+        "ties left out": "A method that is exactly as good as a control is missing. Being as good as a baseline that "
+        "ignores the network proves nothing: >= or <=.",
+        "those that win": "These are the methods that beat every control. Return the others.",
+        "the control": "That is the best control, and it is right. Return the methods that it equals or beats.",
+        "how many": "That is how many there are; return their names.",
+    },
 )
 def beaten(methods: Scores, controls: Scores, high_is_good: bool) -> list[str]:
     """The names of the methods that the best control equals or beats."""
@@ -202,20 +156,10 @@ def beaten(methods: Scores, controls: Scores, high_is_good: bool) -> list[str]:
 
 def _table(rng: torch.Generator) -> tuple[dict[str, Scores], dict[str, bool]]:
     """Metric -> scores of methods, "empty" among them, and metric -> whether high is good."""
-    names = (
-        "pointing game",
-        "energy",
-        "insertion",
-        "deletion",
-        "sensitivity",
-        "infidelity",
-        "randomization",
-        "time",
-        "cost",
-        "calm",
-    )
+    names = ["pointing game", "energy", "insertion", "deletion", "sensitivity"]
+    names += ["infidelity", "randomization", "time", "cost", "calm"]
     methods = ("Grad-CAM", "gradient", "occlusion", "LRP")
-    directions = torch.arange(10) % 2 == _integer(rng, 0, 1)
+    directions = torch.arange(10) % 2 == integer(rng, 0, 2)
     place = torch.randperm(5, generator=rng).repeat_interleave(2)  # of each kind one where high is good, one where low
     table = {}
     for k, name in enumerate(names):
@@ -243,52 +187,35 @@ def _all(table: dict[str, Scores], high: bool) -> _Names:
 
 @exercise(
     draw=_table,
-    says=(),
+    arguments=(),
     accept=lambda given, expected, _: _Names(expected) == given,
-    praise="Now ask it of the leaderboard above: any metric that it names can be won without explaining anything.",
-    mistakes=(
-        Mistake(
-            "high always good",
-            lambda t, high: _all(t, True),
-            "You look for the highest score in every metric. Where high_is_good[metric] is False, the lowest wins.",
-        ),
-        Mistake(
-            "low always good",
-            lambda t, high: _all(t, False),
-            "You look for the lowest score in every metric. Where high_is_good[metric] is True, the highest wins.",
-        ),
-        Mistake(
-            "directions exchanged",
-            lambda t, high: _won(t, {m: not h for m, h in high.items()}),
-            "You found where the empty map is last. Look at the direction: max where high is good, min where low is.",
-        ),
-        Mistake(
-            "ties left out",
-            lambda t, high: _won(t, high, ties=False),
-            "A metric is missing in which the empty map shares the first place. Sharing it counts: nobody did better "
-            "than nothing.",
-        ),
-        Mistake(
-            "the winners",
-            lambda t, high: [(max if high[m] else min)(row, key=lambda name: row[name]) for m, row in t.items()],
-            "These are the winners, one a metric. Asked for are the metrics that the empty map wins.",
-        ),
-        Mistake(
-            "how many",
-            lambda t, high: len(_won(t, high)),
-            "That is how many there are; asked for are the names of the metrics.",
-        ),
-        Mistake(
-            "the others",
-            lambda t, high: _Names(set(t) - _won(t, high)),
-            "These are the metrics in which something beats the empty map. Asked for are the others.",
-        ),
-        Mistake(
-            "no score at all",
-            lambda t, high: _Names(m for m, row in t.items() if row["empty"] == 0),
-            "You look for a score of zero. A metric need not give nothing to an empty map: compare it with the others.",
-        ),
-    ),
+    praise="Now apply it to the leaderboard above: any metric that it names can be won without explaining anything.",
+    mistakes={
+        "high always good": lambda t, high: _all(t, True),
+        "low always good": lambda t, high: _all(t, False),
+        "directions swapped": lambda t, high: _won(t, {m: not h for m, h in high.items()}),
+        "ties left out": lambda t, high: _won(t, high, ties=False),
+        "the winners": lambda t, high: [
+            (max if high[m] else min)(row, key=lambda name: row[name]) for m, row in t.items()
+        ],
+        "how many": lambda t, high: len(_won(t, high)),
+        "the others": lambda t, high: _Names(set(t) - _won(t, high)),
+        "no score at all": lambda t, high: _Names(m for m, row in t.items() if row["empty"] == 0),
+    },
+    hints={
+        "high always good": "You look for the highest score everywhere. The lowest wins if high_is_good[metric] is "
+        "False.",
+        "low always good": "You look for the lowest score everywhere. The highest wins if high_is_good[metric] is "
+        "True.",
+        "directions swapped": "You found where the empty map comes last. Look at the direction: max where high is "
+        "good, min where low is.",
+        "ties left out": "You miss a metric in which the empty map ties for first place. A tie counts: no method did "
+        "better than the empty map.",
+        "the winners": "These are the winners, one per metric. Return the metrics that the empty map wins.",
+        "how many": "That is how many there are; return the names of the metrics.",
+        "the others": "These are the metrics in which something beats the empty map. Return the others.",
+        "no score at all": "You look for a score of zero. An empty map may get more: compare it with the others.",
+    },
 )
 def won_by_empty(table: dict[str, Scores], high_is_good: dict[str, bool]) -> list[str]:
     """The metrics in which nothing scores better than "empty"."""
