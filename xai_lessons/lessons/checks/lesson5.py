@@ -124,8 +124,8 @@ def _one_pixel(g: Tensor) -> Tensor:
         "one pixel": "You move only the pixel with the largest gradient. The others may move at the same time.",
         "all up": "You move every pixel up. Where g_i is negative that lowers the score.",
         "downhill": "Your step lowers the score the most. Return the one that raises it the most.",
-        "rise without absolute values": "The step is right, the rise is not: where g_i is negative, so is the step, and "
-        "their product is positive.",
+        "rise without absolute values": "The step is right, the rise is not: where g_i is negative, so is the step, "
+        "and their product is positive.",
         "rise as a mean": "The step is right. The rise adds up over all pixels: sum, not mean.",
         "rise as a length": "The step is right. The rise is g · r; you took epsilon times the length of g, which is "
         "the rise of the best step of *length* epsilon.",
