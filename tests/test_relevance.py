@@ -281,7 +281,7 @@ REFUSED = {
     "sigmoid": (torch.sigmoid, "sigmoid"),
     "squeeze-and-excitation": (
         lambda x: x * torch.relu(x.mean(dim=(2, 3), keepdim=True)),
-        "both depend on the picture",
+        "both depend on the image",
     ),
     "layer norm": (lambda x: F.layer_norm(x, x.shape[1:]), "LayerNorm"),
     "group norm": (nn.GroupNorm(2, 4).double(), "group_norm"),
@@ -293,7 +293,7 @@ REFUSED = {
     "a constant over": (lambda x: torch.div(torch.ones(1, dtype=x.dtype), x), "div"),
     "a mask of its own": (lambda x: x * (x > 0), "gt"),
     "a copy that forgets": (lambda x: x * x.detach(), "detach"),
-    "data": (lambda x: x * x.data, "get"),
+    "data": (lambda x: x * x.data, "data"),
     "a decision": (lambda x: x if x.sum() > 0 else -x, "gt"),
     "a value read": (lambda x: x * x.mean().item(), "item"),
     "dropout awake": (lambda x: F.dropout(x, 0.5, training=True), "dropout"),

@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "paths",
         "perturbation",
         "relevance",
-        "relu_rules",
+        "guided",
         "saliency",
         "surrogates",
     ),

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from xai_lessons.core import activations, inputs, passes
+from xai_lessons.core.operations import ReluWatch
 from xai_lessons.core.progress import Meter, Progress
 from xai_lessons.core.state import preserved
 
@@ -219,23 +219,6 @@ def _activation_of(
         return activation, activation(x).shape[1]
 
 
-class _LastRelu(TorchFunctionMode):
-    """Remembers what went into the latest ReLU of this thread, and what came out: a module, a function or in place."""
-
-    kinds = frozenset({F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6})
-    before: Tensor | None = None
-    after: Tensor | None = None
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Called for each function of torch."""
-        if func not in self.kinds:
-            return func(*args, **(kwargs or {}))
-        again = self.after is not None and args[0] is self.after  # a ReLU of a ReLU: what the first was given counts
-        self.before = self.before if again else args[0].clone()  # one in place overwrites it
-        self.after = func(*args, **(kwargs or {}))
-        return self.after
-
-
 def _before_relu(model: nn.Module, module: Any, x: Tensor) -> Tensor:
     """What a layer puts out or, if it ends in a ReLU, what that was given."""
     kept: list[Tensor] = []
@@ -244,7 +227,7 @@ def _before_relu(model: nn.Module, module: Any, x: Tensor) -> Tensor:
         kept.append(relu.before if output is relu.after and relu.before is not None else output)
         return output.clone()  # a later in-place ReLU must not reach what is kept
 
-    with _LastRelu() as relu, activations.hooked(module, keep):
+    with ReluWatch() as relu, activations.hooked(module, keep):
         model(_fast_layout(x))
     if not kept or not isinstance(kept[-1], Tensor):
         raise ValueError("this layer puts out no tensor for a picture: choose one that the picture passes through")

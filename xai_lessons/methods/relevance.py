@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from xai_lessons.core import inputs, passes
 from xai_lessons.core.inputs import Targets
-from xai_lessons.core.operations import Slope, Walk, ratio
+from xai_lessons.core.operations import AFFINE, Backward, Call, Rule
 from xai_lessons.core.progress import Progress
 from xai_lessons.methods.paths import baseline_pictures
 
@@ -83,11 +83,11 @@ def lrp(
     _check_network("lrp", model)
 
     def of(x: Tensor, c: Tensor | None) -> Tensor:
-        with _Relevance(x, rule, epsilon, gamma) as walk:
-            scores = model(walk.start)
-        a = walk.start  # the normalized input
-        (share,) = torch.autograd.grad(passes.score(scores, c).sum(), a)  # R_j / a_j
-        return (a * share).detach()
+        relevance = _Relevance(x, rule, epsilon, gamma)
+        scores = relevance.scores(model)
+        a = relevance.start  # the normalized input
+        (ratios,) = torch.autograd.grad(passes.score(scores, c).sum(), a)  # R_j / a_j
+        return (a * ratios).detach()
 
     return passes.over_images(of, model, images, targets, batch_size=batch_size, progress=progress)
 
@@ -139,9 +139,9 @@ def deep_lift(
     c = passes.predicted(model, pictures, inputs.check_targets(model, targets, pictures), batch_size)
 
     def of(x: Tensor, c: Tensor, _: Tensor, x_ref: Tensor) -> Tensor:
-        with _Differences(torch.cat([x, x_ref])) as walk:
-            scores = model(walk.start)
-        (m,) = torch.autograd.grad(passes.score(scores[: len(x)], c).sum(), walk.picture)
+        differences = _Differences(torch.cat([x, x_ref]))
+        Y = passes.score(differences.scores(model)[: len(x)], c)
+        (m,) = torch.autograd.grad(Y.sum(), differences.images)
         return (x - x_ref) * m[: len(x)]
 
     once: dict[str, Any] = {"per_image": [reference], "reduce": "sum", "gradients": True}
@@ -155,82 +155,109 @@ def _check_network(method: str, model: Any) -> None:
         raise TypeError(f"{method} looks into the network's layers and takes an nn.Module, got {type(model).__name__}")
 
 
-class _Epsilon(torch.autograd.Function):
-    """Puts out z; walking back, only z / (z + epsilon sign z) of what arrives goes on."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, epsilon: float) -> Tensor:
-        ctx.save_for_backward(z)
-        ctx.epsilon = epsilon
-        return z.clone()
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        (z,) = ctx.saved_tensors
-        return g * ratio(z, z, ctx.epsilon), None
+def _ratio(z: Tensor, D: Tensor, epsilon: float = 0.0) -> Tensor:
+    """z / (D + epsilon sign D), and 0 where there is nothing to divide by."""
+    if epsilon:
+        return z / (D + torch.copysign(D.new_tensor(epsilon), D))
+    return torch.where(D == 0, 0, z / D)
 
 
-class _Share(torch.autograd.Function):
-    """Puts out z; walking back, shares it out among the inputs a as the terms of ``denominator(a)`` do."""
+class _Propagation(Rule):
+    """What LRP and DeepLIFT have in common: elementwise functions have a slope of our own, stored batch norms none."""
 
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, z: Tensor, denominator: Callable[..., Tensor], epsilon: float) -> Tensor:
-        ctx.save_for_backward(a.clone(), z)  # a copy: an in-place ReLU may follow
-        ctx.denominator, ctx.epsilon = denominator, epsilon
-        return z.clone()
+    def __init__(self, images: Tensor) -> None:
+        super().__init__(images)
+        self.rules = {"conv2d": Call.run, "linear": Call.run, "max_pool2d": Call.run, "batch_norm": self.batch_norm}
+        self.rules |= {"leaky_relu": self.elementwise, "hardtanh": self.elementwise}
 
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None]:
-        a, z = ctx.saved_tensors
-        with torch.enable_grad():
-            a = a.detach().requires_grad_()
-            D = ctx.denominator(a, z, g)
-        (share,) = torch.autograd.grad(D, a, g * ratio(z, D.detach(), ctx.epsilon))
-        return share, None, None, None
+    def slope(self, z: Tensor, y: Tensor) -> Tensor:
+        """What the signal is multiplied by on its way back through y = f(z)."""
+        raise NotImplementedError
+
+    def relu(self, call: Call, x: Tensor, ceiling: float | None) -> Tensor:
+        return self.with_slope(x, x.detach().clamp(0, ceiling), call.in_place)
+
+    def elementwise(self, call: Call) -> Tensor:
+        z, *rest = call.args
+        y = call.function(z.detach().clone() if call.in_place else z.detach(), *rest, **call.kwargs)
+        return self.with_slope(z, y, call.in_place)
+
+    def with_slope(self, z: Tensor, y: Tensor, in_place: bool) -> Tensor:
+        slope = self.slope(z.detach(), y)
+        out: Tensor = Backward.apply(z, lambda: y, lambda g: g * slope)
+        return z.copy_(out) if in_place else out
+
+    def batch_norm(self, call: Call) -> Any:
+        if call.argument(5, "training", False) or call.argument(1, "running_mean") is None:
+            raise self.refusal("a batch norm that uses the batch's own statistics")
+        return call.run()
 
 
-class _Relevance(Walk):
+class _Relevance(_Propagation):
     """LRP: the way back carries R_j / a_j, which a ReLU passes on as z / z, and a linear layer by its rule."""
 
     method = "lrp"
 
-    def __init__(self, x: Tensor, rule: str, epsilon: float, gamma: float) -> None:
-        super().__init__(x)
+    def __init__(self, images: Tensor, rule: str, epsilon: float, gamma: float) -> None:
+        super().__init__(images)
         self.rule, self.epsilon, self.gamma = rule, epsilon, gamma
+        self.before_start: list[Tensor] = []  # the image before and within its normalization
+        self.rules |= {"conv2d": self.linear, "linear": self.linear}
 
-    def elementwise(self, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
-        return func(*args, **kwargs) if name == "relu" else super().elementwise(name, func, args, kwargs)
+    def answer(self, call: Call, met: list[Tensor]) -> Any:
+        """Besides: the network begins to see after the constant shift and scale of the image."""
+        if any(a is old for a in met for old in self.before_start):
+            raise ValueError("lrp cannot follow a network that uses the image both before and after scaling it")
+        result = super().answer(call, met)
+        if met[0] is self.start and len(met) == 1 and call.name in AFFINE and isinstance(result, Tensor):
+            self.before_start += [self.start] if result is not self.start else []
+            self.start = result
+        return result
 
     def slope(self, z: Tensor, y: Tensor) -> Tensor:
-        return ratio(y, z)
+        return _ratio(y, z)
 
-    def linear(self, func: Any, a: Tensor, W: Tensor, b: Tensor | None = None) -> Tensor:
-        return self.layer(func, a, W, b, func(a, W, b), "epsilon")
+    def linear(self, call: Call) -> Tensor:
+        a, W, b = call.args[0], call.argument(1, "weight"), call.argument(2, "bias")
+        options = {name: value for name, value in call.kwargs.items() if name not in ("weight", "bias")}
 
-    def conv2d(self, func: Any, a: Tensor, W: Tensor, b: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
         def op(a: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
-            return func(a, W, b, *args, **kwargs)
+            return call.function(a, W, b, *call.args[3:], **options)
 
-        return self.layer(op, a, W, b, op(a, W, b), self.rule)
+        return self.layer(op, a, W, b, op(a, W, b), self.rule if call.name == "conv2d" else "epsilon")
 
-    def batch_norm(self, func: Any, x: Tensor, mean: Tensor, var: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        layer = getattr(x, "_layer", None)
-        if layer is None or layer[-1] != x._version:  # changed in place since
-            return super().batch_norm(func, x, mean, var, *args, **kwargs)
-        op, a, W, b, z, rule, _ = layer  # together with the layer before it: y = op(a, s W, s b + t)
-        y = super().batch_norm(func, z, mean, var, *args, **kwargs)
-        t = func(torch.zeros_like(mean)[None, :], mean, var, *args, **kwargs)[0]
-        s = func(torch.ones_like(mean)[None, :], mean, var, *args, **kwargs)[0] - t
+    def batch_norm(self, call: Call) -> Any:
+        x = call.args[0]
+        op, a, W, b, z, rule, version = getattr(x, "_layer", (*[None] * 6, -1))
+        if version != x._version:  # not right after a layer, or changed in place since
+            return super().batch_norm(call)
+
+        def norm(x: Tensor) -> Tensor:
+            return super(_Relevance, self).batch_norm(Call(call.function, (x, *call.args[1:]), call.kwargs))
+
+        zero = torch.zeros_like(W.flatten(1)[:, 0])[None]
+        t, y = norm(zero)[0], norm(z)  # together with the layer before it: y = op(a, s W, s b + t)
+        s = norm(zero + 1)[0] - t
         W, b = W * s.view(-1, *[1] * (W.ndim - 1)), (t if b is None else s * b + t)
         return self.layer(op, a, W, b, y, rule)
 
     def layer(self, op: Any, a: Tensor, W: Tensor, b: Tensor | None, z: Tensor, rule: str) -> Tensor:
         """A layer z = op(a, W, b), which remembers itself for the batch norm that may follow."""
-        out: Any
-        if rule == "epsilon":
-            out = _Epsilon.apply(z, self.epsilon) if self.epsilon else z.clone()
+        z_k, epsilon = z.detach(), self.epsilon
+        if rule != "epsilon":
+            denominator, copy = self.denominator(op, W, b, rule), a.detach().clone()  # an in-place ReLU may follow
+
+            def backward(g: Tensor) -> Tensor:
+                with torch.enable_grad():
+                    a_j = copy.detach().requires_grad_()
+                    D = denominator(a_j, z_k, g)
+                return torch.autograd.grad(D, a_j, g * _ratio(z_k, D.detach(), epsilon))[0]
+
+            out: Any = Backward.apply(a, z_k.clone, backward)
+        elif epsilon:
+            out = Backward.apply(z, z_k.clone, lambda g: g * _ratio(z_k, z_k, epsilon))
         else:
-            out = _Share.apply(a, z, self.denominator(op, W, b, rule), self.epsilon)
+            out = z.clone()
         out._layer = (op, a, W, b, z, rule, out._version)
         return out
 
@@ -254,24 +281,32 @@ class _Relevance(Walk):
         return of
 
 
-class _Differences(Walk):
-    """DeepLIFT: the first half of the batch holds the pictures, the second their references."""
+class _Differences(_Propagation):
+    """DeepLIFT: the first half of the batch holds the images, the second their baselines."""
 
     method = "deep_lift"
 
+    def __init__(self, images: Tensor) -> None:
+        super().__init__(images)
+        self.rules["max_pool2d"] = self.max_pool2d
+
     def slope(self, z: Tensor, y: Tensor) -> Tensor:
-        half = len(z) // 2
+        half = len(self.images) // 2
+        if len(z) != 2 * half:
+            raise self.refusal("an activation of a tensor whose first axis is not that of the images")
         dz, dy = z[:half] - z[half:], y[:half] - y[half:]
         m = torch.where(dz == 0, (y[:half] == z[:half]).to(z), dy / dz)
         return torch.cat([m, torch.zeros_like(m)])
 
-    def max_pool2d(self, func: Any, z: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """y - y' goes to the place that moved for it: x's peak where y >= y', the reference's peak elsewhere."""
+    def max_pool2d(self, call: Call) -> Tensor:
+        """y - y' goes to the place that moved for it: x's peak where y >= y', the baseline's peak elsewhere."""
+        z, *rest = call.args
         half = len(z) // 2
-        y, place = F.max_pool2d(z.detach(), *args, **{**kwargs, "return_indices": True})
+        y, place = F.max_pool2d(z.detach(), *rest, **{**call.kwargs, "return_indices": True})
         dy = y[:half] - y[half:]
         p = torch.where(dy >= 0, place[:half], place[half:])
-        there = z.flatten(2).gather(2, torch.cat([p, p]).flatten(2)).view_as(y)
-        dz = (there[:half] - there[half:]).detach()
+        peaks = z.flatten(2).gather(2, torch.cat([p, p]).flatten(2)).view_as(y)
+        dz = (peaks[:half] - peaks[half:]).detach()
         m = torch.where(dz == 0, 1, dy / dz)
-        return Slope.apply(there, lambda: (y, torch.cat([m, torch.zeros_like(m)])))
+        slope = torch.cat([m, torch.zeros_like(m)])
+        return Backward.apply(peaks, lambda: y, lambda g: g * slope)

@@ -1,7 +1,7 @@
 """The gradient family: how the class score changes with each pixel.
 
 Attributions have the pictures' shape (N, 3, H, W) and a sign. `integrated_gradients` and `gradient_shap` live in
-`paths`, `lrp` and `deep_lift` in `relevance`, the rules of guided backpropagation and the deconvnet in `relu_rules`.
+`paths`, `lrp` and `deep_lift` in `relevance`, the rules of guided backpropagation and the deconvnet in `guided`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from xai_lessons.core.inputs import Targets, at_least, check_images, check_targe
 from xai_lessons.core.passes import input_gradient, over_images, over_passes, predicted
 from xai_lessons.core.progress import Progress
 from xai_lessons.methods import cam
+from xai_lessons.methods.guided import rule_gradient
 from xai_lessons.methods.paths import gradient_shap, integrated_gradients
 from xai_lessons.methods.relevance import deep_lift, lrp
-from xai_lessons.methods.relu_rules import rule_gradient
 
 __all__ = [
     "deep_lift",
