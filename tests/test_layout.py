@@ -29,7 +29,7 @@ ROWS: tuple[dict[str, str], ...] = (
             menagerie.things.umbrella menagerie.worker""",
         "models": "anatomy architectures classifier imagenet registry store",
     },
-    {"methods": "cam catalog fgsm inversion occlusion paths perturbation relevance relu_rules saliency surrogates"},
+    {"methods": "cam catalog fgsm guided inversion occlusion paths perturbation relevance saliency surrogates"},
     {"training": "augmentation fit recipes scoring test_set"},
     {"evaluation": "compare faithfulness localization"},
     {"plots": "charts images"},

@@ -228,9 +228,10 @@ class _Relevance(_Propagation):
 
     def batch_norm(self, call: Call) -> Any:
         x = call.args[0]
-        op, a, W, b, z, rule, version = getattr(x, "_layer", (*[None] * 6, -1))
-        if version != x._version:  # not right after a layer, or changed in place since
+        layer: Any = getattr(x, "_layer", None)
+        if layer is None or layer[-1] != x._version:  # not right after a layer, or changed in place since
             return super().batch_norm(call)
+        op, a, W, b, z, rule, _ = layer
 
         def norm(x: Tensor) -> Tensor:
             return super(_Relevance, self).batch_norm(Call(call.function, (x, *call.args[1:]), call.kwargs))
