@@ -11,7 +11,7 @@ from xai_lessons.data import menagerie
 from xai_lessons.explorers import CamExplorer as Whole
 from xai_lessons.explorers import cam as module
 from xai_lessons.explorers.cam import METHODS
-from xai_lessons.methods import cam
+from xai_lessons.explorers.kit import Reporter
 
 
 class CamExplorer(Whole):
@@ -44,15 +44,15 @@ def flat() -> models.Classifier:
 
 def test_every_control_changes_the_arrays_it_says(model, flat):
     explorer = CamExplorer("cat", networks=[model, flat])
-    sweep(explorer, starts={"seed": {"background": "any"}, "method": {"beside": "other classes"}})
+    sweep(explorer, starts={"seed": {"background": "any"}, "method": {"compare": "other classes"}})
     assert explorer.state == explorer.initial
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_map_is_that_of_the_method_and_the_code_makes_it(model, method):
-    explorer = CamExplorer("dog", model, method=method, target="fish", threshold=0.4)
+    explorer = CamExplorer("dog", model, method=method, target_class="fish", threshold=0.4)
     result = explorer.result
-    expected = getattr(cam, METHODS[method])(model, torch.from_numpy(result.image), "fish")
+    expected = METHODS[method](model, torch.from_numpy(result.image), "fish")
     assert np.array_equal(result.heatmap, expected.numpy())
     check_code(explorer)
 
@@ -67,12 +67,12 @@ def test_the_code_of_a_layer_a_pair_and_the_predicted_class(model):
 
 
 def test_marks_and_controls_are_the_shares_on_the_named_thing(model):
-    explorer = CamExplorer("cat + dog", model, target="dog", seed=1)
+    explorer = CamExplorer("cat + dog", model, target_class="dog", seed=1)
     result = explorer.result
     scene = menagerie.draw_pair("cat", "dog", 1, 48, background="meadow", tree=False, tag=False)
     heatmap = torch.from_numpy(result.heatmap)
     for name in ("cat", "dog"):
-        assert result.marks[name] == pytest.approx(float(evaluation.energy_inside(heatmap, scene.masks, name=name)))
+        assert result.inside[name] == pytest.approx(float(evaluation.energy_inside(heatmap, scene.masks, name=name)))
     assert set(result.controls) == {"center blob", "random map"}
     blob = evaluation.CONTROLS["center blob"](model, torch.from_numpy(result.image))
     expected = float(evaluation.energy_inside(blob, scene.masks, name="dog"))
@@ -82,7 +82,7 @@ def test_marks_and_controls_are_the_shares_on_the_named_thing(model):
 
 
 def test_a_class_that_is_absent_has_a_map_but_no_truth(model):
-    explorer = CamExplorer("cat", model, target="car", method="CAM")
+    explorer = CamExplorer("cat", model, target_class="car", method="CAM")
     result = explorer.result
     assert result.true_box is None
     assert result.controls == {}
@@ -96,7 +96,7 @@ def test_an_empty_map_is_said_and_drawn(model):
         shy = small_network(2)
         for p in shy.network[6].parameters():
             p.copy_(-p.abs())
-    explorer = CamExplorer("cat", shy, beside="nothing")
+    explorer = CamExplorer("cat", shy, compare="nothing")
     assert not explorer.result.heatmap.any()
     assert explorer.result.box.tolist() == [0, 0, 0, 0]
     assert "the map is empty" in explorer.describe(explorer.result, explorer.state)
@@ -105,22 +105,22 @@ def test_an_empty_map_is_said_and_drawn(model):
 
 def test_the_row_beside_holds_what_it_says(model, flat):
     explorer = CamExplorer("cat + dog", networks=[model, flat])
-    titles = [title.split()[0] for title in explorer.result.beside]
+    titles = [title.split()[0] for title in explorer.result.row]
     assert {"cat", "dog"} <= set(titles)
     assert len(titles) == 5
-    assert list(explorer.set(beside="all layers").beside) == list(model.layers)
-    assert list(explorer.set(beside="all methods").beside) == list(METHODS)
+    assert list(explorer.set(compare="all layers").row) == list(model.layers)
+    assert list(explorer.set(compare="all methods").row) == list(METHODS)
     result = explorer.set(network=flat.name)
-    assert result.beside["CAM"] is None
-    assert result.beside["Grad-CAM"] is not None
+    assert result.row["CAM"] is None
+    assert result.row["Grad-CAM"] is not None
     (_, _, row, _) = explorer.panels(result, explorer.state)
     assert "CAM: no answer" in row.alt
-    assert explorer.set(beside="nothing").beside == {}
+    assert explorer.set(compare="nothing").row == {}
 
 
 def test_a_row_of_a_class_is_the_map_of_that_class(model):
-    explorer = CamExplorer("cat", model, target="fish")
-    first = next(iter(explorer.result.beside.values()))
+    explorer = CamExplorer("cat", model, target_class="fish")
+    first = next(iter(explorer.result.row.values()))
     assert np.array_equal(first, explorer.result.heatmap)
 
 
@@ -131,32 +131,32 @@ def test_cam_of_a_fully_connected_head_says_what_to_use(flat):
 
 
 def test_cam_offers_no_layers(model):
-    explorer = CamExplorer("cat", model, beside="all layers", layer=model.layers[0])
+    explorer = CamExplorer("cat", model, compare="all layers", layer=model.layers[0])
     explorer.set(method="CAM")
-    assert explorer.state.beside == "other classes"
+    assert explorer.state.compare == "other classes"
     assert explorer.inputs["layer"].layout.display == "none"
     assert " at " not in explorer.describe(explorer.result, explorer.state)
 
 
 def test_a_shared_scale_is_the_largest_of_all(model):
-    explorer = CamExplorer("cat", model, target="fish", shared=True)
+    explorer = CamExplorer("cat", model, target_class="fish", shared=True)
     result, state = explorer.result, explorer.state
-    most = max(float(m.max()) for m in result.beside.values())
-    faint = min(result.beside.values(), key=lambda m: m.max())
-    assert explorer._scale(result, state, faint) == (0.0, pytest.approx(most))
+    most = max(float(m.max()) for m in result.row.values())
+    faint = min(result.row.values(), key=lambda m: m.max())
+    assert module._scale(result, state, faint) == (0.0, pytest.approx(most))
     explorer.set(shared=False)
-    assert explorer._scale(result, explorer.state, faint)[1] == pytest.approx(float(faint.max()) or 1.0)
+    assert module._scale(result, explorer.state, faint)[1] == pytest.approx(float(faint.max()) or 1.0)
 
 
 def test_each_map_arrives_as_it_is_ready(model):
-    explorer = CamExplorer("cat", model, beside="all methods")
-    counts = [len(result.beside) for result in explorer.compute(explorer.state, lambda done, total: None)]
+    explorer = CamExplorer("cat", model, compare="all methods")
+    counts = [len(result.row) for result in explorer.compute(explorer.state, Reporter())]
     assert counts == [0, 0, 1, 2, 3, 4, 5, 6]
 
 
 def test_a_photograph_has_no_truth(model):
     explorer = CamExplorer("chelsea", model)
-    assert explorer.result.marks == {}
+    assert explorer.result.inside == {}
     assert "Nobody knows the truth" in explorer.describe(explorer.result, explorer.state)
     assert "network say" in explorer.panels(explorer.result, explorer.state)[-1].title
     check_code(explorer)
@@ -165,7 +165,7 @@ def test_a_photograph_has_no_truth(model):
 def test_the_peak_is_on_beside_or_far_from_a_thing():
     mask = torch.zeros(48, 48, dtype=torch.bool)
     mask[10:20, 10:20] = True
-    for at, said in (((12, 12), "on the cat"), ((22, 12), "beside the cat"), ((40, 40), "on the background")):
+    for at, said in (((12, 12), "on the cat"), ((22, 12), "next to the cat"), ((40, 40), "on the background")):
         assert module._place({"cat": mask, "tag": torch.zeros_like(mask)}, at) == said
     assert module._place({}, (0, 0)) == "on the background"
 
@@ -173,7 +173,7 @@ def test_the_peak_is_on_beside_or_far_from_a_thing():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"target": "unicorn"}, "target must be one of .*got 'unicorn'"),
+        ({"target_class": "unicorn"}, "target_class must be one of .*got 'unicorn'"),
         ({"method": "X-CAM"}, "must be one of CAM, Grad-CAM"),
         ({"layer": "stage9"}, "got 'stage9'"),
         ({"threshold": 2.0}, "must be a number from 0.05 to 0.95"),

@@ -151,8 +151,8 @@ def test_how_much_lies_on_the_thing_is_told_only_where_it_is_known(model):
 
 
 def test_every_control_of_the_deletion_explorer_changes_what_it_says(model, other):
-    explorer = DeletionExplorer("cat", networks=[model, other], method="Grad-CAM", share=0.2)
-    every = "another background fill method network picture pieces pose seed share show_map tag tree way"
+    explorer = DeletionExplorer("cat", networks=[model, other], method="Grad-CAM", fraction=0.2)
+    every = "another background fill method network picture pieces pose seed fraction show_map tag tree way"
     assert sweep(explorer, starts={"seed": {"background": "any"}}) == set(every.split())
 
 
@@ -163,26 +163,26 @@ def test_the_deletion_code_gives_what_is_on_the_screen(model, method):
 
 @pytest.mark.parametrize("changes", [{"way": KEEP, "pieces": "3 boxes", "fill": "blur"}, {"fill": "noise"}])
 def test_the_deletion_code_follows_the_controls(model, changes):
-    check_code(DeletionExplorer("car", model, method="Grad-CAM", share=0.3, **changes), tolerance=1e-5)
+    check_code(DeletionExplorer("car", model, method="Grad-CAM", fraction=0.3, **changes), tolerance=1e-5)
 
 
-def test_the_share_that_is_gone_is_the_share_that_was_asked_for(model):
-    explorer = DeletionExplorer("cat", model, method="random", share=0.25)
+def test_the_fraction_that_is_gone_is_the_fraction_that_was_asked_for(model):
+    explorer = DeletionExplorer("cat", model, method="random", fraction=0.25)
     changed = (explorer.result.left != explorer.result.image).any(0).mean()
     assert changed == pytest.approx(0.25, abs=0.01)
     kept = explorer.set(way=KEEP)
     assert (kept.left == kept.image).all(0).mean() == pytest.approx(0.25, abs=0.01)
 
 
-def test_the_map_and_its_curves_are_made_once_while_the_share_moves(model, monkeypatch):
+def test_the_map_and_its_curves_are_made_once_while_the_fraction_moves(model, monkeypatch):
     calls = []
     whole = evaluation.deletion
     monkeypatch.setattr(evaluation, "deletion", lambda *a, **o: (calls.append(1), whole(*a, **o))[1])
     explorer = DeletionExplorer("cat", model, method="Grad-CAM")
     curves = explorer.result.deletion
     assert len(calls) == 2  # the map's and that of a random order
-    for share in (0.05, 0.2, 0.3):
-        assert explorer.set(share=share).deletion is curves
+    for fraction in (0.05, 0.2, 0.3):
+        assert explorer.set(fraction=fraction).deletion is curves
     assert len(calls) == 2
     explorer.set(fill="blur")
     assert len(calls) == 4
@@ -289,8 +289,8 @@ def test_without_anywidget_the_sliders_do(model, monkeypatch):
 def test_bad_arguments_get_one_sentence(model):
     with pytest.raises(ValueError, match="stride"):
         OcclusionExplorer("cat", model, patch=10, stride=30)
-    with pytest.raises(ValueError, match="share"):
-        DeletionExplorer("cat", model, share=0.9)
+    with pytest.raises(ValueError, match="fraction"):
+        DeletionExplorer("cat", model, fraction=0.9)
     with pytest.raises(ValueError, match="fill"):
         EraserExplorer("cat", model, fill="rainbow")
 

@@ -10,6 +10,7 @@ from xai_lessons import evaluation, models, plots
 from xai_lessons.data import menagerie
 from xai_lessons.explorers import SaliencyExplorer as WholeSaliency
 from xai_lessons.explorers import SanityExplorer as WholeSanity
+from xai_lessons.explorers.kit import Reporter
 from xai_lessons.explorers.saliency import METHODS
 from xai_lessons.explorers.sanity import METHODS as SANITY_METHODS
 from xai_lessons.methods import saliency
@@ -87,7 +88,7 @@ def test_each_method_is_the_package_s_and_its_code_gives_the_same_map(model, nam
 
 
 def test_the_code_names_a_chosen_class(model):
-    explorer = SaliencyExplorer("dog", model, methods=("Gradient", "LRP"), target="car")
+    explorer = SaliencyExplorer("dog", model, methods=("Gradient", "LRP"), target_class="car")
     assert explorer.result.target == menagerie.CLASSES.index("car")
     assert "model.class_index('car')" in explorer.code(explorer.state)
     check_code(explorer, tolerance=1e-5)
@@ -96,7 +97,7 @@ def test_the_code_names_a_chosen_class(model):
 def test_the_maps_come_one_after_the_other_in_the_order_of_the_methods(model):
     explorer = SaliencyExplorer("bird", model, methods=("LRP", "Gradient", "DeepLIFT"))
     assert explorer.state.methods == ("Gradient", "DeepLIFT", "LRP")
-    seen = list(explorer.compute(explorer.state, lambda done, total: None))
+    seen = list(explorer.compute(explorer.state, Reporter()))
     assert [len(result.maps) for result in seen] == [0, 1, 2, 3, 3]
     image = explorer.image(explorer.state)
     assert np.array_equal(seen[-1].maps[0], saliency.gradient(model, image, seen[-1].target).numpy())
@@ -165,9 +166,9 @@ def test_a_photograph_has_maps_but_no_marks(model):
 @pytest.mark.parametrize("scale", ["each its own", "one for all"])
 def test_all_ways_of_showing_differ_from_the_first(model, shown_as, scale):
     explorer = SaliencyExplorer("cat", model, methods=("Gradient", "DeepLIFT"))
-    first = plots.pixels(explorer.panels(explorer.result, explorer.state)[2].picture)
+    first = plots.pixels(explorer.panels(explorer.result, explorer.state)[2].image)
     explorer.set(shown_as=shown_as, scale=scale)
-    now = plots.pixels(explorer.panels(explorer.result, explorer.state)[2].picture)
+    now = plots.pixels(explorer.panels(explorer.result, explorer.state)[2].image)
     assert np.array_equal(first, now) == (explorer.state == explorer.initial)
 
 
@@ -214,7 +215,7 @@ def test_the_network_of_the_explorer_stays_whole(model):
 
 def test_the_maps_of_sanity_come_before_the_curve(model):
     explorer = SanityExplorer("cat", model, methods=("Gradient",), forgotten=2)
-    seen = list(explorer.compute(explorer.state, lambda done, total: None))
+    seen = list(explorer.compute(explorer.state, Reporter()))
     assert np.isnan(seen[0].curve).all()
     assert len(explorer.panels(seen[0], explorer.state)) == 2
     assert [int((~np.isnan(result.curve)).sum()) for result in seen] == [0, 0, 1, 2, 3, 4]
@@ -233,7 +234,7 @@ def test_a_method_without_an_answer_has_an_empty_map_in_sanity():
         (SaliencyExplorer, {"methods": ("Magic",)}, "Magic"),
         (SaliencyExplorer, {"sigma": 0.05}, "sigma"),
         (SaliencyExplorer, {"baseline": "pink"}, "pink"),
-        (SanityExplorer, {"forgotten": 4}, "forgotten=4"),
+        (SanityExplorer, {"forgotten": 4}, "forgotten must be an integer from 0 to 3, got 4"),
         (SanityExplorer, {"methods": "Magic"}, "Magic"),
     ],
 )

@@ -1,8 +1,8 @@
-"""Where did it look? Class activation maps, scored against the truth and beside controls that know nothing."""
+"""Where did it look? Class activation maps, scored against the truth and beside baselines that ignore the network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,47 +16,42 @@ from xai_lessons.explorers.kit import (
     Choice,
     Control,
     ImageExplorer,
+    ImageResult,
     ImageState,
     NetworkState,
     Panel,
+    Reporter,
     Slider,
+    TargetState,
     Toggle,
-    resized,
+    bar_panel,
+    group,
 )
-from xai_lessons.methods import cam
+from xai_lessons.methods import cam, catalog
 
-METHODS = {
-    "CAM": "cam",
-    "Grad-CAM": "grad_cam",
-    "Grad-CAM++": "grad_cam_plus_plus",
-    "LayerCAM": "layer_cam",
-    "HiResCAM": "hires_cam",
-    "Score-CAM": "score_cam",
-}
-PREDICTED, LAST = "what it predicts", "last"
+METHODS = {method.label: method for method in catalog.METHODS.values() if method.family == "cam"}
+LAST = "last"
 CLASSES, LAYERS, EVERY, NOTHING = "other classes", "all layers", "all methods", "nothing"
 CONTROLS = {"center blob": "center blob", "random map": "random"}
-TILES, BESIDE = 5, 160
+TILES, SMALL = 5, 160
 
 
 @dataclass(frozen=True)
-class CamState(ImageState, NetworkState):
-    """A picture, a network, a class, and how the map is made and shown.
+class CamState(ImageState, NetworkState, TargetState):
+    """An image, a network, a class, and how the map is made and shown.
 
     Attributes:
-        target: the class, or what the network predicts.
-        method: one of `METHODS`.
+        method: a label of `METHODS`.
         layer: one of the network's layers, or the last of them.
-        beside: what is shown in the row below: the same for other classes, layers or methods.
+        compare: what is shown in the row below: the same for other classes, layers or methods.
         shared: whether the maps of all classes share one scale of colors.
-        threshold: share of the map's maximum that belongs to its box.
+        threshold: fraction of the map's maximum from which on a pixel belongs to its box.
         boxes, opacity, as_seen: how it is drawn.
     """
 
-    target: str = PREDICTED
     method: str = "Grad-CAM"
     layer: str = LAST
-    beside: str = CLASSES
+    compare: str = CLASSES
     shared: bool = False
     threshold: float = 0.2
     boxes: bool = True
@@ -65,38 +60,34 @@ class CamState(ImageState, NetworkState):
 
 
 @dataclass(frozen=True)
-class CamResult:
-    """A map and its marks.
+class CamResult(ImageResult):
+    """A map and its scores.
 
     Attributes:
-        image: the picture as the network takes it (3, S, S).
-        shown: the same, drawn for the screen.
         heatmap: the map (S, S), in its own units.
-        target: the class that it is of.
+        target: the number of the class that it explains.
         probabilities: of all classes (K,).
         box: of the map (4,), x1, y1, x2, y2 in pixels of `image`.
-        true_box: of the thing of that class; None if there is none, or nothing is known.
-        marks: share of the map on each thing in the picture, name -> 0 to 1.
-        controls: the same share of maps that know nothing, on the thing of the class.
-        peak: on or beside what the map's highest place lies.
-        beside: title -> map (S, S); None where the method has no answer.
+        true_box: of the object of that class; None if there is none, or nothing is known.
+        inside: fraction of the map on each object in the image, name -> 0 to 1.
+        controls: the same fraction, on the object of the class, of maps that ignore the network.
+        peak: on or next to which object the map's peak lies.
+        row: title -> map (S, S), to compare; None where the method has no answer.
     """
 
-    image: np.ndarray
-    shown: np.ndarray
     heatmap: np.ndarray
     target: int
     probabilities: np.ndarray
     box: np.ndarray
     true_box: np.ndarray | None = None
-    marks: dict[str, float] = field(default_factory=dict)
+    inside: dict[str, float] = field(default_factory=dict)
     controls: dict[str, float] = field(default_factory=dict)
     peak: str = ""
-    beside: dict[str, np.ndarray | None] = field(default_factory=dict)
+    row: dict[str, np.ndarray | None] = field(default_factory=dict)
 
 
 class CamExplorer(ImageExplorer):
-    """A class activation map of any class, layer, method and network, marked against the truth."""
+    """A class activation map of any class, layer, method and network, scored against the truth."""
 
     name, title = "cam", "Where did it look?"
     question = (
@@ -107,75 +98,80 @@ class CamExplorer(ImageExplorer):
     pairs = ("cat + dog", "cat + cat", "bird + umbrella")
 
     def controls(self) -> tuple[Control, ...]:
-        """The class and the method first, then how the map is shown, then network and picture."""
-        place: dict[str, Any] = {"group": "Map"}
-        shown: dict[str, Any] = {"group": "How it is shown"}
-        made = ("heatmap", "beside")
+        """The class and the method first, then how the map is shown, then network and image."""
         return (
-            Choice(name="target", label="Class", choices=self._targets, changes=("target", "heatmap", "box"), **place),
-            Choice(name="method", label="Method", choices=tuple(METHODS), changes=made, **place),
-            Choice(name="layer", label="Layer", choices=self._layers, changes=made, when=_has_layers, **place),
-            Choice(name="beside", label="Beside it", choices=_besides, changes=("beside",), **shown),
-            Toggle(
-                name="shared",
-                label="One scale for all classes",
+            *group(
+                "Map",
+                self.target_control("target", "heatmap", "box"),
+                Choice("method", "Method", choices=tuple(METHODS)),
+                Choice("layer", "Layer", choices=lambda s: (LAST, *self.model(s).layers), when=_has_layers),
+                changes=("heatmap", "row"),
+            ),
+            *group(
+                "How it is shown",
+                Choice("compare", "Compare with", choices=_rows, changes=("row",)),
+                Toggle(
+                    "shared",
+                    "One scale for all classes",
+                    when=lambda state: state.compare == CLASSES,
+                    help="Off: each map is stretched to its own maximum",
+                ),
+                Slider("opacity", "Opacity", low=0.0, high=1.0, step=0.05),
+                Toggle("boxes", "Boxes", help="White: of the map. Blue: true"),
+                Slider(
+                    "threshold",
+                    "Box above",
+                    low=0.05,
+                    high=0.95,
+                    step=0.05,
+                    format=".0%",
+                    changes=("box", PANELS),
+                    when=lambda state: state.boxes,
+                    help="Fraction of the map's maximum from which on a pixel belongs to the box",
+                ),
+                Toggle("as_seen", "Show what the network sees"),
                 changes=(PANELS,),
-                when=lambda state: state.beside == CLASSES,
-                help="Off: each map is stretched to its own maximum",
-                **shown,
             ),
-            Slider(name="opacity", label="Opacity", low=0.0, high=1.0, step=0.05, changes=(PANELS,), **shown),
-            Toggle(name="boxes", label="Boxes", changes=(PANELS,), help="White: of the map. Blue: true", **shown),
-            Slider(
-                name="threshold",
-                label="Box above",
-                low=0.05,
-                high=0.95,
-                step=0.05,
-                format=".0%",
-                changes=("box", PANELS),
-                when=lambda state: state.boxes,
-                help="Share of the map's maximum from which on a pixel belongs to the box",
-                **shown,
-            ),
-            Toggle(name="as_seen", label="Show what the network sees", changes=(PANELS,), **shown),
             *self.network_controls("heatmap", "probabilities"),
             *self.image_controls("image", "heatmap"),
         )
 
-    def compute(self, state: CamState, progress: Callable[[int, int], object]) -> Iterator[CamResult]:
-        """The map first, then the picture drawn for the screen, then the row beside it, one after the other."""
+    def compute(self, state: CamState, progress: Reporter) -> Iterator[CamResult]:
+        """The map first, then the image drawn for the screen, then the row to compare, one map after the other."""
         model, image = self.model(state), self.image(state)
         probabilities = model.predict(image).float().cpu().numpy()
-        target = int(probabilities.argmax()) if state.target == PREDICTED else model.class_index(state.target)
-        heatmap = _map(state.method, state.layer, model, image, target, progress)
+        target = self.target_index(state, probabilities)
+
+        def heatmap_of(method: str, layer: str, number: int) -> Tensor:
+            options = {"layer": None if layer == LAST else layer} if method != "CAM" else {}
+            return METHODS[method](model, image, number, progress=progress, **options).float().cpu()
+
+        heatmap = heatmap_of(state.method, state.layer, target)
         result = CamResult(
-            image.numpy(),
-            resized(image, self.screen).numpy(),
+            *self.both_sizes(image),
             heatmap.numpy(),
             target,
             probabilities,
             cam.bounding_box(heatmap, state.threshold).numpy(),
-            **(self._marked(state, model, image, heatmap, target) if self.is_drawn(state) else {}),
+            **(self._scores(state, model, image, heatmap, target) if self.is_drawn(state) else {}),
         )
         yield result
         result = replace(result, shown=self.screen_image(state).numpy())
         yield result
-        for title, method, layer, c in self._row(state, model, result):
+        for title, method, layer, number in self._row(state, model, result):
             try:
-                one = _map(method, layer, model, image, c, progress).numpy()
+                one = heatmap_of(method, layer, number).numpy()
             except ValueError:  # no CAM without global average pooling: the row says so
                 one = None
-            result = replace(result, beside={**result.beside, title: one})
+            result = replace(result, row={**result.row, title: one})
             yield result
 
     def panels(self, result: CamResult, state: CamState) -> list[Panel]:
-        """The map over the picture, the map with its units, its marks, and the row beside it."""
-        name = self.model(state).classes[result.target]
-        what = f"{state.method} for {name}{self._at(state)}"
-        scale = self._scale(result, state, result.heatmap)
-        picture = plots.enlarge(result.image, self.screen) if state.as_seen else plots.pixels(result.shown)
-        laid = plots.overlay(picture, result.heatmap, state.opacity, scale=scale)
+        """The map over the image, the map with its units, its scores, and the row to compare."""
+        title = self._title(result, state)
+        scale = _scale(result, state, result.heatmap)
+        image = plots.enlarge(result.image, self.screen) if state.as_seen else plots.pixels(result.shown)
+        laid = plots.overlay(image, result.heatmap, state.opacity, scale=scale)
         caption = ""
         if state.boxes:
             side = laid.shape[0] / result.image.shape[-1]
@@ -185,161 +181,143 @@ class CamExplorer(ImageExplorer):
             if result.box.any():
                 laid = plots.box(laid, side * result.box)
                 caption += "White: the map's box. "
-        bar = plots.color_bar(scale, width=BESIDE)
-        big = plots.enlarge(plots.heatmap(result.heatmap, scale=scale), bar.shape[1], smooth=True)
+        bar = plots.color_bar(scale, width=SMALL)
+        alone = plots.enlarge(plots.heatmap(result.heatmap, scale=scale), bar.shape[1], smooth=True)
         unit = "In units of the logit." if state.method == "CAM" else "In its own units."
         return [
-            Panel(what, laid, f"{what}, laid over {self.alt(state)}", caption=caption),
-            Panel("The map itself", np.concatenate([big, bar]), f"the map of {what}", BESIDE, caption=unit),
-            *self._row_panel(result, state),
-            self._chart(result, state),
+            Panel(title, laid, f"{title}, laid over {self.alt(state)}", caption=caption),
+            Panel("The map itself", np.concatenate([alone, bar]), f"the map of {title}", SMALL, caption=unit),
+            *([_row_panel(result, state)] if result.row else []),
+            self._bars(result, state),
         ]
 
     def describe(self, result: CamResult, state: CamState) -> str:
-        """On what the map lies, beside what two maps that know nothing reach."""
+        """Where the map lies, beside what two maps that ignore the network reach."""
         name = self.model(state).classes[result.target]
-        sure = f"the network: {result.probabilities[result.target]:.0%} {name}"
-        text = f"{state.method} for {name}{self._at(state)} ({sure})"
-        if not result.marks:
+        text = f"{self._title(result, state)} (the network: {result.probabilities[result.target]:.0%} {name})"
+        if not result.inside:
             return f"{text}. Nobody knows the truth of a photograph: does the light lie where you would look?"
         if not result.heatmap.any():
             return f"{text}: the map is empty, nothing here speaks for {name}."
-        if name not in result.marks:
-            return f"{text}: there is no {name} here, and still a map; its highest place is {result.peak}."
-        controls = ", ".join(f"{control} {share:.0%}" for control, share in result.controls.items())
-        iou = evaluation.intersection_over_union(result.box, result.true_box) if result.true_box is not None else 0
+        if result.true_box is None:
+            return f"{text}: there is no {name} here, and still a map; its peak is {result.peak}."
+        controls = ", ".join(f"{control} {fraction:.0%}" for control, fraction in result.controls.items())
+        overlap = evaluation.intersection_over_union(result.box, result.true_box)
         return (
-            f"{text}: its highest place is {result.peak}; {result.marks[name]:.0%} of it lies on the {name} "
-            f"({controls}). Box: overlap {iou:.1f} with the true one."
+            f"{text}: its peak is {result.peak}; {result.inside[name]:.0%} of it lies on the {name} "
+            f"({controls}). Box: overlap {overlap:.1f} with the true one."
         )
 
     def code(self, state: CamState) -> str:
-        """The map, its box, and the share of it on the thing."""
-        target = "" if state.target == PREDICTED else f", {state.target!r}"
+        """The map, its box, and the fraction of it on the object."""
+        target = f", {state.target_class!r}" if self.target(state) else ""
         layer = f", layer={state.layer!r}" if state.layer != LAST and _has_layers(state) else ""
-        lines = [
-            self.setup_code(state, "cam", *(["evaluation"] if self._is_single(state) else [])),
-            f"heatmap = cam.{METHODS[state.method]}(model, image{target}{layer})",
+        inside = "print(evaluation.energy_inside(heatmap, scene.masks, name='object'))"
+        return self.script(
+            state,
+            f"heatmap = {METHODS[state.method].code}(model, image{target}{layer})",
             f"box = cam.bounding_box(heatmap, {state.threshold})",
-        ]
-        if self._is_single(state):
-            lines.append("print(evaluation.energy_inside(heatmap, scene.masks, name='object'))")
-        return "\n".join(lines)
+            *([inside] if self._is_single(state) else []),
+        )
 
     # What the parts are made of.
 
-    def _targets(self, state: CamState) -> tuple[str, ...]:
-        return (PREDICTED, *dict.fromkeys(self.model(state).classes))
+    def _title(self, result: CamResult, state: CamState) -> str:
+        model = self.model(state)
+        layer = model.layers[-1] if state.layer == LAST else state.layer
+        at = f" at {layer}" if _has_layers(state) else ""
+        return f"{state.method} for {model.classes[result.target]}{at}"
 
-    def _layers(self, state: CamState) -> tuple[str, ...]:
-        return (LAST, *self.model(state).layers)
-
-    def _at(self, state: CamState) -> str:
-        layer = self.model(state).layers[-1] if state.layer == LAST else state.layer
-        return f" at {layer}" if _has_layers(state) else ""
-
-    def _marked(
+    def _scores(
         self, state: CamState, model: models.Classifier, image: Tensor, heatmap: Tensor, target: int
     ) -> dict[str, Any]:
-        """What the truth says of a map of a drawn picture."""
-        known, name = evaluation.object_masks(self.scene(state, image.shape[-1])), model.classes[target]
-        peak = _place(known, divmod(int(heatmap.argmax()), heatmap.shape[1]))
-        marks = {thing: float(evaluation.energy_inside(heatmap, mask)) for thing, mask in known.items()}
-        if name not in known or not known[name].any():
-            return {"marks": marks, "peak": peak}
-        blind = {title: evaluation.CONTROLS[key](model, image).cpu() for title, key in CONTROLS.items()}
-        controls = {control: float(evaluation.energy_inside(m, known[name])) for control, m in blind.items()}
-        box = evaluation.box_of(known[name]).numpy()
-        return {"marks": marks, "peak": peak, "controls": controls, "true_box": box}
+        """The fields of the result for which the truth of a drawn image is needed."""
+        masks, name = evaluation.object_masks(self.scene(state, image.shape[-1])), model.classes[target]
+        scores: dict[str, Any] = {
+            "inside": {thing: float(evaluation.energy_inside(heatmap, mask)) for thing, mask in masks.items()},
+            "peak": _place(masks, divmod(int(heatmap.argmax()), heatmap.shape[1])),
+        }
+        if name in masks and masks[name].any():
+            maps = {title: evaluation.CONTROLS[key](model, image).cpu() for title, key in CONTROLS.items()}
+            scores["controls"] = {t: float(evaluation.energy_inside(m, masks[name])) for t, m in maps.items()}
+            scores["true_box"] = evaluation.box_of(masks[name]).numpy()
+        return scores
 
     def _row(self, state: CamState, model: models.Classifier, result: CamResult) -> list[tuple[str, str, str, int]]:
-        """The maps beside: title, method, layer, class."""
-        if state.beside == LAYERS:
+        """The maps to compare: title, method, layer, class."""
+        if state.compare == LAYERS:
             return [(layer, state.method, layer, result.target) for layer in model.layers]
-        if state.beside == EVERY:
+        if state.compare == EVERY:
             return [(method, method, state.layer, result.target) for method in METHODS]
-        if state.beside == NOTHING:
+        if state.compare == NOTHING:
             return []
         order = [model.classes[i] for i in np.argsort(-result.probabilities, kind="stable")]
-        there = [name for name in state.picture.split(" + ") if self.is_drawn(state) and name in model.classes]
-        names = list(dict.fromkeys([model.classes[result.target], *there, *order]))[:TILES]
+        present = [name for name in state.picture.split(" + ") if self.is_drawn(state) and name in model.classes]
+        names = list(dict.fromkeys([model.classes[result.target], *present, *order]))[:TILES]
         numbers = {name: model.class_index(name) for name in names}
         return [(f"{n} {result.probabilities[c]:.0%}", state.method, state.layer, c) for n, c in numbers.items()]
 
-    def _scale(self, result: CamResult, state: CamState, heatmap: np.ndarray) -> tuple[float, float]:
-        """From nothing to the map's maximum, or to that of all classes' maps."""
-        maps = [heatmap]
-        if state.shared and state.beside == CLASSES:
-            maps += [result.heatmap, *(m for m in result.beside.values() if m is not None)]
-        return 0.0, max(float(m.max()) for m in maps) or 1.0
-
-    def _row_panel(self, result: CamResult, state: CamState) -> list[Panel]:
-        """The maps beside the chosen one, small, over the picture."""
-        if not result.beside:
-            return []
-        tile = 150 if len(result.beside) <= TILES else 120
-        small = plots.enlarge(result.image, tile, smooth=True)
-        pictures = [
-            np.full_like(small, 200)
-            if m is None
-            else plots.overlay(small, m, max(state.opacity, 0.5), scale=self._scale(result, state, m))
-            for m in result.beside.values()
-        ]
-        titles = [title if m is not None else f"{title}: no answer" for title, m in result.beside.items()]
-        note = "Each on its own scale: a map with next to nothing in it looks as strong as any."
-        if state.shared and state.beside == CLASSES:
-            note = "One scale for all: where it stays dark, there is nothing."
-        sheet = plots.grid(pictures, titles, columns=6, size=tile, gap=8)
-        alt = f"{state.beside}: {', '.join(titles)}"
-        return [Panel(state.beside.capitalize(), sheet, alt, sheet.shape[1], sharp=True, caption=note)]
-
-    def _chart(self, result: CamResult, state: CamState) -> Panel:
+    def _bars(self, result: CamResult, state: CamState) -> Panel:
         """Bars: where the map lies, and the controls; of a photograph, what the network says."""
-        classes = self.model(state).classes
-        if not result.marks:
-            first = np.argsort(-result.probabilities, kind="stable")[:5]
-            names, values = [classes[i] for i in first], result.probabilities[first].tolist()
-            marked, title = [i for i, c in enumerate(first) if c == result.target], "What does the network say?"
-            return _bars(title, names, values, marked, "Orange: the class of the map.")
-        name = classes[result.target]
-        bars = {f"on the {thing}": share for thing, share in result.marks.items()}
-        marked = [i for i, thing in enumerate(result.marks) if thing == name]
-        bars |= {f"{control} on the {name}": share for control, share in result.controls.items()}
-        caption = "Orange: on the thing of that class. A map is worth something if it beats the two that know nothing."
-        return _bars("How much of the map lies where?", list(bars), list(bars.values()), marked, caption)
+        name = self.model(state).classes[result.target]
+        size: dict[str, Any] = {"width": 560, "row": 30}
+        if not result.inside:
+            title, caption = "What does the network say?", "Orange: the class of the map."
+            return self.probability_panel(
+                state, result.probabilities, title=title, marked=name, caption=caption, **size
+            )
+        bars = {f"on the {thing}": fraction for thing, fraction in result.inside.items()}
+        bars |= {f"{control} on the {name}": fraction for control, fraction in result.controls.items()}
+        caption = "Orange: on the object of that class. A map is worth something if it beats the two controls."
+        marked = [i for i, thing in enumerate(result.inside) if thing == name]
+        title = "How much of the map lies where?"
+        return bar_panel(title, list(bars), list(bars.values()), marked=marked, caption=caption, **size)
 
 
-def _map(
-    method: str, layer: str, model: models.Classifier, image: Tensor, target: int, progress: Callable[..., object]
-) -> Tensor:
-    """The map (S, S) of one class."""
-    function = getattr(cam, METHODS[method])
-    chosen = {} if method == "CAM" else {"layer": None if layer == LAST else layer}
-    return function(model, image, target, progress=progress, **chosen).float().cpu()
+def _scale(result: CamResult, state: CamState, heatmap: np.ndarray) -> tuple[float, float]:
+    """From nothing to the map's maximum, or to that of all classes' maps."""
+    maps = [heatmap]
+    if state.shared and state.compare == CLASSES:
+        maps += [result.heatmap, *(m for m in result.row.values() if m is not None)]
+    return 0.0, max(float(m.max()) for m in maps) or 1.0
 
 
-def _place(known: dict[str, Tensor], at: tuple[int, int]) -> str:
-    """On what a pixel lies, or beside what: at most a twelfth of the picture away, one place of a 12 x 12 map."""
-    away = {}
-    for thing, mask in known.items():
-        if mask.any():
-            away[thing] = float((mask.nonzero() - torch.tensor(at)).float().norm(dim=1).min())
-    nearest = min(away, key=away.__getitem__, default="")
-    if not nearest or away[nearest] > len(known[nearest]) / 12:
+def _row_panel(result: CamResult, state: CamState) -> Panel:
+    """The maps to compare, small, over the image."""
+    tile = 150 if len(result.row) <= TILES else 120
+    small = plots.enlarge(result.image, tile, smooth=True)
+    images = [
+        np.full_like(small, 200)
+        if m is None
+        else plots.overlay(small, m, max(state.opacity, 0.5), scale=_scale(result, state, m))
+        for m in result.row.values()
+    ]
+    titles = [title if m is not None else f"{title}: no answer" for title, m in result.row.items()]
+    note = "Each on its own scale: a map with next to nothing in it looks as strong as any."
+    if state.shared and state.compare == CLASSES:
+        note = "One scale for all: where it stays dark, there is nothing."
+    grid = plots.grid(images, titles, columns=6, size=tile, gap=8)
+    alt = f"{state.compare}: {', '.join(titles)}"
+    return Panel(state.compare.capitalize(), grid, alt, grid.shape[1], sharp=True, caption=note)
+
+
+def _place(masks: dict[str, Tensor], pixel: tuple[int, int]) -> str:
+    """On what a pixel lies, or next to what: at most a twelfth of the image away, one cell of a 12 x 12 map."""
+    distances = {
+        name: float((mask.nonzero() - torch.tensor(pixel)).float().norm(dim=1).min())
+        for name, mask in masks.items()
+        if mask.any()
+    }
+    nearest = min(distances, key=distances.__getitem__, default="")
+    if not nearest or distances[nearest] > len(masks[nearest]) / 12:
         return "on the background"
-    return f"{'beside' if away[nearest] else 'on'} the {nearest}"
+    return f"{'next to' if distances[nearest] else 'on'} the {nearest}"
 
 
 def _has_layers(state: CamState) -> bool:
+    """CAM is defined for the last layer only."""
     return state.method != "CAM"
 
 
-def _besides(state: CamState) -> tuple[str, ...]:
-    """CAM knows the last layer only."""
+def _rows(state: CamState) -> tuple[str, ...]:
     return (CLASSES, *((LAYERS,) if _has_layers(state) else ()), EVERY, NOTHING)
-
-
-def _bars(title: str, names: list[str], values: list[float], marked: list[int], caption: str) -> Panel:
-    chart = plots.bars(names, values, marked=marked, width=560, row=30)
-    alt = f"{title} " + ", ".join(f"{name} {value:.0%}" for name, value in zip(names, values, strict=True))
-    return Panel(title, chart, alt, 560, sharp=True, caption=caption)

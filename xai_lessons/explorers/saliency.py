@@ -8,63 +8,56 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from xai_lessons import evaluation, models, plots
+from xai_lessons import evaluation, plots
 from xai_lessons.explorers.kit import (
     PANELS,
     Choice,
     Control,
     ImageExplorer,
+    ImageResult,
     ImageState,
     Many,
     NetworkState,
     Panel,
+    Reporter,
     Slider,
+    TargetState,
     Toggle,
-    resized,
+    bar_panel,
+    chart_panel,
+    group,
 )
-from xai_lessons.methods import paths, saliency
+from xai_lessons.methods import catalog, paths
 
-# name -> the function of `saliency`, the fields of the state that it takes, and what else it is given
-METHODS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
-    "Gradient": ("gradient", (), {}),
-    "Gradient × input": ("gradient_x_input", (), {}),
-    "Deconvnet": ("deconvnet", (), {}),
-    "Guided backprop": ("guided_backprop", (), {}),
-    "SmoothGrad": ("smooth_grad", ("samples", "sigma"), {}),
-    "SmoothGrad²": ("smooth_grad", ("samples", "sigma"), {"kind": "square"}),
-    "VarGrad": ("smooth_grad", ("samples", "sigma"), {"kind": "var"}),
-    "Integrated gradients": ("integrated_gradients", ("steps", "baseline"), {}),
-    "Gradient SHAP": ("gradient_shap", ("samples", "baseline"), {}),
-    "DeepLIFT": ("deep_lift", ("baseline",), {}),
-    "LRP": ("lrp", (), {}),
-    "Guided Grad-CAM": ("guided_grad_cam", (), {}),
-}
+# label -> the method, and the options that make it a variant
+METHODS: dict[str, tuple[catalog.Method, dict[str, Any]]] = {}
+for _method in catalog.METHODS.values():
+    if _method.family == "saliency" and _method.returns == "attribution":
+        METHODS[_method.label] = (_method, {})
+        if _method.name == "smooth_grad":
+            METHODS |= {"SmoothGrad²": (_method, {"kind": "square"}), "VarGrad": (_method, {"kind": "var"})}
 FEW = ("Gradient", "Guided backprop", "SmoothGrad", "Integrated gradients", "DeepLIFT")
-COMPLETE = ("Integrated gradients", "Gradient SHAP", "DeepLIFT")  # these promise a sum
+COMPLETE = ("Integrated gradients", "Gradient SHAP", "DeepLIFT")  # their attributions sum to the change of the logit
 BASELINES: dict[str, float | str] = {"black": 0.0, "gray": 0.5, "white": 1.0, "mean color": "mean", "blurred": "blur"}
-PREDICTED = "what it predicts"
 SIGNED, SIZE, POSITIVE = "for and against", "size", "only for"
-OWN, ONE = "each its own", "one for all"
 HOW = {SIGNED: "signed", SIZE: "absolute", POSITIVE: "positive"}  # as `plots.attribution` calls it
+OWN, ONE = "each its own", "one for all"
 
 
 @dataclass(frozen=True)
-class SaliencyState(ImageState, NetworkState):
-    """A picture, a network, a class, and which maps are made and how they are shown.
+class SaliencyState(ImageState, NetworkState, TargetState):
+    """An image, a network, a class, and which maps are made and how they are shown.
 
     Attributes:
-        methods: names of `METHODS`.
-        target: the class, or what the network predicts.
-        samples, sigma, steps, baseline: what the methods take.
+        methods: labels of `METHODS`.
+        samples, sigma, steps, baseline: options of the methods.
         shown_as: with the sign, without it, or only what speaks for the class.
-        scale: whether each map has colors of its own, or all share those of "share of the whole map".
-        blended: whether a map is laid over the picture.
+        scale: whether each map has colors of its own, or all share those of "fraction of the whole map".
+        blended: whether a map is laid over the image.
     """
 
     methods: tuple[str, ...] = FEW
-    target: str = PREDICTED
     samples: int = 25
     sigma: float = 0.04
     steps: int = 32
@@ -75,36 +68,32 @@ class SaliencyState(ImageState, NetworkState):
 
 
 @dataclass(frozen=True)
-class SaliencyResult:
+class SaliencyResult(ImageResult):
     """The maps that are ready.
 
     Attributes:
-        image: the picture as the network takes it (3, S, S).
-        shown: the same, drawn for the screen.
-        target: the class that is explained.
+        target: the number of the class that is explained.
         probability: of that class.
         maps: the attributions (M, 3, S, S) of the first M methods; NaN where a method has no answer.
-        sums: what the attributions of each add up to (M,).
-        change: the class's logit for the picture less that for the baseline.
-        inside: share of each map on the thing (M,); of the tree and the tag too, where they are; empty for photographs.
-        blind: the share of a blob in the center, thing -> share.
+        sums: of the attributions of each (M,).
+        change: the class's logit for the image minus that for the baseline.
+        inside: fraction of each map on each object, name -> (M,); empty for photographs.
+        blob: the same of a blob in the center, name -> fraction.
         refused: method -> why it has no answer.
     """
 
-    image: np.ndarray
-    shown: np.ndarray
     target: int
     probability: float
     maps: np.ndarray
     sums: np.ndarray
     change: float
     inside: dict[str, np.ndarray]
-    blind: dict[str, float]
+    blob: dict[str, float]
     refused: dict[str, str]
 
 
 class SaliencyExplorer(ImageExplorer):
-    """Several methods side by side on one picture; each map appears as it is ready."""
+    """Several methods side by side on one image; each map appears as it is ready."""
 
     name, title = "saliency", "Which pixels?"
     question = "One picture, one network: do the methods agree? What do network, noise, baseline and colors change?"
@@ -113,124 +102,122 @@ class SaliencyExplorer(ImageExplorer):
     pairs = ("cat + dog",)
 
     def controls(self) -> tuple[Control, ...]:
-        """The network, the methods, what they take, how they are shown, then the picture."""
-        taken: dict[str, Any] = {"changes": ("maps",), "group": "What they take"}
-        shown: dict[str, Any] = {"changes": (PANELS,), "group": "How they are shown"}
+        """The network, the methods, their options, how they are shown, then the image."""
+        noise, points = (0.0, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5), (1, 2, 5, 10, 25, 50, 100)
+        deviation = "Standard deviation of SmoothGrad's noise; pixels run from 0 to 1"
+        path = "Of integrated gradients, from the baseline to the picture"
+        fractions = "One for all: the color says which fraction of its whole map a pixel has"
         return (
             *self.network_controls("maps", "probability"),
-            Many(name="methods", label="Methods", choices=tuple(METHODS), changes=("maps", "sums"), group="Maps"),
-            Choice(name="target", label="Class", choices=self._targets, changes=("target", "maps"), group="Maps"),
-            Slider(
-                name="sigma",
-                label="Noise σ",
-                values=(0.0, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5),
-                when=_takes("sigma"),
-                help="Standard deviation of SmoothGrad's noise; pixels run from 0 to 1",
-                **taken,
+            *group(
+                "Maps",
+                Many("methods", "Methods", choices=tuple(METHODS), changes=("maps", "sums")),
+                self.target_control("target", "maps"),
             ),
-            Slider(
-                name="samples",
-                label="Samples",
-                values=(1, 2, 5, 10, 25, 50, 100),
-                when=_takes("samples"),
-                help="How many noisy copies, or points on the way",
-                **taken,
+            *group(
+                "Options",
+                Slider("sigma", "Noise σ", values=noise, when=_takes("sigma"), help=deviation),
+                Slider("samples", "Samples", values=points, when=_takes("samples"), help="Noisy copies, or points"),
+                Slider("steps", "Steps", values=(1, 2, 4, 8, 16, 32, 64, 128), when=_takes("steps"), help=path),
+                Choice(
+                    "baseline",
+                    "Baseline",
+                    choices=tuple(BASELINES),
+                    changes=("maps", "change"),
+                    when=_takes("baseline"),
+                    help="The picture that stands for nothing",
+                ),
+                changes=("maps",),
             ),
-            Slider(
-                name="steps",
-                label="Steps",
-                values=(1, 2, 4, 8, 16, 32, 64, 128),
-                when=_takes("steps"),
-                help="Of integrated gradients, from the baseline to the picture",
-                **taken,
+            *group(
+                "How they are shown",
+                Choice("shown_as", "Show", choices=(SIZE, SIGNED, POSITIVE)),
+                Choice("scale", "Colors", choices=(OWN, ONE), help=fractions),
+                Toggle("blended", "Over the picture"),
+                changes=(PANELS,),
             ),
-            Choice(
-                name="baseline",
-                label="Baseline",
-                choices=tuple(BASELINES),
-                when=_takes("baseline"),
-                help="The picture that stands for nothing",
-                **{**taken, "changes": ("maps", "change")},
-            ),
-            Choice(name="shown_as", label="Show", choices=(SIZE, SIGNED, POSITIVE), **shown),
-            Choice(
-                name="scale",
-                label="Colors",
-                choices=(OWN, ONE),
-                help="One for all: the color says which share of its whole map a pixel has",
-                **shown,
-            ),
-            Toggle(name="blended", label="Over the picture", **shown),
             *self.image_controls("image", "maps"),
         )
 
-    def compute(self, state: SaliencyState, progress: Callable[[int, int], object]) -> Iterator[SaliencyResult]:
-        """One map after the other, then the picture drawn for the screen."""
+    def compute(self, state: SaliencyState, progress: Reporter) -> Iterator[SaliencyResult]:
+        """One map after the other, then the image drawn for the screen."""
         model, image = self.model(state), self.image(state)
-        x = image.to(model.device, model.dtype)
         probabilities = model.predict(image).float().cpu()
-        target = int(probabilities.argmax()) if state.target == PREDICTED else model.class_index(state.target)
-        start = paths.baseline_pictures(BASELINES[state.baseline], x[None])
+        target = self.target_index(state, probabilities)
+        x = image.to(model.device, model.dtype)[None]
         with torch.no_grad():
-            scores = model(torch.cat([x[None], start]))[:, target].float().cpu()
-        truths = self._truths(state, image.shape[-1])
+            baseline = paths.baseline_pictures(BASELINES[state.baseline], x)
+            scores = model(torch.cat([x, baseline]))[:, target].float().cpu()
+        masks = evaluation.object_masks(self.scene(state, image.shape[-1])) if self.is_drawn(state) else {}
+        masks = {name: mask for name, mask in masks.items() if mask.any()}
         blob = evaluation.CONTROLS["center blob"](model, image).cpu()
         result = SaliencyResult(
-            image.numpy(),
-            resized(image, self.screen).numpy(),
+            *self.both_sizes(image),
             target,
             float(probabilities[target]),
-            np.empty((0, *image.shape), np.float32),
-            np.empty(0),
-            float(scores[0] - scores[1]),
-            {name: np.empty(0) for name in truths},
-            {name: float(evaluation.energy_inside(blob, mask)) for name, mask in truths.items()},
-            {},
+            maps=np.empty((0, *image.shape), np.float32),
+            sums=np.empty(0),
+            change=float(scores[0] - scores[1]),
+            inside={name: np.empty(0) for name in masks},
+            blob={name: float(evaluation.energy_inside(blob, mask)) for name, mask in masks.items()},
+            refused={},
         )
         yield result
         for name in state.methods:
+            inside = dict.fromkeys(masks, float("nan"))
             try:
-                one, refused = _map(name, state, model, image, target, progress), result.refused
+                one = METHODS[name][0](model, image, target, progress=progress, **_options(name, state)).float().cpu()
+                inside = {thing: float(evaluation.energy_inside(one[None], mask)) for thing, mask in masks.items()}
             except ValueError as reason:  # say, guided backprop of a network without ReLUs
-                one, refused = torch.full_like(image, float("nan")), {**result.refused, name: str(reason)}
-            shares = {thing: _share(one, mask) for thing, mask in truths.items()}
+                one = torch.full_like(image, float("nan"))
+                result = replace(result, refused={**result.refused, name: str(reason)})
             result = replace(
                 result,
                 maps=np.concatenate([result.maps, one[None].numpy()]),
                 sums=np.append(result.sums, float(one.sum())),
-                inside={thing: np.append(result.inside[thing], share) for thing, share in shares.items()},
-                refused=refused,
+                inside={thing: np.append(result.inside[thing], fraction) for thing, fraction in inside.items()},
             )
             yield result
         yield replace(result, shown=self.screen_image(state).numpy())
 
     def panels(self, result: SaliencyResult, state: SaliencyState) -> list[Panel]:
-        """The picture and its maps, what their colors mean, and how much of each lies on the thing."""
-        name, said = self.model(state).classes[result.target], self.alt(state)
+        """The image and its maps, what their colors mean, and how much of each lies on the object."""
+        name, alt = self.model(state).classes[result.target], self.alt(state)
         size = 384 if len(state.methods) < 2 else 208 if len(state.methods) < 6 else 132
-        picture = plots.enlarge(result.shown, size, smooth=True)
-        panels = [Panel(f"{name} {result.probability:.0%}", picture, said, size)]
+        image = plots.enlarge(result.shown, size, smooth=True)
+        panels = [Panel(f"{name} {result.probability:.0%}", image, alt, size)]
         for i, method in enumerate(state.methods):
-            ready = i < len(result.maps)
-            if not ready or method in result.refused:
-                title, note = (f"{method}: no answer", result.refused[method]) if ready else (f"{method} ...", "")
-                panels.append(Panel(title, np.full_like(picture, 215), f"{title} {note}", size, caption=note))
+            if i >= len(result.maps) or method in result.refused:
+                note = result.refused.get(method, "")
+                title = f"{method}: no answer" if note else f"{method} ..."
+                panels.append(Panel(title, np.full_like(image, 215), f"{title} {note}", size, caption=note))
                 continue
-            one = result.maps[i]
-            scale = plots.common_scale(one, HOW[state.shown_as]) if state.scale == ONE else None
-            over = picture if state.blended else None
-            tile = plots.attribution(one, HOW[state.shown_as], over=over, scale=scale, size=size)
-            panels.append(Panel(method, tile, f"{method} for {name} of {said}", size))
-        return [*panels, _colors(state, name), *self._charts(result, state)]
+            one, how = result.maps[i], HOW[state.shown_as]
+            scale = plots.common_scale(one, how) if state.scale == ONE else None
+            tile = plots.attribution(one, how, over=image if state.blended else None, scale=scale, size=size)
+            panels.append(Panel(method, tile, f"{method} for {name} of {alt}", size))
+        panels.append(_colors(state, name))
+        for thing, fractions in result.inside.items():
+            done = {m: float(f) for m, f in zip(state.methods, fractions, strict=False) if f == f}
+            if done:
+                title, caption = (
+                    f"How much lies on the {thing}?",
+                    "Black line: a blob in the center.",
+                )
+                blob = [result.blob[thing]] * len(done)
+                bars = bar_panel(
+                    title, list(done), list(done.values()), before=blob, width=400, row=30, caption=caption
+                )
+                panels.append(bars)
+        return panels
 
     def describe(self, result: SaliencyResult, state: SaliencyState) -> str:
-        """Which map lies most on the thing, and what the sums are."""
-        name = self.model(state).classes[result.target]
-        text = f"The network: {result.probability:.0%} {name}."
+        """Which map lies most on the object, and what the sums are."""
+        text = f"The network: {result.probability:.0%} {self.model(state).classes[result.target]}."
         if not len(result.sums):
             return text + " Choose a method."
-        shares = result.inside.get(self.label(state) or "", np.empty(0))
-        ranked = sorted((-s, m) for m, s in zip(state.methods, shares, strict=False) if s == s)
+        fractions = result.inside.get(self.label(state) or "", np.empty(0))
+        ranked = sorted((-f, m) for m, f in zip(state.methods, fractions, strict=False) if f == f)
         if ranked:
             (most, first), (least, last) = ranked[0], ranked[-1]
             text += f" Most on the {self.label(state)}: {first}, {-most:.0%} of its map"
@@ -242,98 +229,39 @@ class SaliencyExplorer(ImageExplorer):
 
     def code(self, state: SaliencyState) -> str:
         """The maps, in the order in which they are shown."""
-        target = "int(model.predict(image).argmax())"
-        if state.target != PREDICTED:
-            target = f"model.class_index({state.target!r})"
-        calls = [f"    {_call(name, state)},  # {name}" for name in state.methods]
-        lines = [self.setup_code(state, "saliency", also=["import torch"]), f"target = {target}"]
-        return "\n".join([*lines, "maps = torch.stack([", *calls, "])"])
-
-    # What the parts are made of.
-
-    def _targets(self, state: SaliencyState) -> tuple[str, ...]:
-        return (PREDICTED, *dict.fromkeys(self.model(state).classes))
-
-    def _truths(self, state: SaliencyState, size: int) -> dict[str, Tensor]:
-        """The masks of what may be looked at in a drawn picture."""
-        if not self.is_drawn(state):
-            return {}
-        masks = evaluation.object_masks(self.scene(state, size))
-        return {name: mask for name, mask in masks.items() if mask.any()}
-
-    def _charts(self, result: SaliencyResult, state: SaliencyState) -> list[Panel]:
-        """For each thing of the picture, the share of each map on it."""
-        panels = []
-        for thing, shares in result.inside.items():
-            done = [(m, float(s)) for m, s in zip(state.methods, shares, strict=False) if s == s]
-            if not done:
-                continue
-            values = [s for _, s in done]
-            chart = plots.bars(
-                [m for m, _ in done], values, before=[result.blind[thing]] * len(done), width=400, row=30
-            )
-            alt = f"Share on the {thing}: " + ", ".join(f"{m} {s:.0%}" for m, s in done)
-            caption = "Black line: a blob in the center, which knows nothing."
-            panels.append(Panel(f"How much lies on the {thing}?", chart, alt, 400, sharp=True, caption=caption))
-        return panels
+        target = f"model.class_index({state.target_class!r})" if self.target(state) else None
+        calls = []
+        for name in state.methods:
+            options = "".join(f", {key}={value!r}" for key, value in _options(name, state).items())
+            calls.append(f"    {METHODS[name][0].code}(model, image, target{options}),  # {name}")
+        target = f"target = {target or 'int(model.predict(image).argmax())'}"
+        return self.script(state, target, "maps = torch.stack([", *calls, "])")
 
 
-def _takes(field: str) -> Callable[[SaliencyState], bool]:
-    """Whether one of the chosen methods takes this."""
-    return lambda state: any(field in METHODS[name][1] for name in state.methods)
+def _takes(option: str) -> Callable[[SaliencyState], bool]:
+    """Whether one of the chosen methods has this option."""
+    return lambda state: any(option in _options(name, state) for name in state.methods)
 
 
 def _options(name: str, state: SaliencyState) -> dict[str, Any]:
-    """What a method is given."""
-    given = {field: getattr(state, field) for field in METHODS[name][1]}
-    if "baseline" in given:
-        given["baseline"] = BASELINES[state.baseline]
-    return {**given, **METHODS[name][2]}
-
-
-def _call(name: str, state: SaliencyState) -> str:
-    """The call of a method, as code."""
-    options = "".join(f", {key}={value!r}" for key, value in _options(name, state).items())
-    return f"saliency.{METHODS[name][0]}(model, image, target{options})"
-
-
-def _map(
-    name: str,
-    state: SaliencyState,
-    model: models.Classifier,
-    image: Tensor,
-    target: int,
-    progress: Callable[[int, int], object],
-) -> Tensor:
-    """The attribution (3, S, S) of one method."""
-    function = getattr(saliency, METHODS[name][0])
-    return function(model, image, target, progress=progress, **_options(name, state)).float().cpu()
-
-
-def _share(attribution: Tensor, mask: Tensor) -> float:
-    """Share of a map's size on a thing; NaN if there is no map."""
-    if torch.isnan(attribution).any():
-        return float("nan")
-    return float(evaluation.energy_inside(attribution[None], mask[None])[0])
+    """The options of a method."""
+    method, variant = METHODS[name]
+    known = {"samples": state.samples, "steps": state.steps, "baseline": BASELINES[state.baseline]}
+    if method.name == "smooth_grad":  # the noise of Gradient SHAP stays at its default
+        known["sigma"] = state.sigma
+    return {option: value for option, value in known.items() if option in method.options} | variant
 
 
 def _colors(state: SaliencyState, name: str) -> Panel:
     """What the colors of the maps mean."""
-    caption = {
+    text = {
         SIZE: "Bright: a small change of the pixel, up or down, matters much.",
         SIGNED: f"Red: speaks for {name}. Blue: speaks against.",
         POSITIVE: f"Bright: speaks for {name}.",
     }[state.shown_as]
+    high, note = 1.0, f"Each map has its own scale: all but {plots.SATURATED:.1%} of its pixels stay below 1."
     if state.scale == ONE:
-        high, note = (
-            float(plots.BRIGHTEST),
-            "One scale for all: how many times its even share of its whole map a pixel holds.",
-        )
-    else:
-        high, note = (
-            1.0,
-            f"Each map has its own scale: 1 is what all but {plots.SATURATED:.1%} of its pixels stay below.",
-        )
-    scale = (-high if state.shown_as == SIGNED else 0.0, high)
-    bar = plots.color_bar(scale, "signed" if state.shown_as == SIGNED else "heat", width=400)
-    return Panel("The colors", bar, f"{caption} {note}", 400, sharp=True, caption=f"{caption} {note}")
+        high, note = float(plots.BRIGHTEST), "One scale for all: how many times the mean of its map a pixel has."
+    signed = state.shown_as == SIGNED
+    bar = plots.color_bar((-high if signed else 0.0, high), "signed" if signed else "heat", width=400)
+    return chart_panel("The colors", bar, f"{text} {note}", 400, f"{text} {note}")

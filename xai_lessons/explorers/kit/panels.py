@@ -51,7 +51,7 @@ def bar_panel(
 
 
 def top_classes(scores: np.ndarray, include: int | None = None, count: int = 5) -> np.ndarray:
-    """The numbers of the classes with the highest scores, in order; `include` is always among them."""
+    """The numbers of the `count` highest scores, in order; `include` is always among them."""
     first = np.argsort(-scores, kind="stable")[:count]
     return first if include is None or include in first else np.append(first[:-1], include)
 
