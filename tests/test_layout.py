@@ -40,7 +40,8 @@ ROWS: tuple[dict[str, str], ...] = (
     {"results": "histories histories.__main__ reference reference.figures reference.tables sensitivity"},
     {
         "explorers": """cam classification deletion detective eraser fgsm filters hardening inversion judging kit
-            kit.base kit.controls kit.forming kit.image_explorer kit.panels kit.view kit.worker layers mistakes
+            kit.base kit.controls kit.forming kit.image_explorer kit.live_training kit.panels kit.script kit.view
+            kit.worker layers mistakes
             occlusion robustness saliency sanity training"""
     },
     {"command": "cli doctor kernels lab network_doctor"},
