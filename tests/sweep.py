@@ -32,10 +32,11 @@ def seen(explorer: Explorer) -> dict[str, Any]:
     assert explorer.wait(PATIENCE), "still computing"
     assert explorer.error is None, f"{explorer.state}: {explorer.error!r}"
     result = explorer.result if explorer.live else explorer.evaluate()
-    pictures = [plots.pixels(panel.image) for panel in explorer.panels(result, explorer.state)]
-    assert all(panel.alt for panel in explorer.panels(result, explorer.state)), "a picture without alt text"
+    panels = explorer.panels(result, explorer.state)
+    assert all(panel.alt for panel in panels), "an image without alt text"
     assert explorer.describe(result, explorer.state)
-    return {**{f.name: getattr(result, f.name) for f in fields(result)}, PANELS: pictures}
+    images = [plots.pixels(panel.image) for panel in panels]
+    return {**{f.name: getattr(result, f.name) for f in fields(result)}, PANELS: images}
 
 
 def move(explorer: Explorer, control: Control) -> list[dict[str, Any]]:
@@ -71,8 +72,9 @@ def sweep(
         if isinstance(control, Upload) or control.name in skip:
             continue
         assert control.changes, f"{control.name} declares nothing that it changes"
-        explorer.set(**{f.name: getattr(home, f.name) for f in fields(home)})
-        explorer.set(**(starts or {}).get(control.name, {}))
+        start = {f.name: getattr(home, f.name) for f in fields(home)} | (starts or {}).get(control.name, {})
+        if start != {f.name: getattr(explorer.state, f.name) for f in fields(home)}:
+            explorer.set(**start)
         assert control.when is None or control.when(explorer.state), f"{control.name} does not show: give a start"
         found = move(explorer, control)
         for field in control.changes:
