@@ -1,18 +1,8 @@
 """Is an explanation right? Localization, faithfulness, sensitivity, randomization, and all of them in one table."""
 
-from xai_lessons.evaluation.compare import (
-    METRICS,
-    Metric,
-    compare,
-    each_row,
-    randomize_layers,
-    rank_correlation,
-    table,
-    weight_layers,
-)
-from xai_lessons.evaluation.faithfulness import Curve, deletion, infidelity, insertion, max_sensitivity
+from xai_lessons.evaluation.compare import CONTROLS, METRICS, Metric, beaten, compare, each_row, table
+from xai_lessons.evaluation.faithfulness import Curve, deletion, infidelity, insertion
 from xai_lessons.evaluation.localization import (
-    CONTROLS,
     Explain,
     box_of,
     energy_inside,
@@ -21,3 +11,30 @@ from xai_lessons.evaluation.localization import (
     object_masks,
     pointing_game,
 )
+from xai_lessons.evaluation.randomization import randomize_layers, rank_correlation, weight_layers
+from xai_lessons.evaluation.sensitivity import max_sensitivity
+
+__all__ = [
+    "CONTROLS",
+    "METRICS",
+    "Curve",
+    "Explain",
+    "Metric",
+    "beaten",
+    "box_of",
+    "compare",
+    "deletion",
+    "each_row",
+    "energy_inside",
+    "heat",
+    "infidelity",
+    "insertion",
+    "intersection_over_union",
+    "max_sensitivity",
+    "object_masks",
+    "pointing_game",
+    "randomize_layers",
+    "rank_correlation",
+    "table",
+    "weight_layers",
+]

@@ -1,8 +1,7 @@
-"""Marks against the truth, which the drawn world knows to the pixel, and the controls that know nothing."""
+"""Localization: does a map lie on the object? Masks, boxes, the pointing game, energy inside."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,9 +20,9 @@ Explain = Callable[..., Tensor]
 
 
 def heat(maps: Tensor) -> Tensor:
-    """One value at least 0 a pixel, from any explanation: what a judge reads off it.
+    """One nonnegative value per pixel, from any explanation: what the metrics read.
 
-    A heatmap keeps its positive part. An attribution becomes max over the channels of its size, as in Simonyan et al.
+    A heatmap keeps its positive part; of an attribution, each pixel takes the largest absolute value of its channels.
 
     Args:
         maps: heatmaps (N, H, W) or (H, W), or attributions (N, 3, H, W).
@@ -34,6 +33,12 @@ def heat(maps: Tensor) -> Tensor:
     Raises:
         TypeError: if it is not a tensor.
         ValueError: if it has another shape, or values that are not finite.
+
+    Example:
+        >>> import torch
+        >>> from xai_lessons import evaluation
+        >>> evaluation.heat(torch.tensor([[1.0, -2.0]])).tolist()
+        [[[1.0, 0.0]]]
 
     Source:
         Simonyan, Vedaldi, Zisserman: Deep Inside Convolutional Networks, 2014, arXiv:1312.6034, section 3.1.
@@ -51,7 +56,7 @@ def heat(maps: Tensor) -> Tensor:
 
 
 def _inside(masks: Any, like: Tensor, name: str) -> Tensor:
-    """The masks as (N, H, W) of the maps' own kind, 1 inside and 0 outside."""
+    """The masks as (N, H, W) in the dtype of the maps, 1 inside and 0 outside."""
     if isinstance(masks, Mapping):
         masks = masks[name]
     elif not isinstance(masks, Tensor):
@@ -59,13 +64,13 @@ def _inside(masks: Any, like: Tensor, name: str) -> Tensor:
     masks = (masks[None] if masks.ndim == 2 else masks).to(like.device)
     if masks.shape != like.shape:
         raise ValueError(
-            f"masks must have the maps' shape {tuple(like.shape)}, got {tuple(masks.shape)}: use size='image'"
+            f"masks must have the shape of the maps {tuple(like.shape)}, got {tuple(masks.shape)}: use size='image'"
         )
     return (masks != 0).to(like.dtype)
 
 
 def pointing_game(maps: Tensor, masks: Masks, *, tolerance: int = 0, name: str = "object") -> Tensor:
-    """Does the map peak on the object?
+    """Whether the peak of each map lies on the object.
 
         hit = [argmax_p M_p lies inside the mask, or at most `tolerance` pixels from it]
 
@@ -73,27 +78,34 @@ def pointing_game(maps: Tensor, masks: Masks, *, tolerance: int = 0, name: str =
         maps: (N, H, W), (H, W) or (N, 3, H, W), see `heat`.
         masks: bool (N, H, W) or (H, W), a list of masks, or masks by name: what `menagerie.sample` returns, a scene's
             `masks`, or a list of those.
-        tolerance: in pixels.
-        name: which mask, where they have names.
+        tolerance: whole pixels.
+        name: which mask, if they have names.
 
     Returns:
         (N,): 1 for a hit, 0 for a miss.
 
     Raises:
         ValueError: if maps and masks do not fit, or the tolerance is negative.
+        TypeError: if the tolerance is not a whole number.
+
+    Example:
+        >>> from xai_lessons import cam, evaluation, menagerie, models
+        >>> model, scene = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3)
+        >>> evaluation.pointing_game(cam.grad_cam(model, scene.image), scene.masks).tolist()
+        [1.0]
 
     Source:
         Zhang et al.: Top-down Neural Attention by Excitation Backprop, 2016, arXiv:1608.00507, section 4.2 (there 15).
 
     Differs from the paper:
-        where several pixels share the peak, the share of them that hits: an empty map scores the object's area, as a
-        guess would.
+        where several pixels share the peak, the fraction of them that hits: an empty map scores the object's area, as
+        a guess would.
     """
-    inputs.at_least("tolerance", tolerance, 0)
+    tolerance = inputs.whole("tolerance", tolerance, 0)
     M = heat(maps)
     inside = _inside(masks, M, name)
     if tolerance:
-        t = torch.arange(-int(tolerance), int(tolerance) + 1, device=M.device, dtype=M.dtype)
+        t = torch.arange(-tolerance, tolerance + 1, device=M.device, dtype=M.dtype)
         disc = (t[:, None] ** 2 + t**2 <= tolerance**2).to(M.dtype)
         inside = (F.conv2d(inside[:, None], disc[None, None], padding=len(t) // 2)[:, 0] > 0.5).to(M.dtype)
     peak = M.eq(M.amax(dim=(1, 2), keepdim=True)).to(M.dtype)
@@ -101,20 +113,26 @@ def pointing_game(maps: Tensor, masks: Masks, *, tolerance: int = 0, name: str =
 
 
 def energy_inside(maps: Tensor, masks: Masks, *, name: str = "object") -> Tensor:
-    """Which share of the map lies on the object?
+    """The fraction of each map that lies on the object.
 
         sum over p inside the mask of M_p / sum over all p of M_p
 
     Args:
         maps: (N, H, W), (H, W) or (N, 3, H, W), see `heat`.
         masks: as for `pointing_game`.
-        name: which mask, where they have names.
+        name: which mask, if they have names.
 
     Returns:
         (N,) in [0, 1]; 0 for an empty map.
 
     Raises:
         ValueError: if maps and masks do not fit.
+
+    Example:
+        >>> from xai_lessons import cam, evaluation, menagerie, models
+        >>> model, scene = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3)
+        >>> float(evaluation.energy_inside(cam.grad_cam(model, scene.image), scene.masks)) > 0.5
+        True
 
     Source:
         Wang et al.: Score-CAM, 2020, arXiv:1910.01279, section 4.3 (the energy-based pointing game).
@@ -197,49 +215,3 @@ def intersection_over_union(a: Box, b: Box) -> float:
     intersection = max(min(ax2, bx2) - max(ax1, bx1), 0) * max(min(ay2, by2) - max(ay1, by1), 0)
     union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - intersection
     return intersection / union if union else 0.0
-
-
-def _control(of: Callable[[Tensor], Tensor]) -> Explain:
-    def control(model: Any, images: Tensor, targets: Targets = None) -> Tensor:
-        x, single = inputs.check_images(model, images)
-        return of(x)[0] if single else of(x)
-
-    control.__doc__ = of.__doc__
-    return control
-
-
-@_control
-def random_map(x: Tensor) -> Tensor:
-    """Even noise, the picture's own: the same picture always gets the same one."""
-    codes = (x * 255).round().to(torch.uint8).cpu().contiguous().numpy()
-    generators = [inputs.generator(zlib.crc32(code.tobytes())) for code in codes]
-    return torch.stack([torch.rand(x.shape[-2:], generator=g, dtype=torch.float64) for g in generators]).to(x)
-
-
-@_control
-def center_blob(x: Tensor) -> Tensor:
-    """A Gaussian in the middle, which knows only where photographers put things."""
-    down, across = (torch.linspace(-1, 1, n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
-    return torch.exp(-3 * (down[:, None] ** 2 + across**2)).expand(len(x), -1, -1).clone()
-
-
-@_control
-def edge_filter(x: Tensor) -> Tensor:
-    """Sobel's edges of the gray picture, which know nothing of any network."""
-    gray = F.pad(x.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
-    sobel = x.new_tensor([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
-    return F.conv2d(gray, torch.stack([sobel, sobel.T])[:, None]).norm(dim=1)
-
-
-@_control
-def empty_map(x: Tensor) -> Tensor:
-    """Nothing anywhere."""
-    return torch.zeros_like(x[:, 0])
-
-
-CONTROLS: dict[str, Explain] = {
-    "random": random_map,
-    "center blob": center_blob,
-    "edges": edge_filter,
-    "empty": empty_map,
-}
