@@ -13,28 +13,3 @@ from xai_lessons.evaluation.localization import (
 )
 from xai_lessons.evaluation.randomization import randomize_layers, rank_correlation, weight_layers
 from xai_lessons.evaluation.sensitivity import max_sensitivity
-
-__all__ = [
-    "CONTROLS",
-    "METRICS",
-    "Curve",
-    "Explain",
-    "Metric",
-    "beaten",
-    "box_of",
-    "compare",
-    "deletion",
-    "each_row",
-    "energy_inside",
-    "heat",
-    "infidelity",
-    "insertion",
-    "intersection_over_union",
-    "max_sensitivity",
-    "object_masks",
-    "pointing_game",
-    "randomize_layers",
-    "rank_correlation",
-    "table",
-    "weight_layers",
-]

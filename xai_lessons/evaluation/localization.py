@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xai_lessons.core import inputs
-from xai_lessons.core.inputs import Targets
 from xai_lessons.data.menagerie import Scene
 
 Masks = Tensor | Sequence[Any] | Mapping[str, Any]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from xai_lessons import evaluation
+from xai_lessons import evaluation, plots
 from xai_lessons.data import menagerie
 from xai_lessons.evaluation import METRICS
 from xai_lessons.explorers.kit import (
@@ -35,7 +35,6 @@ from xai_lessons.explorers.kit import (
     network,
 )
 from xai_lessons.methods import cam, occlusion, saliency
-from xai_lessons.plots import charts
 
 STORED = Path(__file__).parents[1] / "results" / "leaderboard.json"
 STORED_PICTURES = 8
@@ -181,7 +180,7 @@ class LeaderboardExplorer(ImageExplorer):
         values = result.scores[order, column]
         labels = [result.methods[i] for i in order]
         good = "high is good" if METRICS[state.metric].high else "low is good"
-        bars = charts.bars(
+        bars = plots.bars(
             labels,
             np.nan_to_num(values).tolist(),
             marked=[k for k, i in enumerate(order) if result.control[i]],
@@ -270,15 +269,15 @@ def table(result: LeaderboardResult, order: Sequence[int]) -> np.ndarray:
     """The table as a picture at twice its size: a row a method, a column a metric, colored by rank."""
     names, row, cell, head = 330, 44, 124, 96
     image = Image.new("RGB", (names + cell * (len(result.metrics) + 1), head + row * len(order)), "white")
-    draw, face, small = ImageDraw.Draw(image), charts.font(26), charts.font(20)
+    draw, face, small = ImageDraw.Draw(image), plots.font(26), plots.font(20)
     for k, metric in enumerate([*result.metrics, "ms a picture"]):
         arrow = "" if metric not in METRICS else " ↑" if METRICS[metric].high else " ↓"
         text = (_words(metric) + arrow).replace(" ", "\n", 1)
         draw.multiline_text((names + cell * (k + 0.5), head / 2), text, INK, small, anchor="mm", align="center")
     for j, i in enumerate(order):
         y = head + row * j
-        color = charts.PALETTE[1] if result.control[i] else INK
-        draw.text((names - 12, y + row / 2), charts.fit(result.methods[i], face, names - 16), color, face, anchor="rm")
+        color = plots.PALETTE[1] if result.control[i] else INK
+        draw.text((names - 12, y + row / 2), plots.fit(result.methods[i], face, names - 16), color, face, anchor="rm")
         for k in range(len(result.metrics)):
             text, share = _cell(result, order, i, k)
             x = names + cell * k

@@ -15,7 +15,6 @@ from xai_lessons import models, plots
 from xai_lessons.data import datasets
 from xai_lessons.explorers.kit import ANY, PANELS, Button, Choice, Control, Explorer, Panel, Toggle, network
 from xai_lessons.methods import cam
-from xai_lessons.plots import charts
 from xai_lessons.training import test_set
 from xai_lessons.training.augmentation import pixels
 
@@ -139,7 +138,7 @@ class MistakesExplorer(Explorer):
         """The confusion matrix with the chosen cell, and the pictures."""
         classes = self.pictures.classes
         marked = [None if name == ANY else classes.index(name) for name in (state.truth, state.said)]
-        matrix = charts.matrix(result.counts, classes, marked=(marked[0], marked[1]), width=430)
+        matrix = plots.matrix(result.counts, classes, marked=(marked[0], marked[1]), width=430)
         right = result.counts.trace() / max(1, result.counts.sum())
         said = f"{state.network} is right on {right:.1%} of {result.counts.sum():,} pictures"
         first = SHOWN * (state.page % max(1, -(-result.found // SHOWN)))
@@ -215,13 +214,13 @@ class MistakesExplorer(Explorer):
             if state.looked and len(result.maps):
                 tile = plots.overlay(tile, result.maps[n])
             image.paste(Image.fromarray(tile), (x, y))
-            lines = [(f"is {self._truth(result, n)}", charts.INK)]
+            lines = [(f"is {self._truth(result, n)}", plots.INK)]
             told = self._say(result, state, n)
-            lines += [(f"{who}: {said}", charts.PALETTE[int(not right)]) for who, said, right in told]
+            lines += [(f"{who}: {said}", plots.PALETTE[int(not right)]) for who, said, right in told]
             for k, (line, ink) in enumerate(lines):
-                fonts = (charts.font(size) for size in (30, 26, 22))  # a long name is set smaller
-                face = next((one for one in fonts if one.getlength(line) <= side), charts.font(22))
-                draw.text((x, y + side + 22 + 36 * k), charts.fit(line, face, side), ink, face, anchor="lm")
+                fonts = (plots.font(size) for size in (30, 26, 22))  # a long name is set smaller
+                face = next((one for one in fonts if one.getlength(line) <= side), plots.font(22))
+                draw.text((x, y + side + 22 + 36 * k), plots.fit(line, face, side), ink, face, anchor="lm")
         return np.asarray(image)
 
     def _truth(self, result: MistakesResult, n: int) -> str:

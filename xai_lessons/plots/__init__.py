@@ -1,24 +1,22 @@
-"""Tensors to images: heatmaps, overlays, bars and curves."""
+"""Tensors to images: heatmaps, overlays, bars, curves and figures.
 
-from xai_lessons.plots.charts import INK, PALETTE, bars, curves, matrix
-from xai_lessons.plots.images import (
+Each function takes numbers and returns a uint8 array (H, W, 3), drawn with numpy and Pillow in a few milliseconds, so
+that a slider can redraw it. `show` and `plot` return figures for a notebook to keep.
+"""
+
+from xai_lessons.plots.bars import bars, matrix
+from xai_lessons.plots.curves import curves
+from xai_lessons.plots.figures import Static, plot, show
+from xai_lessons.plots.heatmap import (
     BRIGHTEST,
     SATURATED,
-    Static,
     attribution,
-    box,
     color_bar,
     common_scale,
-    enlarge,
     flatten,
-    grid,
     heatmap,
-    jpeg,
     limits,
     overlay,
-    pixels,
-    plot,
-    png,
-    point,
-    show,
 )
+from xai_lessons.plots.images import box, enlarge, grid, jpeg, pixels, png, point
+from xai_lessons.plots.text import INK, PALE, PALETTE, fit, font

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from xai_lessons import plots
-from xai_lessons.plots.charts import INK, PALE, fit, font
+from xai_lessons.plots import INK, PALE, fit, font
 
 GAP, HEAD = 14, 26
 

@@ -1,0 +1,137 @@
+"""Figures that a notebook keeps, with a caption, drawn with matplotlib, which is imported only when one is made."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from xai_lessons.plots.images import jpeg, pixels, png
+from xai_lessons.plots.text import PALETTE
+
+FIGURE_BYTES = 130_000
+
+
+class Static:
+    """A finished figure for a notebook: a PNG or JPEG with its caption drawn below, and the caption as text.
+
+    Attributes:
+        picture: the bytes of the file.
+        caption: what to see in it.
+        kind: "png" or "jpeg".
+    """
+
+    def __init__(self, picture: bytes, caption: str, kind: str = "png") -> None:
+        self.picture, self.caption, self.kind = picture, caption, kind
+
+    def save(self, path: str | Path) -> Path:
+        """Write the figure to a new file; an existing one is never overwritten."""
+        with open(path, "xb") as file:
+            file.write(self.picture)
+        return Path(path)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {f"image/{self.kind}": self.picture, "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        return f"Figure: {self.caption}"
+
+
+def show(
+    images: Sequence[Any],
+    titles: Sequence[str] = (),
+    caption: str = "",
+    *,
+    columns: int = 4,
+    size: float = 2.6,
+    most: int | None = None,
+) -> Static:
+    """Images side by side as a figure with a caption that says what to see.
+
+    Args:
+        images: as `pixels` takes them; turn maps into images with `heatmap` or `overlay`.
+        titles: one above each image.
+        caption: what to see; drawn below and read out to those who cannot.
+        columns: images per row.
+        size: width of each in inches.
+        most: largest size in bytes, as JPEG; by default a PNG, which is large for maps full of detail.
+
+    Example:
+        >>> from xai_lessons import menagerie, plots
+        >>> plots.show([menagerie.draw("cat", seed=3).image], ["as drawn"], "A cat.")
+        Figure: A cat.
+    """
+    from matplotlib.figure import Figure
+
+    if not len(images):
+        raise ValueError("expected at least one image, got none")
+    columns, rows = min(columns, len(images)), -(-len(images) // min(columns, len(images)))
+    figure = Figure(figsize=(columns * size, rows * (size + 0.35 * bool(titles))), layout="constrained")
+    for i, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.set_axis_off()
+        if i < len(images):
+            axes.imshow(pixels(images[i]), interpolation="antialiased")
+            axes.set_title(titles[i] if i < len(titles) else "", fontsize=12)
+    return _finish(figure, caption, most)
+
+
+def plot(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    caption: str = "",
+    *,
+    x_label: str = "",
+    y_label: str = "",
+    log_x: bool = False,
+    y_limits: tuple[float, float] | None = None,
+    size: tuple[float, float] = (7.0, 3.6),
+) -> Static:
+    """Lines as a figure with a legend and a caption that says what to see.
+
+    Args:
+        series: name -> (xs, ys).
+        caption: what to see.
+        x_label: of the horizontal axis.
+        y_label: of the vertical axis.
+        log_x: whether the horizontal axis is logarithmic.
+        y_limits: of the vertical axis.
+        size: width and height in inches.
+
+    Example:
+        >>> from xai_lessons import plots
+        >>> plots.plot({"loss": ([1, 2, 3], [3, 2, 1])}, "It falls.")
+        Figure: It falls.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    for i, (name, (x, y)) in enumerate(series.items()):
+        style = ("-", "--", "-.", ":")[i // len(PALETTE) + i % 2]
+        axes.plot(x, y, style, color=PALETTE[i % len(PALETTE)], label=name, linewidth=2)
+    axes.set(xlabel=x_label, ylabel=y_label, xscale="log" if log_x else "linear")
+    if y_limits:
+        axes.set_ylim(*y_limits)
+    axes.grid(color="#E3E3E3")
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(series) > 1:
+        axes.legend(frameon=False)
+    return _finish(figure, caption)
+
+
+def _finish(figure: Any, caption: str, most: int | None = None) -> Static:
+    """The matplotlib figure as PNG, or as JPEG of at most `most` bytes, the caption wrapped below it."""
+    width = figure.get_size_inches()[0]
+    figure.text(0.01, -0.01, textwrap.fill(caption, int(width * 12.5)), fontsize=11, va="top", color="#333333")
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100, bbox_inches="tight", pad_inches=0.08, facecolor="white")
+    few, content = Image.open(stream).convert("RGB"), io.BytesIO()
+    if most is not None:
+        files = (jpeg(np.asarray(few), quality) for quality in range(92, 20, -6))
+        return Static(next((file for file in files if len(file) <= most), jpeg(np.asarray(few), 20)), caption, "jpeg")
+    few.quantize(256, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)  # a notebook keeps many of them
+    return Static(content.getvalue() if content.tell() <= FIGURE_BYTES else png(few, most=FIGURE_BYTES), caption)

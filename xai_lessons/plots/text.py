@@ -1,0 +1,56 @@
+"""Text in charts: the font, and the colors of ink and lines."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from PIL import ImageFont
+
+#: Line and bar colors that stay apart for color-blind readers (Okabe and Ito).
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5A5A5A", "#B8A800")
+INK, PALE, RULE = "#222222", "#666666", "#D8D8D8"
+
+
+@lru_cache
+def font(size: int, bold: bool = False) -> Any:
+    """DejaVu Sans of matplotlib, found without importing matplotlib; otherwise the font of Pillow.
+
+    Args:
+        size: in pixels.
+        bold: whether the font is bold.
+
+    Example:
+        >>> from xai_lessons import plots
+        >>> plots.font(20).size
+        20
+    """
+    spec = find_spec("matplotlib")
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / "mpl-data" / "fonts" / "ttf" / name
+        if path.is_file():
+            return ImageFont.truetype(str(path), size)
+    return ImageFont.load_default(size)
+
+
+def fit(text: str, face: Any, width: float) -> str:
+    """The text, cut with an ellipsis where it is longer than `width` pixels.
+
+    Args:
+        text: one line.
+        face: of `font`.
+        width: in pixels.
+
+    Example:
+        >>> from xai_lessons import plots
+        >>> plots.fit("a long title", plots.font(20), 60)
+        'a lon…'
+    """
+    if face.getlength(text) <= width:
+        return text
+    while text and face.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
