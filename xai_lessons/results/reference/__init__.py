@@ -1,31 +1,27 @@
-"""What student reports and papers published on photographs, and the same tried here: tables, and figures.
+"""What student reports and papers published on photographs, and the same measured here: tables and figures.
 
-`tables` and `figures` ask any network that knows photographs. What SqueezeNet 1.0 answered is kept in `stored.json`
-(numbers and names of classes) and, for scikit-image's photographs only, in `*.jpg`; both are made anew by
-`python -m benchmarks.reference`. A lesson without such a network at hand shows those.
+`tables` and `figures` take any ImageNet network. Those of SqueezeNet 1.0 are stored (figures of scikit-image's
+photographs only): a lesson shows them where no such network is available.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from xai_lessons import models, plots
+from xai_lessons import models, plots, results
+from xai_lessons.core.inputs import closest
 from xai_lessons.data import photos
 
-HERE = Path(__file__).parent
-FOLDER = "XAI_LESSONS_PHOTOS"  # names a folder of photographs of one's own
-SAMPLES = ("chelsea", "coffee", "rocket", "astronaut")  # scikit-image's, which are always there
+FOLDER = "XAI_LESSONS_PHOTOS"  # names a folder of your own photographs
+SAMPLES = ("chelsea", "coffee", "rocket", "astronaut")  # scikit-image's
 MOST = 16
 
-# What was published. Photographs go by the names of their files, which are those of what is in them.
+# What was published. A photograph is named after what is in it.
 LOOKED = {
     "labrador_retriever": ("the dog",),
     "cat_dog": ("the dog", "the cat"),
@@ -33,7 +29,7 @@ LOOKED = {
     "cheetah": ("its face and spots",),
     "african_elephant": ("the elephant",),
 }
-PAIRS = {"cat_dog": ("boxer", "tiger cat")}  # a photograph of two things: a map for each of these classes
+PAIRS = {"cat_dog": ("boxer", "tiger cat")}  # a photograph of two animals: a map for each of these classes
 ERASED = {"egyptian_cat": "perfume", "umbrella": "envelope", "mushroom": "birdhouse", "bloodhound": "fur coat"}
 LEFT = {"cheetah": "0.88"}  # the probability in a report that hid patches of it
 CHANGED = "stretcher, mountain tent, conch"  # labels after a flip or a change of brightness
@@ -53,7 +49,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def __str__(self) -> str:
-        """As text, in columns of equal width."""
+        """The table as text, in columns of equal width."""
         lines = [self.columns, *self.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
@@ -61,7 +57,7 @@ class Table:
         )
 
     def markdown(self) -> str:
-        """As a table of a page."""
+        """The table in Markdown."""
         lines = [self.columns, ("---",) * len(self.columns), *self.rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -73,89 +69,122 @@ class Table:
 def photographs(
     network: models.Classifier, folder: str | os.PathLike[str] | None = None, most: int = MOST
 ) -> dict[str, Tensor]:
-    """scikit-image's photographs and those of a folder of yours, as the network takes them.
+    """scikit-image's photographs and those of your folder, prepared for the network.
 
     Args:
         network: for which they are prepared.
-        folder: if not given, the one that the environment variable `XAI_LESSONS_PHOTOS` names, if it names one. A file
-            that is called like its subject (`umbrella.jpg`, `tiger_cat.png`) is asked about that class.
-        most: of the folder's pictures; the first by name.
+        folder: by default the one named by the environment variable `XAI_LESSONS_PHOTOS`, if any. A file that is named
+            after its subject (`umbrella.jpg`, `tiger_cat.png`) is explained for that class.
+        most: at most so many of the folder, the first by name.
 
     Returns:
         Name -> (3, input_size, input_size). A file that cannot be read is left out, with a warning.
 
     Raises:
-        ValueError: if the folder is not there, or has no pictures in it.
+        ValueError: if the folder does not exist or holds no images.
+
+    Example:
+        >>> from xai_lessons import models, reference
+        >>> list(reference.photographs(models.load("menagerie-resnet"), most=0))
+        ['chelsea', 'coffee', 'rocket', 'astronaut']
     """
-    pictures = {name: network.prepare(photos.sample(name)) for name in SAMPLES}
+    images = {name: network.prepare(photos.sample(name)) for name in SAMPLES}
     folder = folder or os.environ.get(FOLDER)
     for name, path in list(photos.folder(folder).items() if folder else ())[:most]:
         try:
-            pictures[name] = network.prepare(photos.load(path))
+            images[name] = network.prepare(photos.load(path))
         except ValueError as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
-    return pictures
+    return images
 
 
-def subject(network: models.Classifier, name: str, picture: Tensor) -> int:
-    """The class that a photograph is asked about: the one that its name says, else what the network sees in it."""
+def subject(network: models.Classifier, name: str, image: Tensor) -> int:
+    """The class that a photograph is explained for: the one of its name, or else the predicted one.
+
+    Args:
+        network: the network.
+        name: of the photograph.
+        image: (3, S, S).
+
+    Example:
+        >>> from xai_lessons import menagerie, models, reference
+        >>> model, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> model.classes[reference.subject(model, "dog", image)], model.classes[reference.subject(model, "pet", image)]
+        ('dog', 'cat')
+    """
     words, classes = name.replace("_", " ").casefold(), [one.casefold() for one in network.classes]
-    return classes.index(words) if words in classes else int(network.predict(picture).argmax())
+    return classes.index(words) if words in classes else int(network.predict(image).argmax())
 
 
-def says(network: models.Classifier, picture: Tensor) -> str:
-    """What a network says of a picture, and how sure it is, in a few letters: "tiger cat 70%"."""
-    p, c = network.predict(picture).cpu().max(dim=0)
+def says(network: models.Classifier, image: Tensor) -> str:
+    """The predicted class and its probability as a short text.
+
+    Args:
+        network: the network.
+        image: (3, S, S).
+
+    Example:
+        >>> from xai_lessons import menagerie, models, reference
+        >>> reference.says(models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image).split()[0]
+        'cat'
+    """
+    p, c = network.predict(image).cpu().max(dim=0)
     return f"{short(network.classes[int(c)], 15)} {float(p):.0%}"
 
 
 def short(name: str, most: int = 18) -> str:
-    """The name of a class, cut to so many letters."""
+    """The name of a class, cut to so many letters.
+
+    Args:
+        name: of the class.
+        most: letters.
+
+    Example:
+        >>> from xai_lessons import reference
+        >>> reference.short("black-footed ferret", 8)
+        'black-f…'
+    """
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def stored(name: str) -> Table:
     """A table of `tables`, as SqueezeNet 1.0 gave it.
 
+    Args:
+        name: of the table.
+
     Raises:
         ValueError: if there is no such table.
+
+    Example:
+        >>> from xai_lessons import reference
+        >>> reference.stored("looked").columns[:2]
+        ('photograph', 'published')
     """
-    kept = facts()["tables"]
-    if name not in kept:
-        raise ValueError(f"no table {name!r} is stored; there are {', '.join(kept)}")
-    columns, rows = kept[name]
+    columns, rows = _stored("tables", name)
     return Table(tuple(columns), tuple(map(tuple, rows)))
-
-
-def facts() -> dict[str, Any]:
-    """All that is stored: how and with what it was made, the tables, the captions of the figures."""
-    content: dict[str, Any] = json.loads((HERE / "stored.json").read_text(encoding="utf-8"))
-    return content
 
 
 def stored_figure(name: str) -> plots.Static:
     """A figure of `figures` on scikit-image's photographs, as SqueezeNet 1.0 gave it.
 
+    Args:
+        name: of the figure.
+
     Raises:
         ValueError: if there is no such figure.
+
+    Example:
+        >>> from xai_lessons import reference
+        >>> reference.stored_figure("eight").kind
+        'jpeg'
     """
-    captions = facts()["captions"]
-    if name not in captions:
-        raise ValueError(f"no figure {name!r} is stored; there are {', '.join(captions)}")
-    return plots.Static((HERE / f"{name}.jpg").read_bytes(), captions[name], "jpeg")
+    caption = _stored("captions", name)
+    return plots.Static((results.FOLDER / f"reference-{name}.jpg").read_bytes(), caption, "jpeg")
 
 
-def store(tables: Mapping[str, Table], figures: Mapping[str, plots.Static], path: Path = HERE, **made: Any) -> None:
-    """Keep what was measured: tables and captions in `stored.json`, each figure beside it as JPEG.
-
-    Args:
-        tables: name -> table.
-        figures: name -> figure; of pictures that may be passed on only.
-        path: the folder.
-        made: how and with what it was made.
-    """
-    rows: dict[str, tuple[Sequence[str], Sequence[Sequence[str]]]] = {n: (t.columns, t.rows) for n, t in tables.items()}
-    content = {**made, "captions": {name: one.caption for name, one in figures.items()}, "tables": rows}
-    (path / "stored.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for name, figure in figures.items():
-        (path / f"{name}.jpg").write_bytes(figure.picture)
+def _stored(kind: str, name: str) -> Any:
+    known = results.load("reference").values[kind]
+    if name not in known:
+        raise ValueError(f"there is no {name!r} in the stored {kind}: did you mean {closest(name, known)}?")
+    return known[name]

@@ -1,4 +1,4 @@
-"""The same as pictures: for the lessons, and, of scikit-image's photographs, to be stored."""
+"""What a network says of photographs, as figures: for the lessons, and, of scikit-image's photographs, stored."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ TILE = 224
 BYTES = 80_000
 
 
-def looked(network: models.Classifier, pictures: tables.Pictures, most: int = BYTES) -> plots.Static:
+def looked(network: models.Classifier, images: tables.Images, most: int = BYTES) -> plots.Static:
     """Lesson 2. Grad-CAM over each photograph, for the class that it is asked about.
 
     Args:
-        network: one that knows photographs.
-        pictures: name -> (3, S, S), as `reference.photographs` gives them.
-        most: bytes.
+        network: an ImageNet network.
+        images: name -> (3, S, S), as `reference.photographs` gives them.
+        most: largest size in bytes.
     """
     tiles, titles = [], []
-    for name, x in pictures.items():
+    for name, x in images.items():
         asked = [c for c in reference.PAIRS.get(name, ()) if c in network.classes]
         for c in asked or [network.classes[subject(network, name, x)]]:
             tiles.append(plots.overlay(plots.enlarge(x, TILE, smooth=True), cam.grad_cam(network, x, c).cpu()))
@@ -35,52 +35,52 @@ def looked(network: models.Classifier, pictures: tables.Pictures, most: int = BY
     return plots.show(tiles, titles, caption, columns=4, size=2.4, most=most)
 
 
-def eight(picture: Tensor, maps: Mapping[str, Tensor], most: int = 76_000) -> plots.Static:
+def eight(image: Tensor, maps: Mapping[str, Tensor], most: int = 76_000) -> plots.Static:
     """Lesson 3. The positive evidence of several methods, as heatmaps and laid over the picture.
 
     Args:
-        picture: (3, S, S).
+        image: (3, S, S).
         maps: name -> attribution (3, S, S) or map (S, S).
-        most: bytes.
+        most: largest size in bytes.
     """
-    below = plots.enlarge(picture, 170, smooth=True)
+    below = plots.enlarge(image, 170, smooth=True)
     tiles = [plots.attribution(one, "positive", size=170) for one in maps.values()]
     tiles += [plots.attribution(one, "positive", over=below) for one in maps.values()]
     caption = "What speaks for the class: above as heatmaps, each in its own colors, below laid over the picture."
     return plots.show(tiles, [*maps, *maps], caption, columns=8, size=1.7, most=most)
 
 
-def erased(network: models.Classifier, pictures: tables.Pictures) -> plots.Static:
+def erased(network: models.Classifier, images: tables.Images) -> plots.Static:
     """Lesson 4. Each photograph as it is, with boxes on the brightest fifth of Grad-CAM, and only the brightest 30 %.
 
     Args:
-        network: one that knows photographs.
-        pictures: name -> (3, S, S).
+        network: an ImageNet network.
+        images: name -> (3, S, S).
     """
     views: list[Tensor] = []
-    for name, x in pictures.items():
+    for name, x in images.items():
         M = cam.grad_cam(network, x, subject(network, name, x)).cpu()
-        views += [x, occlusion.erase_top(x, M, tables.SHARE, boxes=3), occlusion.keep_top(x, M, tables.KEPT)]
-    order = [k + 3 * i for k in range(3) for i in range(len(pictures))]
+        views += [x, occlusion.erase_top(x, M, tables.ERASED, boxes=3), occlusion.keep_top(x, M, tables.KEPT)]
+    order = [k + 3 * i for k in range(3) for i in range(len(images))]
     caption = (
         f"Top: photographs, and what {network.name} says. Middle: three black boxes over the brightest fifth of "
         f"Grad-CAM. Bottom: nothing but the brightest {tables.KEPT:.0%}."
     )
     tiles = [plots.enlarge(views[i], TILE, smooth=True) for i in order]
     return plots.show(
-        tiles, [says(network, views[i]) for i in order], caption, columns=len(pictures), size=2.3, most=BYTES
+        tiles, [says(network, views[i]) for i in order], caption, columns=len(images), size=2.3, most=BYTES
     )
 
 
-def changed(network: models.Classifier, picture: Tensor, **options: Any) -> plots.Static:
+def changed(network: models.Classifier, image: Tensor, **options: Any) -> plots.Static:
     """Lesson 5. One photograph, attacked, turned, brighter and darker.
 
     Args:
-        network: one that knows photographs.
-        picture: (3, S, S).
+        network: an ImageNet network.
+        image: (3, S, S).
         options: of `plots.show`.
     """
-    found = tables.changes(network, picture)
+    found = tables.changes(network, image)
     tiles = [plots.enlarge(one, TILE, smooth=True) for one in found.values()]
     titles = [f"{what}\n{says(network, one)}" for what, one in found.items()]
     caption = (

@@ -1,4 +1,4 @@
-"""What a network says of photographs, a lesson a table, with what was published in a column of its own."""
+"""What a network says of photographs: a table per lesson, with what was published in its own column."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from xai_lessons.methods import cam, fgsm, inversion, occlusion, saliency
 from xai_lessons.results import reference, sensitivity
 from xai_lessons.results.reference import Table, says, subject
 
-Pictures = Mapping[str, Tensor]
+Images = Mapping[str, Tensor]
 EPSILON = 0.007
 RADIUS = 0.02 * 0.225  # 0.02 in units of ImageNet's mean standard deviation of a color
-SHARE, KEPT = 0.2, 0.3  # of the picture: what is erased, and what is left alone
+ERASED, KEPT = 0.2, 0.3  # fraction of the image that is erased, and that is kept
 NOTHING = "-"
 _IG = saliency.integrated_gradients
 _FEW = partial(_IG, steps=8)
@@ -28,23 +28,23 @@ def methods(size: int) -> dict[str, Callable[..., Any]]:
     """The eight methods of a published table, by the names of `sensitivity.METHODS`.
 
     Args:
-        size: height and width of the network's pictures; occlusion's window is a quarter of it.
+        size: height and width of the network's images; occlusion's window is a quarter of it.
     """
     kept = {name: method for name, (method, _) in sensitivity.METHODS.items()}
     return {**kept, "occlusion": partial(occlusion.occlusion, patch=size // 4, stride=size // 8)}
 
 
-def as_elsewhere(picture: Tensor) -> dict[str, Callable[..., Any]]:
-    """Some of them with the options of a library's tutorial, which a report may well have used; that is a guess.
+def tutorial_methods(image: Tensor) -> dict[str, Callable[..., Any]]:
+    """Some of them with the options of a library's tutorial, which a report may have used; that is a guess.
 
-    Noise of a whole normalized unit; windows of 15 pixels, 8 apart, on gray; and for Gradient SHAP new random numbers
-    at every call, from gray and from the picture itself.
+    Noise of one normalized unit; windows of 15 pixels, 8 apart, on gray; and for Gradient SHAP new random numbers at
+    every call, from gray and from the image itself.
 
     Args:
-        picture: (3, H, W).
+        image: (3, H, W).
     """
     noisy = partial(saliency.smooth_grad, method=partial(_FEW, baseline="mean"), sigma=0.225, samples=10)
-    starts, seeds = torch.stack([torch.full_like(picture, 0.45), picture]), count()
+    starts, seeds = torch.stack([torch.full_like(image, 0.45), image]), count()
 
     def shap(network: Any, images: Tensor, targets: Any) -> Tensor:
         return saliency.gradient_shap(network, images, targets, samples=50, baseline=starts, seed=next(seeds))
@@ -58,15 +58,15 @@ def as_elsewhere(picture: Tensor) -> dict[str, Callable[..., Any]]:
     }
 
 
-def looked(network: models.Classifier, pictures: Pictures) -> Table:
-    """Lesson 2. Where Grad-CAM's light lies: its brightest place, and the share of the picture that holds half of it.
+def looked(network: models.Classifier, images: Images) -> Table:
+    """Lesson 2. Where Grad-CAM looks: its peak, and the fraction of the image that holds half of its heat.
 
     Args:
-        network: one that knows photographs.
-        pictures: name -> (3, S, S), as `reference.photographs` gives them.
+        network: an ImageNet network.
+        images: name -> (3, S, S), as `reference.photographs` gives them.
     """
     rows = []
-    for name, x in pictures.items():
+    for name, x in images.items():
         asked = [network.class_index(c) for c in reference.PAIRS.get(name, ()) if c in network.classes]
         published = reference.LOOKED.get(name, ())
         for i, c in enumerate(asked or [subject(network, name, x)]):
@@ -79,7 +79,7 @@ def looked(network: models.Classifier, pictures: Pictures) -> Table:
 
 
 def place(M: Tensor) -> str:
-    """Where the brightest point of a map (H, W) lies, in words."""
+    """Where the peak of a map (H, W) lies, in words."""
     if float(M.max()) <= 0:
         return "nowhere"
     y, x = divmod(int(M.argmax()), M.shape[1])
@@ -88,9 +88,9 @@ def place(M: Tensor) -> str:
 
 
 def _half(M: Tensor) -> float:
-    """The smallest share of the pixels that holds half of what is positive in a map."""
-    light = M.clamp(min=0).flatten().sort(descending=True).values.cumsum(0)
-    return float((light < light[-1] / 2).sum() + 1) / light.numel()
+    """The smallest fraction of the pixels that holds half of the positive part of a map."""
+    heat = M.clamp(min=0).flatten().sort(descending=True).values.cumsum(0)
+    return float((heat < heat[-1] / 2).sum() + 1) / heat.numel()
 
 
 def eight(maps: Mapping[str, Tensor]) -> Table:
@@ -102,84 +102,84 @@ def eight(maps: Mapping[str, Tensor]) -> Table:
     rows = []
     for name, one in maps.items():
         values = one if one.ndim == 2 else one.sum(dim=0)
-        light, edge = values.clamp(min=0), values.shape[-1] // 4
-        all_of_it = float(light.sum().clamp(min=1e-12))
-        inside = float(light[edge:-edge, edge:-edge].sum()) / all_of_it
-        rows.append((name, f"{all_of_it / float(values.abs().sum().clamp(min=1e-12)):.0%}", f"{inside:.0%}"))
+        heat, edge = values.clamp(min=0), values.shape[-1] // 4
+        total = float(heat.sum().clamp(min=1e-12))
+        inside = float(heat[edge:-edge, edge:-edge].sum()) / total
+        rows.append((name, f"{total / float(values.abs().sum().clamp(min=1e-12)):.0%}", f"{inside:.0%}"))
     return Table(("method", "positive", "of it in the middle quarter"), tuple(rows))
 
 
-def erased(network: models.Classifier, pictures: Pictures) -> Table:
-    """Lesson 4. What it says without the brightest fifth of Grad-CAM, as boxes, as pixels; and of the top 30 % alone.
+def erased(network: models.Classifier, images: Images) -> Table:
+    """Lesson 4. The prediction without the highest fifth of Grad-CAM, as boxes, as pixels; and of the top 30 % alone.
 
     Args:
-        network: one that knows photographs.
-        pictures: name -> (3, S, S).
+        network: an ImageNet network.
+        images: name -> (3, S, S).
     """
     rows = []
-    for name, x in pictures.items():
+    for name, x in images.items():
         M = cam.grad_cam(network, x, subject(network, name, x)).cpu()
-        hidden = [occlusion.erase_top(x, M, SHARE, boxes=boxes) for boxes in (3, None)]
+        hidden = [occlusion.erase_top(x, M, ERASED, boxes=boxes) for boxes in (3, None)]
         views = [x, *hidden, occlusion.keep_top(x, M, KEPT)]
         rows.append((name, reference.ERASED.get(name, NOTHING), *(says(network, one) for one in views)))
     columns = ("photograph", "published", "as it is", "20 % under boxes", "20 % black", "only 30 % left")
     return Table(columns, tuple(rows))
 
 
-def occluded(network: models.Classifier, pictures: Pictures) -> Table:
-    """Lesson 4. The probability that is left when one window of a quarter of the width is black.
+def occluded(network: models.Classifier, images: Images) -> Table:
+    """Lesson 4. The probability when one window of a quarter of the width is black.
 
     Args:
-        network: one that knows photographs.
-        pictures: name -> (3, S, S).
+        network: an ImageNet network.
+        images: name -> (3, S, S).
     """
     rows = []
-    for name, x in pictures.items():
+    for name, x in images.items():
         c = subject(network, name, x)
-        whole = float(network.predict(x)[c])
+        before = float(network.predict(x)[c])
         patch, stride = x.shape[-1] // 4, x.shape[-1] // 8
         fall = occlusion.occlusion(network, x, c, patch=patch, stride=stride, output="probability", size=None)
-        left = [f"{whole - float(one):.2f}" for one in (fall.max(), fall.min())]
+        left = [f"{before - float(one):.2f}" for one in (fall.max(), fall.min())]
         rows.append(
-            (name, reference.LEFT.get(name, NOTHING), reference.short(network.classes[c]), f"{whole:.2f}", *left)
+            (name, reference.LEFT.get(name, NOTHING), reference.short(network.classes[c]), f"{before:.2f}", *left)
         )
     return Table(("photograph", "published", "class", "as it is", "least left", "most left"), tuple(rows))
 
 
-def changes(network: models.Classifier, picture: Tensor, target: int | None = None) -> dict[str, Tensor]:
-    """Lesson 5. Changes of a picture that hardly change it for us: attacks, and what needs none.
+def changes(network: models.Classifier, image: Tensor, target: int | None = None) -> dict[str, Tensor]:
+    """Lesson 5. Changes of an image that hardly change it for us: attacks, flips, brightness.
 
     Args:
-        network: the one to be fooled.
-        picture: (3, S, S).
-        target: its class; what the network says if not given.
+        network: the one that is attacked.
+        image: (3, S, S).
+        target: its class; the predicted one if not given.
     """
     found = {
-        "as it is": picture,
-        "FGSM, 0.007": fgsm.fgsm(network, picture, target, epsilon=EPSILON).cpu(),
-        "PGD, 0.007": fgsm.pgd(network, picture, target, epsilon=EPSILON).cpu(),
-        "brighter by 0.3": (picture + 0.3).clamp(0, 1),
-        "darker by 0.3": (picture - 0.3).clamp(0, 1),
-        "mirrored": picture.flip(2),
-        "upside down": picture.flip(1),
+        "as it is": image,
+        "FGSM, 0.007": fgsm.fgsm(network, image, target, epsilon=EPSILON).cpu(),
+        "PGD, 0.007": fgsm.pgd(network, image, target, epsilon=EPSILON).cpu(),
+        "brighter by 0.3": (image + 0.3).clamp(0, 1),
+        "darker by 0.3": (image - 0.3).clamp(0, 1),
+        "mirrored": image.flip(2),
+        "upside down": image.flip(1),
     }
     if "gibbon" in network.classes:
-        found["led to gibbon"] = fgsm.pgd(network, picture, "gibbon", epsilon=EPSILON, targeted=True).cpu()
+        found["led to gibbon"] = fgsm.pgd(network, image, "gibbon", epsilon=EPSILON, targeted=True).cpu()
     return found
 
 
-def changed(network: models.Classifier, pictures: Pictures) -> tuple[Table, Table]:
-    """Lesson 5. What it says of each photograph under attack, and of each turned, brighter and darker.
+def changed(network: models.Classifier, images: Images) -> tuple[Table, Table]:
+    """Lesson 5. The prediction for each photograph under attack, and flipped, brighter and darker.
 
     Args:
-        network: one that knows photographs.
-        pictures: name -> (3, S, S).
+        network: an ImageNet network.
+        images: name -> (3, S, S).
 
     Returns:
-        The attacks, and the rest; "same" where the name stays.
+        The attacks, and the rest; "same" where the class stays.
     """
     attacked, turned = [], []
-    for name, x in pictures.items():
+    for name, x in images.items():
         said = {what: says(network, one) for what, one in changes(network, x).items()}
         before = said["as it is"]
         told = {what: _again(now, before) for what, now in said.items()}
@@ -192,51 +192,51 @@ def changed(network: models.Classifier, pictures: Pictures) -> tuple[Table, Tabl
 
 
 def _again(now: str, before: str) -> str:
-    """What it says now; "same" for the name if that is as before."""
+    """The prediction now, with "same" for the class if it is as before."""
     name, _, p = now.rpartition(" ")
     return f"same {p}" if name == before.rpartition(" ")[0] else now
 
 
-def inverted(network: models.Classifier, picture: Tensor, layers: Sequence[str] = (), steps: int = 200) -> Table:
-    """Lesson 6. How near the code of a layer is met by two optimizers, and what the network says of what they found.
+def inverted(network: models.Classifier, image: Tensor, layers: Sequence[str] = (), steps: int = 200) -> Table:
+    """Lesson 6. How well two optimizers invert the output of a layer, and the prediction for what they found.
 
     Args:
-        network: one that knows photographs.
-        picture: (3, S, S).
-        layers: the first and the last map if not given.
-        steps: of the descent.
+        network: an ImageNet network.
+        image: (3, S, S).
+        layers: the first and the last one if not given.
+        steps: of each optimizer.
     """
     rows = []
     for layer in layers or (network.layers[0], network.layers[-1]):
         for optimizer in ("sgd", "adam"):
-            found = inversion.invert(network, picture, layer=layer, optimizer=optimizer, steps=steps, tv=0.2)
-            fall = float(found.losses[..., -1] / found.losses[..., 0])
-            rows.append((layer, optimizer, f"{fall:.2f}", says(network, found.images)))
+            found = inversion.invert(network, image, layer=layer, optimizer=optimizer, steps=steps, tv=0.2)
+            left = float(found.losses[..., -1] / found.losses[..., 0])
+            rows.append((layer, optimizer, f"{left:.2f}", says(network, found.images)))
     return Table(("layer", "descent", "loss left of 1", "it says of the picture found"), tuple(rows))
 
 
 def max_sensitivity(
     network: models.Classifier,
-    picture: Tensor,
+    image: Tensor,
     target: int,
     samples: int = 10,
     explain: Mapping[str, Callable[..., Any]] | None = None,
     progress: Any = None,
 ) -> dict[str, float]:
-    """Lesson 7. The published experiment: max-sensitivity of eight methods, 0.02 in normalized units, ten samples.
+    """Lesson 7. Max-sensitivity of several methods, as published: 0.02 in normalized units, ten samples.
 
     Args:
-        network: one that knows photographs.
-        picture: (3, S, S).
+        network: an ImageNet network.
+        image: (3, S, S).
         target: the class.
         samples: of the noise.
         explain: name -> method; `methods` if not given.
-        progress: called with (methods done, of how many).
+        progress: called with (methods done, their number).
     """
-    explain, found = explain or methods(picture.shape[-1]), {}
+    explain, found = explain or methods(image.shape[-1]), {}
     for done, (name, method) in enumerate(explain.items()):
         found[name] = float(
-            evaluation.max_sensitivity(method, network, picture, target, radius=RADIUS, samples=samples)
+            evaluation.max_sensitivity(method, network, image, target, radius=RADIUS, samples=samples)
         )
         if progress is not None:
             progress(done + 1, len(explain))
@@ -244,11 +244,11 @@ def max_sensitivity(
 
 
 def sensitive(ours: Mapping[str, float], elsewhere: Mapping[str, float] | None = None) -> Table:
-    """Lesson 7. The published table with ours beside it.
+    """Lesson 7. The published table beside ours.
 
     Args:
         ours: of `max_sensitivity`.
-        elsewhere: the same with the options of `as_elsewhere`.
+        elsewhere: the same of `tutorial_methods`.
     """
     rows = [
         (name, f"{published:.3f}", *(f"{one[name]:.3f}" if name in one else NOTHING for one in (ours, elsewhere or {})))
