@@ -1,28 +1,19 @@
-"""Which explanation should you believe? All methods on the same pictures, beside controls that know nothing.
-
-What is shown before Run is stored in `leaderboard.json` beside this file, and made anew by
-`python -m xai_lessons.explorers.judging`.
-"""
+"""Which explanation should you believe? All methods on the same pictures, beside controls that know nothing."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 
-from xai_lessons import evaluation, plots
+from xai_lessons import evaluation, plots, results
 from xai_lessons.data import menagerie
 from xai_lessons.evaluation import METRICS
 from xai_lessons.explorers.kit import (
-    BUILT_IN,
     PANELS,
     Choice,
     Control,
@@ -32,31 +23,11 @@ from xai_lessons.explorers.kit import (
     Panel,
     Slider,
     Toggle,
-    network,
 )
-from xai_lessons.methods import cam, occlusion, saliency
+from xai_lessons.methods import catalog
+from xai_lessons.results import leaderboard
 
-STORED = Path(__file__).parents[1] / "results" / "leaderboard.json"
-STORED_PICTURES = 8
-# name -> the function, and how the shown code calls it
-METHODS: dict[str, tuple[Callable[..., Any], str]] = {
-    "Grad-CAM": (cam.grad_cam, "cam.grad_cam"),
-    "LayerCAM": (cam.layer_cam, "cam.layer_cam"),
-    "gradient": (saliency.gradient, "saliency.gradient"),
-    "gradient x input": (saliency.gradient_x_input, "saliency.gradient_x_input"),
-    "guided backprop": (saliency.guided_backprop, "saliency.guided_backprop"),
-    "guided Grad-CAM": (saliency.guided_grad_cam, "saliency.guided_grad_cam"),
-    "SmoothGrad": (partial(saliency.smooth_grad, samples=10), "partial(saliency.smooth_grad, samples=10)"),
-    "integrated gradients": (
-        partial(saliency.integrated_gradients, steps=16),
-        "partial(saliency.integrated_gradients, steps=16)",
-    ),
-    "LRP": (saliency.lrp, "saliency.lrp"),
-    "occlusion": (
-        partial(occlusion.occlusion, patch=20, stride=12),
-        "partial(occlusion.occlusion, patch=20, stride=12)",
-    ),
-}
+METHODS = {catalog.get(name).label: name for name in leaderboard.CHOSEN}
 INK = "#222222"
 DARK, PALE = np.array([0, 114, 178]), np.array([255, 255, 255])
 
@@ -157,15 +128,16 @@ class LeaderboardExplorer(ImageExplorer):
         known = self._computed.get(_key(state))
         if known is not None:
             return known
-        rows = stored().get(state.network, []) if state.network not in self._models else []
-        note = f"Stored, of {STORED_PICTURES} pictures; Run computes it on {state.pictures} others."
-        return _result(rows, state, STORED_PICTURES, note if rows else "Nothing is stored: press Run.")
+        settings, stored = results.load("leaderboard")
+        rows = stored.get(state.network, []) if state.network not in self._models else []
+        note = f"Stored, of {settings['images']} pictures; Run computes it on {state.pictures} others."
+        return _result(rows, state, settings["images"], note if rows else "Nothing is stored: press Run.")
 
     def compute(self, state: LeaderboardState, progress: Callable[[int, int], object]) -> Iterator[LeaderboardResult]:
         """A row after the other, each shown when it is ready."""
         model, rows = self.model(state), []
         scenes = menagerie.sample(state.pictures, seed=1, size=model.input_size, workers=1)
-        chosen = {name: METHODS[name][0] for name in state.methods}
+        chosen = leaderboard.methods({METHODS[label]: leaderboard.CHOSEN[METHODS[label]] for label in state.methods})
         for row in evaluation.each_row(chosen, {state.network: model}, scenes, state.metrics, progress=progress):
             rows.append(row)
             yield _result(rows, state, state.pictures)
@@ -219,7 +191,7 @@ class LeaderboardExplorer(ImageExplorer):
             text += f"the best method is {first} ({own[first]:.2f}){shared}. "
         if controls:
             first = _best(controls, state.metric)
-            lost = beaten(own, controls[first], METRICS[state.metric].high)
+            lost = evaluation.beaten(own, controls[first], state.metric)
             text += f"The control {first!r} ({controls[first]:.2f}) does at least as well as "
             text += f"{', '.join(lost) if 0 < len(lost) < len(own) else 'every method' if lost else 'none'}. "
         if state.metric == "pointing_game":
@@ -245,7 +217,7 @@ class LeaderboardExplorer(ImageExplorer):
                 "# model is the network that you gave" if given else f"model = models.load({state.network!r})",
                 f"scenes = menagerie.sample({state.pictures}, seed=1{sized})",
                 "methods = {",
-                *(f"    {name!r}: {METHODS[name][1]}," for name in state.methods),
+                *(f"    {label!r}: {_code(label)}," for label in state.methods),
                 "}",
                 f"metrics = {list(state.metrics)!r}",
                 "rows = evaluation.compare(methods, {'network': model}, scenes, metrics)",
@@ -258,11 +230,6 @@ class LeaderboardExplorer(ImageExplorer):
     def code_names(self, state: LeaderboardState) -> dict[str, Any]:
         """What the shown code takes as given."""
         return {"model": self._models[state.network]} if state.network in self._models else {}
-
-
-def beaten(scores: Mapping[str, float], control: float, high: bool) -> list[str]:
-    """The methods whose score a control's equals or beats."""
-    return [name for name, score in scores.items() if (control >= score if high else control <= score)]
 
 
 def table(result: LeaderboardResult, order: Sequence[int]) -> np.ndarray:
@@ -300,33 +267,11 @@ def _cell(result: LeaderboardResult, order: Sequence[int], i: int, k: int) -> tu
     return f"{result.scores[i, k]:.2f}{'†' if lost else ''}", float((good[list(order)] < good[i]).mean())
 
 
-@lru_cache(maxsize=1)
-def stored() -> dict[str, list[dict[str, Any]]]:
-    """The stored rows of `evaluation.compare`, network -> rows; NaN where a method has no answer."""
-    content = json.loads(STORED.read_text(encoding="utf-8"))
-    return {
-        name: [{k: math.nan if v is None else v for k, v in row.items()} for row in rows]
-        for name, rows in content["networks"].items()
-    }
-
-
-def main(networks: Sequence[str] = BUILT_IN, pictures: int = STORED_PICTURES, path: Path = STORED) -> None:
-    """Compute what is stored, in some minutes a network."""
-    torch.set_num_threads(1)
-    scenes, content = menagerie.sample(pictures, seed=0), {}
-    for name in networks:
-        rows = evaluation.compare({n: f for n, (f, _) in METHODS.items()}, {name: network(name)}, scenes)
-        content[name] = [{k: _plain(v) for k, v in row.items()} for row in rows]
-    facts = {"made_by": "python -m xai_lessons.explorers.judging", "pictures": pictures, "networks": content}
-    text = json.dumps(facts).replace('{"network"', '\n{"network"')
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """A number with four significant digits; None for NaN, which JSON does not know."""
-    if not isinstance(value, float):
-        return value
-    return None if math.isnan(value) else float(f"{value:.4g}")
+def _code(label: str) -> str:
+    """How the shown code calls a method."""
+    method, options = catalog.get(METHODS[label]), leaderboard.CHOSEN[METHODS[label]]
+    given = "".join(f", {key}={value!r}" for key, value in options.items())
+    return f"partial({method.code}{given})" if given else method.code
 
 
 def _words(metric: str) -> str:

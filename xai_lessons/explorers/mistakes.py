@@ -15,6 +15,7 @@ from xai_lessons import models, plots
 from xai_lessons.data import datasets
 from xai_lessons.explorers.kit import ANY, PANELS, Button, Choice, Control, Explorer, Panel, Toggle, network
 from xai_lessons.methods import cam
+from xai_lessons.results import cifar10
 from xai_lessons.training import test_set
 from xai_lessons.training.augmentation import pixels
 
@@ -87,7 +88,7 @@ class MistakesExplorer(Explorer):
     def __init__(
         self,
         pictures: datasets.Pictures,
-        networks: Sequence[str | models.Classifier] = test_set.NETWORKS,
+        networks: Sequence[str | models.Classifier] = cifar10.NETWORKS,
         *,
         answers: Mapping[str, Tensor] | None = None,
         **initial: Any,

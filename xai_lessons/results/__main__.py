@@ -3,40 +3,61 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from xai_lessons import results
-from xai_lessons.results import cifar10, histories, leaderboard, reference, sensitivity
+from xai_lessons import models, results
+from xai_lessons.results import cifar10, histories, leaderboard, sensitivity
+from xai_lessons.results.reference import measure as reference
 
-MAKERS: dict[str, Callable[[argparse.Namespace], results.Result]] = {
-    **{f"history-{name}": partial(lambda name, given: histories.measure(name, progress=True), name) for name in histories.RUNS},
-    "leaderboard": lambda given: leaderboard.measure(progress=True),
-    "leaderboard-all": lambda given: leaderboard.measure_all(progress=True),
-    "sensitivity": lambda given: sensitivity.measure_all(),
-    "cifar10": lambda given: cifar10.measure(given.cifar10, progress=True),
-    "reference": lambda given: reference.measure(given.photos),
-}
+NAMES = (*(f"history-{name}" for name in histories.RUNS), "leaderboard", "leaderboard-all", "sensitivity")
+NEEDS = {"cifar10": "--cifar10 FOLDER", "reference": "--photos FOLDER"}  # so they are not made unless they are named
+
+
+def make(name: str, source: Path | None = None, photos: Path | None = None) -> Path:
+    """Measure one result and store it.
+
+    Args:
+        name: one of `NAMES` or `NEEDS`.
+        source: the folder of CIFAR-10, for "cifar10".
+        photos: a folder of photographs named after their subject, for "reference".
+
+    Returns:
+        The file that was written.
+    """
+    figures = {}
+    if name == "cifar10":
+        made = cifar10.measure(source, progress=True)
+    elif name == "reference":
+        made, drawn = reference.measure(models.load("squeezenet1_0", device="cpu"), photos)
+        figures = {key: figure.picture for key, figure in drawn.items()}
+    elif name == "sensitivity":
+        made = sensitivity.measure_all()
+    elif name == "leaderboard":
+        made = leaderboard.measure(progress=True)
+    elif name == "leaderboard-all":
+        made = leaderboard.measure_all(progress=True)
+    else:
+        made = histories.measure(name.removeprefix("history-"), progress=True)
+    return results.save(name, made, figures)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the results of these names, or all, and store them."""
+    """Measure the results of these names, or all that need no data of yours."""
     parser = argparse.ArgumentParser(prog="python -m xai_lessons.results", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(MAKERS)}; all of them by default")
-    parser.add_argument("--cifar10", type=Path, metavar="FOLDER", help="where CIFAR-10 is, for cifar10")
-    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs named after their subject, for reference")
+    known = [*NAMES, *NEEDS]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(known)}")
+    parser.add_argument("--cifar10", type=Path, metavar="FOLDER", help="CIFAR-10, see datasets.cifar10_test")
+    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs named after their subject")
     given = parser.parse_args(arguments)
-    unknown = [name for name in given.names if name not in MAKERS]
+    unknown = [name for name in given.names if name not in known]
     if unknown:
-        parser.error(f"there is no result {unknown[0]!r}: choose from {', '.join(MAKERS)}")
+        parser.error(f"there is no result {unknown[0]!r}: choose from {', '.join(known)}")
     torch.set_num_threads(1)
-    for name in given.names or MAKERS:
-        made = MAKERS[name](given)
-        figures = reference.draw() if name == "reference" else None
-        print(f"wrote {results.save(name, made, figures)}")
+    for name in given.names or NAMES:
+        print(f"wrote {make(name, given.cifar10, given.photos)}")
 
 
 if __name__ == "__main__":

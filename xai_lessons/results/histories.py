@@ -10,7 +10,7 @@ import torch
 
 from xai_lessons import models, results, training
 from xai_lessons.core.inputs import closest
-from xai_lessons.core.progress import Progress
+from xai_lessons.core.progress import Meter, Progress
 from xai_lessons.data import datasets, menagerie
 from xai_lessons.models import architectures
 
@@ -137,9 +137,9 @@ def measure(name: str, progress: Progress = None) -> results.Result:
     made = training.Training(model, *data[:2], validation[:2], settings, record_layers=True)
     if run.constant:
         _keep_rate(made, settings.learning_rate)
-    for step in made.steps():
-        if progress is not None:
-            progress(step.done, step.total)
+    with Meter(progress, made.total_steps) as meter:
+        for _ in made.steps():
+            meter.add(1)
     history = [asdict(epoch) for epoch in made.history]
     for epoch in history:
         epoch["layers"] = {layer: list(training.LayerChange(*change)) for layer, change in epoch["layers"].items()}

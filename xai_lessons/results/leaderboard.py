@@ -11,7 +11,7 @@ from xai_lessons.core.progress import Progress
 from xai_lessons.data import menagerie
 from xai_lessons.methods import catalog, saliency
 
-NETWORKS = ("menagerie-resnet", "menagerie-vgg", "menagerie-robust", "menagerie-shortcut")
+NETWORKS = ("menagerie-resnet", "menagerie-vgg", "menagerie-shortcut", "menagerie-robust")
 # what the explorer compares: function -> its options
 CHOSEN: dict[str, dict[str, Any]] = {
     "grad_cam": {},

@@ -13,6 +13,7 @@ from xai_lessons.core.progress import Meter, Progress
 from xai_lessons.training import scoring
 from xai_lessons.training.augmentation import pixels
 
+
 class Evaluation(NamedTuple):
     """The result of a network on a test set.
 

@@ -235,9 +235,7 @@ def max_sensitivity(
     """
     explain, found = explain or methods(image.shape[-1]), {}
     for done, (name, method) in enumerate(explain.items()):
-        found[name] = float(
-            evaluation.max_sensitivity(method, network, image, target, radius=RADIUS, samples=samples)
-        )
+        found[name] = float(evaluation.max_sensitivity(method, network, image, target, radius=RADIUS, samples=samples))
         if progress is not None:
             progress(done + 1, len(explain))
     return found
