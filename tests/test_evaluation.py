@@ -23,6 +23,7 @@ from xai_lessons.evaluation import (
     max_sensitivity,
     object_masks,
     pointing_game,
+    randomize_layers,
 )
 from xai_lessons.methods import saliency
 
@@ -99,7 +100,7 @@ def test_masks_come_as_tensors_lists_and_dictionaries(metric: Any) -> None:
     [
         (torch.full((4, 4), math.nan), "finite"),
         (torch.zeros(4), r"shape \(N, H, W\)"),
-        (torch.zeros(1, 5, 4), r"masks must have the maps' shape \(1, 5, 4\)"),
+        (torch.zeros(1, 5, 4), r"masks must have the shape of the maps \(1, 5, 4\)"),
     ],
 )
 def test_marks_refuse_what_does_not_fit(maps: Tensor, message: str) -> None:
@@ -204,8 +205,38 @@ def test_a_better_map_deletes_sooner_and_inserts_sooner() -> None:
     assert insertion(mean_red, x, good, 0, **options).area > insertion(mean_red, x, bad, 0, **options).area
 
 
+def test_the_area_counts_a_smaller_last_step_as_it_is() -> None:
+    """16 pixels in 3 steps: 0, 6, 11 and 16 of them (rounded up), so steps of 6, 5 and 5 sixteenths."""
+    x = torch.zeros(3, 4, 4)
+    x[0] = RAMP / 16
+    curve, area = deletion(mean_red, x, RAMP, 0, steps=3, output="logit")
+    left = [120, 45, 10, 0]  # sums of 0..15, 0..9, 0..4, nothing
+    assert (curve * 256).tolist() == left
+    by_hand = 6 * (120 + 45) / 2 + 5 * (45 + 10) / 2 + 5 * (10 + 0) / 2
+    assert float(area) * 256 == pytest.approx(by_hand / 16)
+    curve, area = insertion(mean_red, x, RAMP, 0, steps=5, fill="black", output="logit")  # 4, 3, 3, 3, 3 pixels
+    assert (curve * 256).tolist() == [0, 54, 84, 105, 117, 120]
+    assert float(area) * 256 == pytest.approx((4 * 27 + 3 * (69 + 94.5 + 111 + 118.5)) / 16)
+
+
+def test_options_that_count_must_be_whole_numbers() -> None:
+    model, x = seeded(PoolingNet), pictures(1)
+    M = torch.zeros(1, 16, 16)
+    for name, call in (
+        ("steps", lambda: deletion(model, x, M, steps=1.5)),  # type: ignore[arg-type]
+        ("steps", lambda: insertion(model, x, M, steps=2.0)),  # type: ignore[arg-type]
+        ("tolerance", lambda: pointing_game(M, M > 0, tolerance=1.5)),  # type: ignore[arg-type]
+        ("samples", lambda: max_sensitivity(saliency.gradient, model, x, samples=1.5)),  # type: ignore[arg-type]
+        ("samples", lambda: infidelity(model, x, M, samples=1.5)),  # type: ignore[arg-type]
+        ("patch", lambda: infidelity(model, x, M, patch=1.5)),  # type: ignore[arg-type]
+        ("n", lambda: randomize_layers(model, 1.5)),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match=f"^{name} must be a whole number, got"):
+            call()
+
+
 def test_curves_refuse_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="maps must fit the pictures"):
+    with pytest.raises(ValueError, match="maps must fit the images"):
         deletion(mean_red, pictures(2), torch.zeros(2, 8, 8))
     with pytest.raises(ValueError, match="fill must be"):
         insertion(mean_red, pictures(1), torch.zeros(1, 16, 16), fill="pink")

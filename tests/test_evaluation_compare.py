@@ -13,7 +13,7 @@ from nets import FlatNet, PoolingNet, pictures, seeded
 from xai_lessons import evaluation
 from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import menagerie
-from xai_lessons.evaluation.compare import (
+from xai_lessons.evaluation import (
     CONTROLS,
     METRICS,
     compare,
@@ -55,7 +55,7 @@ def test_forgetting_more_keeps_what_was_drawn() -> None:
     model = seeded(PoolingNet)
     one, all_ = randomize_layers(model, 1), randomize_layers(model)
     assert torch.equal(one.head.weight, all_.head.weight)
-    assert torch.equal(randomize_layers(model, share=0.5).conv3.weight, all_.conv3.weight)
+    assert torch.equal(randomize_layers(model, fraction=0.5).conv3.weight, all_.conv3.weight)
     assert not torch.equal(randomize_layers(model, 1, seed=1).head.weight, one.head.weight)
 
 
@@ -81,10 +81,10 @@ def test_forgetting_refuses_what_is_not_there() -> None:
     model = seeded(PoolingNet)
     with pytest.raises(ValueError, match="n must be at least 0 and at most 4, got 5"):
         randomize_layers(model, 5)
-    with pytest.raises(ValueError, match="not both"):
-        randomize_layers(model, 1, share=0.5)
-    with pytest.raises(ValueError, match="share must be"):
-        randomize_layers(model, share=1.5)
+    with pytest.raises(ValueError, match="only one of them"):
+        randomize_layers(model, 1, fraction=0.5)
+    with pytest.raises(ValueError, match="fraction must be"):
+        randomize_layers(model, fraction=1.5)
     with pytest.raises(TypeError, match="nn.Module"):
         randomize_layers(mean_red)  # type: ignore[arg-type]
 
@@ -143,7 +143,7 @@ def test_compare_gives_a_row_for_each_method_and_control() -> None:
     ]
     for row in rows:
         assert row["control"] == (row["method"] in CONTROLS)
-        assert row["pictures"] == 3
+        assert row["images"] == 3
         assert row["note"] == ""
         assert row["seconds"] >= 0
         assert all(isinstance(row[m], float) and math.isfinite(row[m]) for m in METRICS)

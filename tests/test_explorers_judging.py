@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sweep import check_code, sweep
-from xai_lessons import evaluation, models
+from xai_lessons import evaluation, models, results
 from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import menagerie
 from xai_lessons.explorers import DetectiveExplorer as WholeDetective
@@ -20,7 +20,7 @@ from xai_lessons.explorers.detective import NOTHING
 from xai_lessons.explorers.judging import METHODS
 from xai_lessons.lessons import detective
 from xai_lessons.lessons.detective import CUES, Suspect
-from xai_lessons.results import sensitivity
+from xai_lessons.methods import catalog
 
 
 class LeaderboardExplorer(WholeLeaderboard):
@@ -64,7 +64,7 @@ def short_test_sets(monkeypatch):
     monkeypatch.setattr(detective, "draw_test_sets", partial(detective.draw_test_sets, count=4))
 
 
-FEW = {"methods": ("Grad-CAM", "gradient"), "metrics": ("pointing_game", "max_sensitivity"), "pictures": 2}
+FEW = {"methods": ("Grad-CAM", "Gradient"), "metrics": ("pointing_game", "max_sensitivity"), "pictures": 2}
 
 
 # the leaderboard
@@ -72,7 +72,7 @@ FEW = {"methods": ("Grad-CAM", "gradient"), "metrics": ("pointing_game", "max_se
 
 def test_every_control_of_the_leaderboard_changes_what_it_says(model):
     explorer = LeaderboardExplorer(networks=[model, small_network(1)], **FEW)
-    starts = {"methods": {"metrics": ("pointing_game",)}, "metrics": {"methods": ("gradient",)}}
+    starts = {"methods": {"metrics": ("pointing_game",)}, "metrics": {"methods": ("Gradient",)}}
     every = "blind methods metric metrics network pictures"
     assert sweep(explorer, starts=starts) == set(every.split())
 
@@ -81,7 +81,7 @@ def test_the_scores_are_those_of_compare_and_the_code_gives_them(model):
     explorer = LeaderboardExplorer(model, **FEW)
     result = explorer.run()
     scenes = menagerie.sample(2, seed=1, size=48)
-    methods = {name: METHODS[name][0] for name in FEW["methods"]}
+    methods = {label: catalog.get(METHODS[label]).function for label in FEW["methods"]}
     rows = evaluation.compare(methods, {"net": model}, scenes, FEW["metrics"])
     assert result.methods == tuple(row["method"] for row in rows)
     assert np.array_equal(result.scores, [[row[m] for m in FEW["metrics"]] for row in rows])
@@ -146,39 +146,19 @@ def test_a_method_that_refuses_a_network_is_last_and_does_not_win():
     assert [result.methods[i] for i in judging._order(result, state)] == ["c", "b", "a"]
     picture = judging.table(result, [2, 1, 0])
     assert picture.dtype == np.uint8
-    explorer = LeaderboardExplorer("menagerie-resnet", methods=("Grad-CAM", "gradient"))
+    explorer = LeaderboardExplorer("menagerie-resnet", methods=("Grad-CAM", "Gradient"))
     assert "best method is b (0.50)" in explorer.describe(result, state)
     assert "does at least as well as every method" in explorer.describe(result, state)
 
 
-@pytest.mark.parametrize(("high", "expected"), [(True, ["low", "even"]), (False, ["even", "high"])])
-def test_whom_a_control_beats(high, expected):
-    assert judging.beaten({"low": 0.1, "even": 0.5, "high": 0.9}, 0.5, high) == expected
-
-
 def test_the_stored_rows_are_shown_before_run():
-    for network, rows in judging.stored().items():
+    for network, rows in results.load("leaderboard").values.items():
         explorer = WholeLeaderboard(network)
         assert "Stored" in explorer.describe(explorer.result, explorer.state)
         assert [row["method"] for row in rows] == [*METHODS, *evaluation.CONTROLS]
         assert all(set(evaluation.METRICS) <= row.keys() for row in rows)
         assert len(explorer.panels(explorer.result, explorer.state)) == 2
-    assert "menagerie-resnet" in judging.stored()
-
-
-def test_what_is_stored_is_made_by_its_command(tmp_path, monkeypatch, model):
-    monkeypatch.setattr(judging, "network", lambda name: model)
-    monkeypatch.setattr(judging, "METHODS", {"gradient": METHODS["gradient"]})
-    monkeypatch.setattr(menagerie, "sample", partial(menagerie.sample, size=48))
-    path = tmp_path / "rows.json"
-    judging.main(["small"], pictures=2, path=path)
-    monkeypatch.setattr(judging, "STORED", path)
-    judging.stored.cache_clear()
-    rows = judging.stored()["small"]
-    judging.stored.cache_clear()
-    assert [row["method"] for row in rows] == ["gradient", *evaluation.CONTROLS]
-    assert 0 <= rows[0]["pointing_game"] <= 1
-    assert rows[0]["seconds"] > 0
+    assert "menagerie-resnet" in results.load("leaderboard").values
 
 
 # the detective
@@ -334,26 +314,3 @@ def test_the_truth_is_folded_away(suspects):
     ]
     assert "tag" not in repr(truth)
     assert truth._repr_html_().startswith("<details>")
-
-
-# the published table, measured again
-
-
-def test_what_is_stored_of_max_sensitivity_is_whole():
-    for measured in sensitivity.stored().values():
-        assert list(measured) == list(sensitivity.METHODS)
-        assert all(value >= 0 for value in measured.values())
-    assert list(sensitivity.stored()) == list(sensitivity.NETWORKS)
-
-
-def test_max_sensitivity_is_measured_as_its_command_stores_it(tmp_path, monkeypatch, model):
-    kept = {name: sensitivity.METHODS[name] for name in ("guided backprop", "LRP")}
-    monkeypatch.setattr(sensitivity, "METHODS", kept)
-    monkeypatch.setattr(models, "load", lambda name: model)
-    path = tmp_path / "table.json"
-    sensitivity.main(["small"], pictures=2, path=path)
-    monkeypatch.setattr(sensitivity, "STORED", path)
-    images, labels, _ = menagerie.sample(2, size=48)
-    explain = kept["LRP"][0]
-    expected = evaluation.max_sensitivity(explain, model, images, labels, radius=0.005, samples=10).mean()
-    assert sensitivity.stored()["small"]["LRP"] == pytest.approx(float(expected), rel=0.01)

@@ -31,13 +31,16 @@ ROWS: tuple[dict[str, str], ...] = (
     },
     {"methods": "cam catalog fgsm guided inversion occlusion paths perturbation relevance saliency surrogates"},
     {"training": "augmentation fit recipes scoring test_set"},
-    {"evaluation": "compare faithfulness localization"},
-    {"plots": "charts images"},
+    {"evaluation": "compare faithfulness localization randomization sensitivity"},
+    {"plots": "bars curves figures heatmap images text"},
     {
         "lessons": """checks checks.lesson1 checks.lesson2 checks.lesson3 checks.lesson4 checks.lesson5 checks.lesson6
             checks.lesson7 checks.matrices checks.windows detective exercise quiz submission"""
     },
-    {"results": "histories histories.__main__ reference reference.figures reference.tables sensitivity"},
+    {
+        "results": """__main__ cifar10 histories leaderboard reference reference.figures reference.measure
+            reference.tables sensitivity"""
+    },
     {
         "explorers": """cam classification deletion detective eraser fgsm filters hardening inversion judging kit
             kit.base kit.controls kit.forming kit.image_explorer kit.live_training kit.panels kit.script kit.view

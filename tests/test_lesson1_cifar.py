@@ -9,7 +9,7 @@ from xai_lessons import models
 from xai_lessons.data import menagerie, photos
 from xai_lessons.explorers import MistakesExplorer
 from xai_lessons.models import store
-from xai_lessons.training import test_set
+from xai_lessons.results import cifar10
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "01_classification.ipynb"
 QUIZZES = ("l1-quiz-cifar", "l1-quiz-confusion", "l1-quiz-together")
@@ -39,7 +39,7 @@ def test_every_other_cell_needs_no_set(cells):
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.skipif(not set(test_set.NETWORKS) <= set(store.built_in()), reason="the networks are not in weights/")
+@pytest.mark.skipif(not set(cifar10.NETWORKS) <= set(store.built_in()), reason="the networks are not in weights/")
 def test_with_the_set_at_hand_it_is_measured_and_its_mistakes_are_shown(cells, some_of_cifar10, monkeypatch, capsys):
     monkeypatch.setenv("XAI_LESSONS_CIFAR10", str(some_of_cifar10))
     shown: list = []

@@ -8,7 +8,7 @@ import torch
 from methods import METHODS, Method
 from xai_lessons import models
 from xai_lessons.data import photos
-from xai_lessons.evaluation.compare import heat
+from xai_lessons.evaluation import heat
 
 pytestmark = pytest.mark.data
 SMALLER = {"occlusion": {"patch": 56, "stride": 56}, "score_cam": {"layer": "features.1"}}

@@ -1,6 +1,5 @@
 """Published figures and ours: tables, figures, what is stored, and the real network where the test data are at hand."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from benchmarks import reference as command
-from xai_lessons import evaluation, models, plots
+from benchmarks import pages
+from xai_lessons import evaluation, models, results
 from xai_lessons.methods import occlusion
 from xai_lessons.results import reference, sensitivity
-from xai_lessons.results.reference import Table, figures, tables
+from xai_lessons.results.reference import Table, figures, measure, tables
 
 CLASSES = ("cheetah", "tabby", "gibbon", "boxer", "tiger cat", "umbrella")
 
@@ -184,9 +183,9 @@ def test_max_sensitivity_is_that_of_evaluation_and_stands_beside_the_published(n
 
 def test_a_librarys_options_draw_new_numbers_at_every_call(network, pictures):
     x = pictures["cheetah"]
-    shap = tables.as_elsewhere(x)["Gradient SHAP"]
+    shap = tables.tutorial_methods(x)["Gradient SHAP"]
     assert not torch.equal(shap(network, x, 0), shap(network, x, 0))
-    assert set(tables.as_elsewhere(x)) <= set(sensitivity.METHODS)
+    assert set(tables.tutorial_methods(x)) <= set(sensitivity.METHODS)
 
 
 def test_figures_are_pictures_with_a_caption_that_names_the_network(network, pictures):
@@ -203,49 +202,45 @@ def test_figures_are_pictures_with_a_caption_that_names_the_network(network, pic
     assert figures.eight(pictures["coffee"], maps).kind == "jpeg"
 
 
-def test_what_is_stored_can_be_read_again(tmp_path, monkeypatch):
-    table, figure = Table(("a",), (("1",),)), plots.Static(b"jpeg", "what to see", "jpeg")
-    reference.store({"one": table}, {"two": figure}, tmp_path, network="small")
-    monkeypatch.setattr(reference, "HERE", tmp_path)
-    assert reference.stored("one") == table
-    assert reference.stored_figure("two").caption == "what to see"
-    assert reference.stored_figure("two").picture == b"jpeg"
-    assert reference.facts()["network"] == "small"
-    with pytest.raises(ValueError, match="there are one"):
-        reference.stored("two")
-    with pytest.raises(ValueError, match="there are two"):
-        reference.stored_figure("one")
-
-
-def test_the_command_measures_every_section_and_writes_the_page(network, folder, monkeypatch):
+def test_what_is_measured_is_stored_and_read_again(network, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "inverted", lambda *_: Table(("layer",), (("1",),)))
     monkeypatch.setattr(tables, "max_sensitivity", lambda *_: {"LRP": 1.0})
-    found = dict(command.measure(network, folder, samples=1))
-    assert list(found) == list(command.SECTIONS)
-    page = command.page(found, network.name, 8)
-    for heading, why in command.SECTIONS.values():
+    made, drawn = measure.measure(network, folder, samples=1)
+    stored = tmp_path / "stored"
+    stored.mkdir()
+    monkeypatch.setattr(results, "FOLDER", stored)
+    results.save("reference", made, {name: figure.picture for name, figure in drawn.items()})
+    assert made.settings == {"network": "small", "photographs": 8}
+    assert list(made.values["tables"]) == list(pages.SECTIONS)
+    assert reference.stored("sensitivity").only("LRP").rows == (("LRP", "3.567", "1.000", "1.000"),)
+    assert reference.stored_figure("eight").caption == drawn["eight"].caption
+    assert reference.stored_figure("eight").picture == drawn["eight"].picture
+    page = pages.reference_page()
+    for heading, why in pages.SECTIONS.values():
         assert heading in page
         assert why in page
     assert "| LRP | 3.567 | 1.000 | 1.000 |" in page
+    with pytest.raises(ValueError, match="there is no 'look' in the stored tables: did you mean 'looked'"):
+        reference.stored("look")
+    with pytest.raises(ValueError, match="there is no 'look' in the stored captions: did you mean 'looked'"):
+        reference.stored_figure("look")
 
 
 # What is in the repository.
 
 
-def test_the_page_holds_the_stored_tables(root):
+def test_the_page_is_made_of_what_is_stored(root):
     page = (root / "docs" / "reference.md").read_text(encoding="utf-8")
-    for name in command.SECTIONS:
-        assert reference.stored(name).markdown() in page
-    assert page == command.page({name: reference.stored(name) for name in command.SECTIONS}, "squeezenet1_0", 16)
+    assert page == pages.reference_page(), "run python -m benchmarks.pages"
 
 
-def test_only_scikit_images_photographs_are_stored_as_pictures():
-    files = {path.name for path in reference.HERE.iterdir() if path.suffix not in (".py", "")}
-    captions = json.loads((reference.HERE / "stored.json").read_text(encoding="utf-8"))["captions"]
-    assert files == {"stored.json", *(f"{name}.jpg" for name in captions)}
+def test_only_scikit_images_photographs_are_stored_as_figures():
+    files = {path.name for path in results.FOLDER.glob("*.jpg")}
+    captions = results.load("reference").values["captions"]
+    assert files == {f"reference-{name}.jpg" for name in captions}
     assert set(captions) == {"looked", "eight", "erased", "changed"}
     for name in captions:
-        with Image.open(reference.HERE / f"{name}.jpg") as picture:
+        with Image.open(results.FOLDER / f"reference-{name}.jpg") as picture:
             assert picture.width > 600
 
 

@@ -75,8 +75,7 @@ def deletion(
     Differs from the paper:
         pixels of equal value go in random order (the paper's code: row by row), so that an empty map removes at random.
     """
-    options = {"output": output, "seed": seed, "batch_size": batch_size, "progress": progress}
-    return _curve(model, images, maps, targets, steps, fill, insert=False, **options)
+    return _curve(model, images, maps, targets, steps, fill, output, seed, batch_size, progress, insert=False)
 
 
 def insertion(
@@ -127,8 +126,7 @@ def insertion(
     Differs from the paper:
         the blur is a Gaussian of an eighth of the image (the paper's, of 5 pixels at 224, hides little).
     """
-    options = {"output": output, "seed": seed, "batch_size": batch_size, "progress": progress}
-    return _curve(model, images, maps, targets, steps, fill, insert=True, **options)
+    return _curve(model, images, maps, targets, steps, fill, output, seed, batch_size, progress, insert=True)
 
 
 def _curve(
@@ -138,12 +136,12 @@ def _curve(
     targets: Targets,
     steps: int,
     fill: Fill,
-    *,
-    insert: bool,
     output: str,
     seed: int,
     batch_size: int | None,
     progress: Progress,
+    *,
+    insert: bool,
 ) -> Curve:
     steps = inputs.whole("steps", steps, 1)
     x, single = inputs.check_images(model, images)

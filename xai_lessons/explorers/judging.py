@@ -311,7 +311,3 @@ def _order(result: LeaderboardResult, state: LeaderboardState) -> list[int]:
     sign = -1 if METRICS[state.metric].high else 1
     scores = np.nan_to_num(sign * result.scores[:, result.metrics.index(state.metric)], nan=np.inf)
     return [int(i) for i in np.argsort(scores, kind="stable") if state.blind or not result.control[i]]
-
-
-if __name__ == "__main__":
-    main()

@@ -108,7 +108,7 @@ class TrainingExplorer(LiveTraining):
         for name in SHIPPED if data is None else ():
             run = histories.RUNS[name]
             network = next(k for k, v in NETWORKS.items() if v == (run.architecture, run.arguments))
-            state = TrainingState(network=network, pictures=run.pictures, **run.settings)
+            state = TrainingState(network=network, pictures=run.images, **run.settings)
             self._shipped[f"{state.name} (shipped)"] = histories.load(name)
         super().__init__(data, **initial)
 

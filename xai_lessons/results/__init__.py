@@ -21,7 +21,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__, submodules=("cifar10", "histories", "leaderboard", "reference", "sensitivity")
 )
 FOLDER = Path(__file__).with_name("stored")
-DIGITS = 5
+DIGITS = 6
 
 
 class Result(NamedTuple):
@@ -88,8 +88,8 @@ def rounded(value: Any) -> Any:
 
     Example:
         >>> from xai_lessons import results
-        >>> results.rounded({"area": [0.123456, float("nan")]})
-        {'area': [0.12346, None]}
+        >>> results.rounded({"area": [0.1234563, float("nan")]})
+        {'area': [0.123456, None]}
     """
     if isinstance(value, Mapping):
         return {key: rounded(one) for key, one in value.items()}

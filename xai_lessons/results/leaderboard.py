@@ -32,7 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lime": {"samples": 200},
     "kernel_shap": {"samples": 200},
 }
-_IG = {"method": partial(saliency.integrated_gradients, steps=8), "samples": 10}
+_IG: dict[str, Any] = {"method": partial(saliency.integrated_gradients, steps=8), "samples": 10}
 VARIANTS: dict[str, Callable[..., Any]] = {
     "IG, SmoothGrad squared": partial(saliency.smooth_grad, kind="square", **_IG),
     "IG, VarGrad": partial(saliency.smooth_grad, kind="var", **_IG),

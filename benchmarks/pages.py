@@ -1,30 +1,34 @@
-"""Published figures on photographs, and ours beside them: python -m benchmarks.reference --photos FOLDER.
+"""Write the pages of docs that show stored results: python -m benchmarks.pages.
 
-Prints the tables of lessons 2 to 7 for a network that knows photographs. With --store it also writes docs/reference.md
-and what the lessons show where no such network is available (`xai_lessons/results/reference`): numbers and names of
-classes, and figures of scikit-image's photographs only. On one thread it takes some minutes.
+docs/leaderboard.md and docs/reference.md; `python -m xai_lessons.results NAME` measures the results themselves.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from xai_lessons import models, plots
+from xai_lessons import evaluation, results
 from xai_lessons.results import reference
-from xai_lessons.results.reference import Table, figures, tables
 
-SHORT = {"IG, VarGrad": "IG VarGrad", "IG, SmoothGrad squared": "IG SmoothGrad²", "integrated gradients": "IG"}
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
-SUBJECT = "triceratops"  # the photograph of the published table of eight methods; chelsea where it is not there
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
-HEAD = """# Published figures on photographs, and ours
+LEADERBOARD = """# Leaderboard
 
-Made by `python -m benchmarks.reference --photos FOLDER --store` with {network} and {count} photographs: scikit-image's
+Made by `python -m xai_lessons.results leaderboard-all`: {images} scenes of the test split of the drawn world, whose
+objects are known to the pixel; max-sensitivity of {samples} samples at radius {radius}; insertion and deletion in
+{steps} steps.
+Each number is the mean over the scenes; each method explains the true class. On average the object fills {area:.2f} of
+the image, which is what a guess scores in the pointing game.
+
+↑ high is good, ↓ low is good; *in italics* the controls, which ignore the network; † a control does at least
+as well. An empty map never moves, so every method carries a † for its sensitivity: one number alone proves nothing.
+
+{columns}
+"""
+
+REFERENCE = """# Published figures on photographs, and ours
+
+Made by `python -m xai_lessons.results reference --photos FOLDER` with {network} and {count} photographs: scikit-image's
 ({samples}) and a folder of others, which go by the names of their files and are not in this repository.
 "Published" is what student reports and papers say. Their photographs, code and, but for a name, networks are not known
 to us: so the same digits are not to be expected. The same *findings* are, and each section says whether they came.
@@ -113,87 +117,37 @@ numbers at every call.
   SqueezeNet has no such sums, and ours shares out. Gradient SHAP is drawn at random: with new numbers at every call
   it moves though the picture stays. Much noise drowns a small change, so SmoothGrad squared and VarGrad are calmer
   with it. What is left is another network and another photograph.
-- On drawings (lesson 7) the order is another one: see `xai_lessons/results/sensitivity.json`.""",
+- On drawings (lesson 7) the order is another one: see `xai_lessons/results/stored/sensitivity.json`.""",
     ),
 }
 
 
-def measure(network: models.Classifier, folder: Path | None, samples: int) -> Iterator[tuple[str, Table]]:
-    """Each table by its name, as it is ready."""
-    pictures = reference.photographs(network, folder)
-    yield "looked", tables.looked(network, pictures)
-    name = SUBJECT if SUBJECT in pictures else reference.SAMPLES[0]
-    picture, target = pictures[name], reference.subject(network, name, pictures[name])
-    yield "eight", tables.eight(explain(network, picture, target))
-    yield "erased", tables.erased(network, pictures)
-    yield "occluded", tables.occluded(network, pictures)
-    attacked, changed = tables.changed(network, pictures)
-    yield "attacked", attacked
-    yield "changed", changed
-    yield "inverted", tables.inverted(network, pictures[reference.SAMPLES[0]])
-    ours = tables.max_sensitivity(network, picture, target, samples)
-    elsewhere = tables.max_sensitivity(network, picture, target, samples, tables.as_elsewhere(picture))
-    yield "sensitivity", tables.sensitive(ours, elsewhere)
+def leaderboard_page() -> str:
+    """All methods on all networks: a table per network, and why a method is missing from it."""
+    settings, networks = results.load("leaderboard-all")
+    columns = "\n".join(f"- *{name.replace('_', ' ')}*: {metric.help}." for name, metric in evaluation.METRICS.items())
+    parts = [LEADERBOARD.format(columns=columns, **settings)]
+    for network, rows in networks.items():
+        parts.append(f"## {network}\n\n{evaluation.table(rows)}\n")
+        parts += [f"{row['method']}: {row['note']}.\n" for row in rows if row["note"]]
+    return "\n".join(parts)
 
 
-def explain(network: models.Classifier, picture: Tensor, target: int) -> dict[str, Tensor]:
-    """The maps of the eight methods."""
-    return {name: method(network, picture, target).cpu() for name, method in tables.methods(picture.shape[-1]).items()}
-
-
-def draw(network: models.Classifier) -> dict[str, plots.Static]:
-    """The figures of scikit-image's photographs: no others are stored."""
-    pictures = {name: network.prepare(picture) for name, picture in _samples()}
-    chelsea = pictures[reference.SAMPLES[0]]
-    target = int(network.predict(chelsea).argmax())
-    return {
-        "looked": figures.looked(network, pictures, most=60_000),
-        "eight": figures.eight(chelsea, {SHORT.get(n, n): one for n, one in explain(network, chelsea, target).items()}),
-        "erased": figures.erased(network, pictures),
-        "changed": figures.changed(network, chelsea),
-    }
-
-
-def _samples():
-    from xai_lessons.data import photos
-
-    return ((name, photos.sample(name)) for name in reference.SAMPLES)
-
-
-def page(found: dict[str, Table], network: str, count: int) -> str:
-    """The page of the docs."""
-    parts = [HEAD.format(network=network, count=count, samples=", ".join(reference.SAMPLES))]
-    for name, table in found.items():
-        heading, why = SECTIONS[name]
-        parts.append(f"## {heading}\n\n{table.markdown()}\n\n{why}\n")
+def reference_page() -> str:
+    """Published figures beside ours: a section per table."""
+    settings = results.load("reference").settings
+    made = {"network": settings["network"], "count": settings["photographs"]}
+    parts = [REFERENCE.format(samples=", ".join(reference.SAMPLES), **made)]
+    for name, (heading, why) in SECTIONS.items():
+        parts.append(f"## {heading}\n\n{reference.stored(name).markdown()}\n\n{why}\n")
     return "\n".join(parts)
 
 
 def main() -> None:
-    """Measure, print, and store if that is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs called like their subject")
-    parser.add_argument("--network", default="squeezenet1_0", help="one of torchvision's")
-    parser.add_argument("--samples", type=int, default=10, help="of max-sensitivity")
-    parser.add_argument("--store", action="store_true", help="write docs/reference.md and what the lessons show")
-    parser.add_argument("--page", action="store_true", help="only write docs/reference.md again, from what is stored")
-    arguments = parser.parse_args()
-    if arguments.page:
-        kept = reference.facts()
-        tables_kept = {name: reference.stored(name) for name in SECTIONS}
-        PAGE.write_text(page(tables_kept, kept["network"], kept["photographs"]), encoding="utf-8")
-        return
-    torch.set_num_threads(1)
-    network, found = models.load(arguments.network, device="cpu"), {}
-    for name, table in measure(network, arguments.photos, arguments.samples):
-        found[name] = table
-        print(f"\n# {SECTIONS[name][0]}\n\n{table}", flush=True)
-    if arguments.store:
-        count = len(found["erased"].rows)
-        PAGE.write_text(page(found, network.name, count), encoding="utf-8")
-        made = {"made_by": "python -m benchmarks.reference --store", "network": network.name, "photographs": count}
-        reference.store(found, draw(network), **made)
-        print(f"\nwrote {PAGE} and {reference.HERE}")
+    """Write both pages."""
+    for name, page in (("leaderboard", leaderboard_page()), ("reference", reference_page())):
+        (DOCS / f"{name}.md").write_text(page, encoding="utf-8")
+        print(f"wrote docs/{name}.md")
 
 
 if __name__ == "__main__":

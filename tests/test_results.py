@@ -1,0 +1,268 @@
+"""Stored results: one format, made anew by one command, and true of what the repository ships."""
+
+import json
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from benchmarks import pages
+from sweep import small_network
+from xai_lessons import evaluation, models, results
+from xai_lessons.data import datasets, menagerie
+from xai_lessons.models import architectures, store
+from xai_lessons.results import __main__ as command
+from xai_lessons.results import cifar10, histories, leaderboard, sensitivity
+from xai_lessons.results.cifar10 import Report
+from xai_lessons.training import scoring, test_set
+
+SHIPPED = pytest.mark.skipif(
+    not set(cifar10.NETWORKS) <= set(store.built_in()), reason="the networks of CIFAR-10 are not in weights/"
+)
+SHIPPED_IN = results.FOLDER
+STORED = sorted(path.stem for path in results.FOLDER.glob("*.json"))
+
+
+def shape(value):
+    """The structure of values: the keys of dictionaries, whether numbers, texts or lists."""
+    if isinstance(value, dict):
+        return {key: shape(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [shape(value[0])] if value else []
+    return "number" if isinstance(value, int | float) else type(value).__name__
+
+
+def shipped(name):
+    return json.loads((SHIPPED_IN / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Results are stored in an empty folder."""
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_network()
+
+
+# the format
+
+
+def test_every_stored_result_has_the_format_and_is_made_by_the_command():
+    assert set(STORED) == {*command.NAMES, *command.NEEDS}
+    for name in STORED:
+        text = (results.FOLDER / f"{name}.json").read_text(encoding="utf-8")
+        content = json.loads(text)
+        assert list(content) == ["made_by", "settings", "values"]
+        assert content["made_by"] == f"python -m xai_lessons.results {name}"
+        assert results.rounded(content) == content, "a number has more digits than are stored"
+        assert text == results._text(content) + "\n"
+
+
+def test_what_is_stored_can_be_loaded(folder):
+    values = {"rows": [[1, 0.12345678, math.nan], ["text", True, None]], "empty": {}}
+    path = results.save("one", results.Result({"images": 2}, values), {"drawn": b"jpeg"})
+    assert path == folder / "one.json"
+    assert (folder / "one-drawn.jpg").read_bytes() == b"jpeg"
+    loaded = results.load("one")
+    assert loaded.settings == {"images": 2}
+    assert loaded.values["rows"][0][:2] == [1, 0.123457]
+    assert math.isnan(loaded.values["rows"][0][2])
+    with pytest.raises(ValueError, match="there is no result 'ones': did you mean 'one'"):
+        results.load("ones")
+
+
+def test_the_command_refuses_an_unknown_name(folder, capsys):
+    with pytest.raises(SystemExit):
+        command.main(["nonsense"])
+    assert "there is no result 'nonsense': choose from history-overfitting" in capsys.readouterr().err
+
+
+# histories
+
+
+def test_stored_histories_fit_their_runs():
+    for name, run in histories.RUNS.items():
+        history = histories.load(name)
+        assert [epoch.epoch for epoch in history] == list(range(1, run.settings["epochs"] + 1))
+        fresh = histories.fresh(run.architecture, run.size, **run.arguments)
+        layers = [n for n, p in fresh.named_parameters() if p.ndim > 1]
+        expected = [n.removesuffix(".weight").removeprefix("network.") for n in layers]
+        assert all(list(epoch.layers) == expected for epoch in history)
+    with pytest.raises(ValueError, match="there is no history 'residul': did you mean 'residual'"):
+        histories.load("residul")
+
+
+def test_a_history_is_made_by_the_command(folder, monkeypatch):
+    kept = shipped("history-vgg")
+    small = histories.Run(
+        "small", settings={"epochs": 1, "batch_size": 8}, images=16, validation=8, size=16, constant=True
+    )
+    monkeypatch.setitem(histories.RUNS, "vgg", small)
+    command.main(["history-vgg"])
+    (epoch,) = histories.load("vgg")
+    assert 0 <= epoch.train_accuracy <= 1
+    assert epoch.layers["stem.0"].gradient > 0
+    made = results.load("history-vgg")
+    assert made.settings.keys() == kept["settings"].keys()
+    assert made.values[0].keys() == kept["values"][0].keys()
+
+
+def test_fresh_weights_follow_from_the_seed():
+    a, b, c = (histories.fresh("ResNet", size=16, seed=s).network.head.weight for s in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+# leaderboard and sensitivity
+
+
+def test_the_stored_leaderboards_hold_every_method_and_control():
+    for name, methods in (("leaderboard", leaderboard.methods()), ("leaderboard-all", leaderboard.all_methods())):
+        settings, networks = results.load(name)
+        assert set(networks) == set(leaderboard.NETWORKS)
+        for rows in networks.values():
+            assert {row["method"] for row in rows} == {*methods, *evaluation.CONTROLS}
+            assert all(set(evaluation.METRICS) <= row.keys() for row in rows)
+            assert all(row["images"] == settings["images"] for row in rows)
+
+
+def test_a_leaderboard_is_made_by_the_command(folder, monkeypatch, model):
+    kept = shipped("leaderboard")
+    monkeypatch.setattr(leaderboard, "CHOSEN", {"gradient": {}})
+    monkeypatch.setattr(leaderboard.methods, "__defaults__", ({"gradient": {}},))
+    monkeypatch.setattr(leaderboard.measure, "__defaults__", (None, ("small",), 2, "open", None))
+    monkeypatch.setattr(models, "load", lambda name: model)
+    monkeypatch.setattr(menagerie, "sample", partial(menagerie.sample, size=48))
+    command.main(["leaderboard"])
+    settings, networks = results.load("leaderboard")
+    rows = networks["small"]
+    assert [row["method"] for row in rows] == ["Gradient", *evaluation.CONTROLS]
+    assert 0 <= rows[0]["pointing_game"] <= 1
+    assert rows[0]["seconds"] > 0
+    assert shape(settings) == shape(kept["settings"])
+    assert shape(rows) == shape(next(iter(kept["values"].values())))
+
+
+def test_the_stored_sensitivities_are_of_all_methods_and_networks():
+    stored = results.load("sensitivity").values
+    assert list(stored) == list(sensitivity.NETWORKS)
+    for measured in stored.values():
+        assert list(measured) == list(sensitivity.METHODS)
+        assert all(value >= 0 for value in measured.values())
+
+
+def test_sensitivities_are_made_by_the_command(folder, monkeypatch, model):
+    few = {name: sensitivity.METHODS[name] for name in ("guided backprop", "LRP")}
+    monkeypatch.setattr(sensitivity, "METHODS", few)
+    monkeypatch.setattr(sensitivity.measure_all, "__defaults__", (("small",), 2))
+    monkeypatch.setattr(models, "load", lambda name: model)
+    command.main(["sensitivity"])
+    images, labels, _ = menagerie.sample(2, size=48)
+    explain = few["LRP"][0]
+    expected = evaluation.max_sensitivity(explain, model, images, labels, radius=0.005, samples=10).mean()
+    assert results.load("sensitivity").values["small"]["LRP"] == pytest.approx(float(expected), rel=0.01)
+
+
+# CIFAR-10
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Two tiny untrained networks of CIFAR-10, by their paths."""
+    names = []
+    for seed, architecture in enumerate(("ResNet", "Vgg")):
+        shape = {"ResNet": architectures.CIFAR_RESNET | {"widths": (4, 4, 4, 4), "blocks": (1, 1, 1)}}
+        arguments = shape.get(architecture, architectures.CIFAR_VGG | {"stages": ((4,), (4,), (4,)), "hidden": 4})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = architectures.build(architecture, **arguments)
+        made = models.wrap(net, datasets.CIFAR10_CLASSES, (0.5,) * 3, (0.25,) * 3, 32)
+        card = {"architecture": architecture, "arguments": arguments}
+        names.append(str(models.save(made, tmp_path / f"net-{seed}", card)))
+    return names
+
+
+@pytest.fixture
+def pictures():
+    images = torch.randint(0, 256, (40, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    return datasets.Pictures(images, torch.arange(40) % 10, datasets.CIFAR10_CLASSES)
+
+
+def test_cifar10_is_evaluated_by_the_command(saved, pictures, folder, monkeypatch):
+    monkeypatch.setattr(datasets, "cifar10_test", lambda source: pictures)
+    monkeypatch.setattr(cifar10.measure, "__defaults__", (None, saved, None))
+    command.main(["cifar10", "--cifar10", "anywhere"])
+    report = cifar10.load()
+    for name, each in zip(saved, report.networks.values(), strict=True):
+        p = test_set.predict(models.load(name), pictures.images)
+        assert each.confusion.tolist() == test_set.summarize(p, pictures.labels).confusion.tolist()
+        assert int(each.confusion.sum()) == 40
+    assert int(report.contingency.sum()) == 40
+    said = cifar10.table(report)
+    assert f"| **all** | **{report.networks['net-0'].accuracy:.2%}**" in said
+    assert "| cat |" in said
+    text = (folder / "cifar10.json").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 90, "a row of the matrix stands on one line"
+    assert results.load("cifar10").settings["sha256"]["net-1"] == store.card(saved[1])["sha256"]
+
+
+def test_networks_of_other_classes_are_refused(saved, pictures, monkeypatch):
+    monkeypatch.setattr(datasets, "cifar10_test", lambda source: pictures._replace(classes=("a", "b")))
+    with pytest.raises(ValueError, match="must have the classes a, b, got airplane"):
+        cifar10.measure(None, saved)
+
+
+def test_the_table_says_who_is_right_alone():
+    each = test_set.Evaluation(torch.tensor([[3, 1], [0, 4]]), scoring.Reliability([0.9], [0.8], [8], 0.1))
+    text = cifar10.table(Report(("a", "b"), {"one": each, "two": each}, torch.tensor([[1, 2], [3, 4]])))
+    assert "| a | 75.0% | 75.0% |" in text
+    assert "one: most confused a and b 1. Expected calibration error 0.100." in text
+    assert text.endswith("Both right 4, only one 3, only two 2, neither 1.")
+
+
+@SHIPPED
+def test_the_stored_evaluation_is_of_the_shipped_weights():
+    report, weights = cifar10.load(), results.load("cifar10").settings["sha256"]
+    assert report.classes == datasets.CIFAR10_CLASSES
+    for name, each in report.networks.items():
+        card = store.card(name)
+        assert weights[name] == card["sha256"], "run python -m xai_lessons.results cifar10"
+        assert each.confusion.sum(dim=1).tolist() == [1000] * 10
+        (fraction,) = card["test"].values()
+        assert each.accuracy == pytest.approx(fraction, abs=3e-4)
+        assert sum(each.reliability.pictures) == 10_000
+    (neither, second), (first, both) = report.contingency.tolist()
+    resnet, vgg = (round(each.accuracy * 10_000) for each in report.networks.values())
+    assert (first + both, second + both, neither + first + second + both) == (resnet, vgg, 10_000)
+
+
+@pytest.fixture(scope="module")
+def pictures_of_cifar10(some_of_cifar10):
+    return datasets.cifar10_test(some_of_cifar10)
+
+
+@SHIPPED
+@pytest.mark.data
+@pytest.mark.parametrize("name", cifar10.NETWORKS)
+def test_the_shipped_networks_know_cifar10(pictures_of_cifar10, name):
+    images, labels, classes = pictures_of_cifar10
+    assert len(labels) == 400
+    assert classes == datasets.CIFAR10_CLASSES
+    found = test_set.summarize(test_set.predict(models.load(name), images), labels)
+    assert found.accuracy > 0.88
+    stored = cifar10.load().networks[name].accuracy
+    assert abs(found.accuracy - stored) < 4 * (stored * (1 - stored) / 400) ** 0.5
+
+
+# the pages of docs
+
+
+def test_the_pages_show_the_stored_results(root):
+    said = {name: (root / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("cifar10", "leaderboard")}
+    assert cifar10.table(cifar10.load()) in said["cifar10"]
+    assert said["leaderboard"] == pages.leaderboard_page(), "run python -m benchmarks.pages"
