@@ -206,7 +206,7 @@ def test_compare_can_be_cancelled_within_a_metric() -> None:
 
 def test_compare_refuses_unknown_names() -> None:
     model = {"net": seeded(PoolingNet)}
-    with pytest.raises(ValueError, match="there is no metric 'beauty': choose of pointing_game"):
+    with pytest.raises(ValueError, match="there is no metric 'beauty': did you mean 'pointing_game'"):
         compare(["gradient"], model, scenes(), ["beauty"])
     with pytest.raises(ValueError, match="there is no method 'magic'"):
         compare(["magic"], model, scenes())
@@ -220,7 +220,7 @@ def test_the_table_shows_where_a_control_wins() -> None:
         {"network": "n", "method": "edges", "control": True, "energy_inside": 0.6, "deletion": 0.3, "seconds": 0.0},
     ]
     lines = table(rows).splitlines()
-    assert lines[0] == "| network | method | energy inside ↑ | deletion ↓ | ms a picture |"
+    assert lines[0] == "| network | method | energy inside ↑ | deletion ↓ | ms per image |"
     assert lines[2] == "| n | m | 0.500† | 0.004 | 2.0 |"
     assert lines[3] == "| n | *edges* | 0.600 | 0.300 | 0.0 |"
     assert "deletion" not in table(rows, ["energy_inside"])

@@ -78,7 +78,7 @@ def test_signed_colors_differ_for_who_sees_no_red():
 
 
 def test_unknown_colors_are_refused_with_the_names():
-    with pytest.raises(ValueError, match="jet.*heat.*magma.*viridis"):
+    with pytest.raises(ValueError, match="jet.*heat"):
         plots.heatmap(RAMP, "jet")
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from benchmarks import pages
-from sweep import small_network
 from xai_lessons import evaluation, models, results
 from xai_lessons.data import datasets, menagerie
 from xai_lessons.models import architectures, store
@@ -46,7 +45,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def model():
-    return small_network()
+    return histories.fresh("ResNet", size=48, widths=(4, 4, 4, 4), blocks=(1, 1, 1)).eval().requires_grad_(False)
 
 
 # the format

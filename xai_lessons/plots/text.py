@@ -47,7 +47,7 @@ def fit(text: str, face: Any, width: float) -> str:
     Example:
         >>> from xai_lessons import plots
         >>> plots.fit("a long title", plots.font(20), 60)
-        'a lon…'
+        'a lo…'
     """
     if face.getlength(text) <= width:
         return text
