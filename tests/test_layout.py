@@ -35,7 +35,7 @@ ROWS: tuple[dict[str, str], ...] = (
     {"plots": "bars curves figures heatmap images text"},
     {
         "lessons": """checks checks.lesson1 checks.lesson2 checks.lesson3 checks.lesson4 checks.lesson5 checks.lesson6
-            checks.lesson7 checks.matrices checks.windows detective exercise quiz submission"""
+            checks.lesson7 detective exercise quiz submission"""
     },
     {
         "results": """__main__ cifar10 histories leaderboard reference reference.figures reference.measure
