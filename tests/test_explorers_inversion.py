@@ -12,7 +12,8 @@ from xai_lessons.data import menagerie
 from xai_lessons.explorers import FilterExplorer as WholeFilters
 from xai_lessons.explorers import InversionExplorer as WholeInversion
 from xai_lessons.explorers import inversion as of_inversion
-from xai_lessons.explorers.inversion import STEPS, kept, layers
+from xai_lessons.explorers.inversion import STEPS
+from xai_lessons.explorers.kit import Reporter
 from xai_lessons.methods import inversion
 
 SIZE = 32
@@ -60,8 +61,7 @@ def other() -> models.Classifier:
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Sliders of few steps: a sweep goes through all their positions."""
-    for name in ("inversion", "filters"):
-        monkeypatch.setattr(f"xai_lessons.explorers.{name}.STEPS", (2, 4))
+    monkeypatch.setattr("xai_lessons.explorers.inversion.STEPS", (2, 4))
     assert STEPS[-1] > 4
 
 
@@ -78,9 +78,9 @@ def test_every_control_of_filters_changes_the_arrays_it_says(model, other):
 
 
 def test_the_layers_go_from_the_first_convolution_to_the_fully_connected_one(model):
-    assert layers(model) == ("0", "1", "3", "4", "6")
+    assert inversion.layers(model) == ("0", "1", "3", "4", "6")
     for name in ("menagerie-resnet", "menagerie-vgg"):
-        first, *rest = layers(models.load(name))
+        first, *rest = inversion.layers(models.load(name))
         built_in = models.load(name)
         assert tuple(rest) == (*built_in.layers, *built_in.flat_layers)
         assert isinstance(dict(built_in.network.named_modules())[first], nn.Conv2d)
@@ -138,11 +138,12 @@ def test_the_distance_is_that_of_the_codes(model):
 
 
 def test_the_picture_is_shown_as_it_forms(model, monkeypatch):
-    monkeypatch.setattr("xai_lessons.explorers.kit.forming.PAUSE", 0.0)
+    monkeypatch.setattr("xai_lessons.explorers.kit.worker.PAUSE", 0.0)
     monkeypatch.setattr("xai_lessons.explorers.inversion.STEPS", (2, 4, 12))
     explorer = InversionExplorer("cat", model, layer="1", steps=12)
-    *forming, last = explorer.compute(explorer.state, lambda done, total: None)
-    assert len(forming) > 2
+    forming = []
+    last = explorer.compute(explorer.state, Reporter(None, forming.append))
+    assert len(forming) == 12
     assert not np.array_equal(forming[0].found, last.found)
     assert len(last.losses) == 12
     for result in forming:  # each can be shown
@@ -162,20 +163,20 @@ def test_what_progress_raises_ends_the_descent(model, make):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        list(explorer.compute(explorer.state, stop))
+        explorer.compute(explorer.state, Reporter(stop))
     assert steps == [1, 2]
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_what_is_kept_is_a_correlation():
+def test_similarity_is_a_correlation():
     image = menagerie.draw("elephant", 0).image
-    assert all(value == pytest.approx(1, abs=1e-4) for value in kept(image, image).values())
-    gray = kept(image.mean(0, keepdim=True).expand(3, -1, -1), image)
+    assert all(value == pytest.approx(1, abs=1e-4) for value in inversion.similarity(image, image).values())
+    gray = inversion.similarity(image.mean(0, keepdim=True).expand(3, -1, -1), image)
     assert gray["light"] == pytest.approx(1, abs=1e-4)
     assert gray["place"] == pytest.approx(1, abs=1e-4)
     assert abs(gray["color"]) < 1e-3
-    assert kept(1 - image, image)["color"] == pytest.approx(-1, abs=1e-4)
-    shifted = kept(image.roll((40, 40), (1, 2)), image)
+    assert inversion.similarity(1 - image, image)["color"] == pytest.approx(-1, abs=1e-4)
+    shifted = inversion.similarity(image.roll((40, 40), (1, 2)), image)
     assert shifted["place"] < 0.5
 
 

@@ -1,10 +1,9 @@
-"""What a network looks for: a picture that excites a channel, a filter or a class most forms out of noise."""
+"""What a network looks for: an image that excites a channel, a filter or a class most forms out of noise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,15 +13,27 @@ from torch import Tensor, nn
 from xai_lessons import plots
 from xai_lessons.core import activations
 from xai_lessons.data import menagerie
-from xai_lessons.explorers.inversion import NOISE, PRIORS, STEPS, layers
-from xai_lessons.explorers.kit import Button, Choice, Control, ImageExplorer, NetworkState, Panel, Slider, resized
-from xai_lessons.explorers.kit.forming import forming
+from xai_lessons.explorers.inversion import search_controls
+from xai_lessons.explorers.kit import (
+    Button,
+    Choice,
+    Control,
+    ImageExplorer,
+    NetworkState,
+    Panel,
+    Reporter,
+    Slider,
+    chart_panel,
+    group,
+    resized,
+    with_imports,
+)
 from xai_lessons.methods import inversion
 
 
 @dataclass(frozen=True)
 class FilterState(NetworkState):
-    """What is to be excited most, and how the picture is looked for.
+    """What is to be excited most, and how an image for it is searched for.
 
     Attributes:
         layer: its name, or "classes".
@@ -42,15 +53,15 @@ class FilterState(NetworkState):
 
 @dataclass(frozen=True)
 class FilterResult:
-    """A picture that excites a channel, as far as it is.
+    """The image found so far.
 
     Attributes:
-        found: the picture so far (3, S, S).
-        step: how many steps it took so far.
-        activation: what the channel answers to it, mean over the map.
-        drawn: what it answers to a drawing of each class (10,).
-        weights: the filter itself (3, k, k), if it looks at the picture's colors.
-        after: the probabilities given to the picture found (K,).
+        found: (3, S, S).
+        step: how many steps are done.
+        activation: of the channel, mean over its map.
+        drawn: its activation for a drawing of each class (10,).
+        weights: the filter itself (3, k, k), if its input is the image.
+        after: the probabilities of the image found (K,).
     """
 
     found: np.ndarray
@@ -62,7 +73,7 @@ class FilterResult:
 
 
 class FilterExplorer(ImageExplorer):
-    """The picture that a filter, a channel or a class answers to most."""
+    """The image that excites a filter, a channel or a class most."""
 
     name, title = "filter", "What is it looking for?"
     question = "Which picture excites this channel most? Does any real drawing excite it as much?"
@@ -71,54 +82,58 @@ class FilterExplorer(ImageExplorer):
     classes: ClassVar[str] = "classes"
 
     def controls(self) -> tuple[Control, ...]:
-        """What is excited, then how the picture is looked for, then the network."""
-        what: dict[str, Any] = {"changes": ("found", "drawn"), "group": "Excite"}
-        how: dict[str, Any] = {"changes": ("found",), "group": "Look for the picture"}
-        spatial = {"when": self._is_spatial}
+        """What is excited, then the search, then the network."""
         return (
-            Choice(name="layer", label="Layer", choices=self._layers, **what),
-            Slider(name="channel", label="Channel", high=self._last, help="Number of the channel or class", **what),
-            Button(name="next", label="Next channel", act=self._next, **what),
-            Choice(name="where", label="Its map", choices=("everywhere", "center"), buttons=True, **{**how, **spatial}),
-            Slider(
-                name="tv",
-                label="TV weight",
-                values=PRIORS,
-                help="Of the total variation: 0 lets every noise pass",
-                **how,
+            *group(
+                "Excite",
+                Choice("layer", "Layer", choices=self._layers),
+                Slider("channel", "Channel", high=self._last, help="Number of the channel or class"),
+                Button("next", "Next channel", act=self._next),
+                changes=("found", "drawn"),
             ),
-            Slider(name="steps", label="Steps", values=STEPS, format="d", **how),
-            Slider(name="jitter", label="Jitter", high=8, help="Shift of each step, in pixels", **how),
-            Slider(name="noise", label="Noise", high=9, help=NOISE, **how),
+            *group(
+                "Look for the picture",
+                Choice("where", "Its map", choices=("everywhere", "center"), buttons=True, when=self._is_spatial),
+                *search_controls(),
+                changes=("found",),
+            ),
             *self.network_controls("found", "drawn"),
         )
 
-    def compute(self, state: FilterState, progress: Callable[[int, int], object]) -> Iterator[FilterResult]:
-        """The picture as it forms, a few times a second."""
-        model, done = self.model(state), 0
-        drawn = self._answer(state, _drawings(model.input_size)).cpu().numpy()
+    def compute(self, state: FilterState, progress: Reporter) -> FilterResult:
+        """The image; it is shown while it forms."""
+        model = self.model(state)
+        drawn = self._activation(state, _drawings(model.input_size)).cpu().numpy()
         weights = self._weights(state)
 
-        def counted(now: int, total: int) -> None:
-            nonlocal done
-            done = now
-            progress(now, total)
+        def result(found: Tensor) -> FilterResult:
+            activation = float(self._activation(state, found[None])[0])
+            after = model.predict(found[None])[0].float().cpu().numpy()
+            return FilterResult(found.float().cpu().numpy(), reporter.done + 1, activation, drawn, weights, after)
 
-        ascent: Any = partial(self._maximize, model, state)
-        for part in forming(ascent, counted):
-            found = part.images if isinstance(part, inversion.Inversion) else part[0]
-            answer, after = float(self._answer(state, found[None])[0]), model.predict(found[None])[0].float().cpu()
-            yield FilterResult(found.float().cpu().numpy(), done, answer, drawn, weights, after.numpy())
+        reporter = progress.showing(lambda found: result(found[0]))
+        found, _ = inversion.maximize(
+            model,
+            state.channel,
+            layer=self._layer(state),
+            where=state.where,
+            steps=state.steps,
+            tv=state.tv,
+            jitter=state.jitter,
+            seed=state.noise,
+            progress=reporter,
+        )
+        return replace(result(found), step=state.steps)
 
     def panels(self, result: FilterResult, state: FilterState) -> list[Panel]:
-        """The picture found, the filter's weights where they are colors, and the answers to it and to drawings."""
+        """The image found, the filter's weights where they are colors, and the activations for it and for drawings."""
         big = resized(torch.from_numpy(result.found), self.screen)
         what = self._what(state)
         panels = [Panel(f"Excites {what}, step {result.step}", big, f"The picture found for {what}")]
         if result.weights is not None:
             picture = plots.enlarge(0.5 + 0.5 * result.weights / np.abs(result.weights).max(), 384)
             caption = "Gray is zero; it answers most to a patch that looks like this."
-            panels.append(Panel("Its weights", picture, "The filter as a picture", 384, sharp=True, caption=caption))
+            panels.append(chart_panel("Its weights", picture, "The filter as a picture", caption=caption))
         order = np.argsort(-result.drawn, kind="stable")[:6]
         labels = ["this picture", *(menagerie.CLASSES[i] for i in order)]
         values = [round(float(v), 2) for v in (result.activation, *result.drawn[order])]
@@ -127,10 +142,10 @@ class FilterExplorer(ImageExplorer):
         said = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
         caption = "To the picture found, and to one drawing of each class: the six strongest."
         title = "Logit" if state.layer == self.classes else "Mean activation"
-        return [*panels, Panel(title, chart, f"{title}: {said}", 384, sharp=True, caption=caption)]
+        return [*panels, chart_panel(title, chart, f"{title}: {said}", caption=caption)]
 
     def describe(self, result: FilterResult, state: FilterState) -> str:
-        """How the picture compares with drawings."""
+        """How the image compares with drawings."""
         best = float(result.drawn.max())
         more = "more than" if result.activation > best else "no more than"
         said = self.model(state).classes[int(result.after.argmax())]
@@ -142,29 +157,24 @@ class FilterExplorer(ImageExplorer):
     def code(self, state: FilterState) -> str:
         """The same ascent."""
         own = state.network in self._models
-        lines = [
-            f"from xai_lessons import inversion{'' if own else ', models'}",
-            "",
+        return with_imports(
             "# model is the network that you gave" if own else f"model = models.load({state.network!r})",
             "found, losses = inversion.maximize(",
             f"    model, {state.channel}, layer={self._layer(state)!r}, where={state.where!r},",
             f"    steps={state.steps}, tv={state.tv!r}, jitter={state.jitter}, seed={state.noise},",
             ")",
-        ]
-        return "\n".join(lines)
+        )
 
     def code_names(self, state: FilterState) -> dict[str, Any]:
         """What the shown code takes as given."""
         return {"model": self._models[state.network]} if state.network in self._models else {}
-
-    # How it works.
 
     def _layer(self, state: FilterState) -> str | None:
         return None if state.layer == self.classes else state.layer
 
     def _layers(self, state: FilterState) -> tuple[str, ...]:
         model = self.model(state)
-        return (*(name for name in layers(model) if name not in model.flat_layers[-1:]), self.classes)
+        return (*(name for name in inversion.layers(model) if name not in model.flat_layers[-1:]), self.classes)
 
     def _last(self, state: FilterState) -> int:
         known = self._layers(state)
@@ -182,27 +192,14 @@ class FilterExplorer(ImageExplorer):
             return f"the class {self.model(state).classes[state.channel]}"
         return f"channel {state.channel} of {state.layer}"
 
-    def _maximize(self, model: Any, state: FilterState, progress: Any) -> inversion.Inversion:
-        return inversion.maximize(
-            model,
-            state.channel,
-            layer=self._layer(state),
-            where=state.where,
-            steps=state.steps,
-            tv=state.tv,
-            jitter=state.jitter,
-            seed=state.noise,
-            progress=progress,
-        )
-
     def _map(self, state: FilterState, images: Tensor) -> Tensor:
-        """What the layer puts out for pictures (N, C, ...), or the logits."""
+        """The layer's output for images (N, C, ...), or the logits."""
         model, layer = self.model(state), self._layer(state)
         A, logits = activations.activations(model, [layer] if layer else [], images.to(model.device, model.dtype))
         return next(iter(A.values())) if A else logits
 
-    def _answer(self, state: FilterState, images: Tensor) -> Tensor:
-        """The channel's mean activation, or its middle unit's, for each picture (N,)."""
+    def _activation(self, state: FilterState, images: Tensor) -> Tensor:
+        """The channel's mean activation, or its middle unit's, for each image (N,)."""
         A = self._map(state, images)[:, state.channel].float()
         if A.ndim == 3:
             return A.mean(dim=(1, 2)) if state.where == "everywhere" else A[:, A.shape[1] // 2, A.shape[2] // 2]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xai_lessons import models
 from xai_lessons.core import activations, inputs, passes
 from xai_lessons.core.operations import ReluWatch
 from xai_lessons.core.progress import Meter, Progress
@@ -176,6 +177,72 @@ def maximize(
     start = start.expand(len(index), -1, -1, -1)
     found = _descend(model, loss, start, steps, optimizer, learning_rate, jitter, seed, batch_size, progress)
     return found if several else Inversion(found.images[0], found.losses[0])
+
+
+def layers(model: models.Classifier) -> tuple[str, ...]:
+    """The layers whose codes are worth inverting: the first convolution alone, the spatial ones, the flat ones.
+
+    Args:
+        model: the network.
+
+    Returns:
+        Their names, in the order of the network.
+
+    Example:
+        >>> layers(models.load("menagerie-resnet"))
+        ('stem.0', 'stem', 'stage1', 'stage2', 'stage3', 'stage4', 'pool', 'head')
+    """
+    first = next(name for name, module in model.network.named_modules() if isinstance(module, nn.Conv2d))
+    return tuple(dict.fromkeys((first, *model.layers, *model.flat_layers)))
+
+
+def code(model: models.Classifier, images: Tensor, layer: str) -> Tensor:
+    r"""The code $\Phi(x)$ of images: a layer's output, flattened.
+
+    Args:
+        model: the network.
+        images: (N, 3, H, W) in [0, 1].
+        layer: its name.
+
+    Returns:
+        (N, D).
+
+    Example:
+        >>> code(models.load("menagerie-resnet"), torch.zeros(2, 3, 96, 96), "head").shape
+        torch.Size([2, 10])
+    """
+    A, _ = activations.activations(model, [layer], images.to(model.device, model.dtype))
+    return next(iter(A.values())).flatten(1).float()
+
+
+def similarity(found: Tensor, image: Tensor, cell: int = 8) -> dict[str, float]:
+    """How much of an image is in another, as correlations over square cells: 1 all of it, 0 nothing.
+
+    Args:
+        found: the image found from a code, (3, H, W).
+        image: the image whose code it was, (3, H, W).
+        cell: side of the cells, in pixels.
+
+    Returns:
+        The correlations of "color", the mean color without its lightness; "light", the mean lightness; and "place", the
+        roughness of each cell, which says where the lines of a drawing are.
+
+    Example:
+        >>> image = torch.linspace(0, 1, 3 * 32 * 32).reshape(3, 32, 32) ** 2
+        >>> round(similarity(image, image)["light"], 3)
+        1.0
+    """
+
+    def cells(x: Tensor) -> dict[str, Tensor]:
+        gray = x.mean(dim=0, keepdim=True)
+        here = gray[:, :-1, :-1]
+        slope = ((gray[:, :-1, 1:] - here) ** 2 + (gray[:, 1:, :-1] - here) ** 2).sqrt()
+        parts = {"color": x - gray, "light": gray, "place": slope}
+        means = {name: F.avg_pool2d(part, cell).flatten() for name, part in parts.items()}
+        return {name: mean - mean.mean() for name, mean in means.items()}
+
+    ours, theirs = cells(found), cells(image)
+    return {name: float(F.cosine_similarity(ours[name], theirs[name], dim=0)) for name in ours}
 
 
 def _check_network(model: Any) -> None:

@@ -30,7 +30,12 @@ class Reporter(progress.Reporter):
         callback: called with (done, total); what it raises cancels the method.
         show: called with each result that is to be shown.
         make: turns the intermediate tensor of a method into a result.
+
+    Attributes:
+        done: how many passes of the method were done at the last update.
     """
+
+    done = 0
 
     def __init__(
         self,
@@ -40,6 +45,11 @@ class Reporter(progress.Reporter):
     ) -> None:
         super().__init__(callback)
         self._show, self._make, self._shown_at = show, make, time.monotonic()
+
+    def update(self, done: int, total: int) -> None:
+        """Note how many passes are done, and tell the callback."""
+        self.done = done
+        super().update(done, total)
 
     def __call__(self, done: int, total: int) -> None:
         """The same as `update`, where a plain callback is expected."""
