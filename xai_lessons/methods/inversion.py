@@ -190,7 +190,7 @@ def layers(model: models.Classifier) -> tuple[str, ...]:
 
     Example:
         >>> layers(models.load("menagerie-resnet"))
-        ('stem.0', 'stem', 'stage1', 'stage2', 'stage3', 'stage4', 'pool', 'head')
+        ('stem.0', 'stem', 'stage1', 'stage2', 'stage3', 'pool', 'head')
     """
     first = next(name for name, module in model.network.named_modules() if isinstance(module, nn.Conv2d))
     return tuple(dict.fromkeys((first, *model.layers, *model.flat_layers)))
