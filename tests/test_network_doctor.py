@@ -7,6 +7,7 @@ from torch import nn
 from nets import FlatNet, PoolingNet, seeded
 from xai_lessons.command import cli
 from xai_lessons.command.network_doctor import diagnose, load_network
+from xai_lessons.methods import saliency
 
 FILE = """
 import torch
@@ -76,19 +77,20 @@ def test_a_file_that_does_not_run_says_why(tmp_path):
 def test_a_good_network_and_its_relus():
     findings, model = found(seeded(PoolingNet, dtype=torch.float32), input_size=16)
     assert findings["channels"].found == "3"
-    assert findings["input size"].found == "16 x 16 only"
+    assert findings["input size"].found.startswith("16 x 16; it also takes 224, 96")
     assert findings["output"].found == "5 scores a picture"
     assert findings["layers"].found == "last"
     assert findings["ReLUs"].found.startswith("2 modules (1 in place, 1 used several times), 1 functional")
-    for name in ("cam.cam", "cam.grad_cam", "saliency.gradient", "saliency.guided_backprop", "saliency.lrp"):
+    for name in ("cam.cam", "cam.grad_cam", "saliency.gradient", "saliency.guided_backprop", "saliency.deconvnet"):
         assert findings[name].found == "applies", findings[name]
+    assert findings["saliency.lrp"].found == findings["saliency.deep_lift"].found == "applies"
     assert not any(f.advice for f in findings.values())
     assert model.input_size == 16
 
 
-def test_a_fully_connected_head_has_no_cam_and_one_size():
+def test_a_fully_connected_head_has_no_cam_and_few_sizes():
     findings, model = found(seeded(FlatNet, size=32, dtype=torch.float32))
-    assert findings["input size"].found == "32 x 32 only"
+    assert findings["input size"].found == "32 x 32; it also takes 31, 33"
     assert findings["cam.cam"].found == "does not apply"
     assert "grad_cam" in findings["cam.cam"].advice
     assert findings["cam.grad_cam"].found == "applies"
@@ -111,9 +113,64 @@ def test_probabilities_and_an_activation_without_a_rule():
 
 def test_of_several_sizes_the_right_one_is_asked_for():
     findings, model = found(after())
-    assert findings["input size"].found.startswith("224 x 224; takes also 96")
+    assert findings["input size"].found.startswith("224 x 224; it also takes 96")
     assert "--input-size" in findings["input size"].advice
     assert model.input_size == 224
+
+
+def test_a_network_for_one_size_and_one_that_refuses_the_given_size():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 30 * 30, 3))
+    findings, _ = found(network)
+    assert findings["input size"].found.startswith("32 x 32; it takes none of 28, 31, 33, 48")
+    findings, model = found(network, input_size=40)
+    assert model is None
+    assert findings["input size"].found == "takes no images of 40 x 40, but of 32"
+    assert "cannot be multiplied" in findings["input size"].advice
+
+
+def test_every_spelling_of_a_relu_is_counted():
+    class Spelled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.six, self.head = nn.Conv2d(3, 4, 3), nn.ReLU6(inplace=True), nn.Linear(4, 3)
+
+        def forward(self, x):
+            x = self.six(self.conv(x)).clamp(min=0)
+            return self.head(torch.maximum(nn.functional.relu6(x), x.new_zeros(())).mean(dim=(2, 3)).relu_())
+
+    findings, _ = found(Spelled(), input_size=16)
+    assert findings["ReLUs"].found == "1 modules (1 in place, 0 used several times), 4 functional"
+    assert findings["saliency.guided_backprop"].found == "applies"
+
+
+def test_it_says_what_the_methods_say():
+    """A ReLU that a method refuses is refused here in the same words."""
+
+    def between(operation):
+        class Between(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+            def forward(self, x):
+                return self.head(operation(self.conv(x)).mean(dim=(2, 3)))
+
+        return Between()
+
+    x = torch.rand((1, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    operations = [torch.relu, torch.sigmoid, lambda x: torch.where(x > 0, x, 0), lambda x: x.clamp(max=0), torch.abs]
+    for operation in operations:
+        findings, model = found(between(operation), input_size=16)
+        for method in (saliency.guided_backprop, saliency.deconvnet, saliency.lrp, saliency.deep_lift):
+            finding = findings[f"saliency.{method.__name__}"]
+            try:
+                method(model, x, 0)
+                said = ""
+            except ValueError as error:
+                said = str(error)
+            assert finding.advice == said
+            assert finding.found == ("does not apply" if said else "applies")
+            assert (operation is torch.relu) == (not said)
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,16 @@ def test_deep_lift_of_the_baseline_is_nothing() -> None:
     assert deep_lift(model, x, baseline=x).abs().max() == 0
 
 
+def test_deep_lift_refuses_what_mixes_images_and_baselines() -> None:
+    x = pictures()
+    for operation in (
+        lambda x: torch.stack([torch.relu(one) for one in x]),
+        lambda x: torch.relu(x.transpose(0, 1)).transpose(0, 1),
+    ):
+        with pytest.raises(ValueError, match="first axis"):
+            deep_lift(made(operation), x)
+
+
 def test_deep_lift_by_hand() -> None:
     """Y = ReLU(2 R - 1) at each of 2 x 2 pixels, then the largest: x = (1, .5; 0, 0) against x' = (.75, 1; 0, 0)."""
 

@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,22 +14,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from xai_lessons import models
 from xai_lessons.command.doctor import Finding
 from xai_lessons.core import activations, inputs
+from xai_lessons.core.operations import ReluWatch
 from xai_lessons.core.state import preserved
-from xai_lessons.methods import cam, occlusion, saliency
+from xai_lessons.methods.catalog import METHODS
 
 SIZES = (224, 96, 32, 64, 128, 227, 256, 299, 384, 28, 48)
-METHODS: dict[str, Callable[..., Any]] = {
-    "cam.cam": cam.cam,
-    "cam.grad_cam": cam.grad_cam,
-    "saliency.gradient": saliency.gradient,
-    "saliency.guided_backprop": saliency.guided_backprop,
-}
-EXTRA = ("lrp", "deep_lift")  # of `saliency`
 
 
 def load_network(place: str) -> Any:
@@ -134,70 +127,64 @@ def _channels(module: nn.Module) -> Finding:
 
 
 def _input_size(module: nn.Module, given: int | None) -> tuple[int, Finding]:
-    """The size to use, and all that the network takes among the usual ones."""
+    """The size to use, and which other sizes the network takes."""
     device, dtype = inputs.device_of(module)
-    takes, reason = [], ""
+    takes, reasons = [], {}
+    tried = list(dict.fromkeys((given, *SIZES) if given else SIZES))
     with preserved(module), torch.no_grad():
-        for size in (given,) if given else SIZES:
+        for size in tried:
             try:
                 module(torch.zeros((1, 3, size, size), device=device, dtype=dtype))
                 takes.append(size)
+                if len(takes) == 1:
+                    tried += [n for n in (size - 1, size + 1) if n not in tried]
             except Exception as error:  # any kind: it is the network's own
-                reason = reason or _first_line(error)
-    if not takes:
-        advice = f"it says: {reason}; give the size it was trained on with --input-size"
-        return given or SIZES[0], Finding("input size", f"takes none of {given or SIZES}", advice, fatal=True)
-    some = f"{takes[0]} x {takes[0]}" + (f"; takes also {', '.join(map(str, takes[1:]))}" if takes[1:] else " only")
-    guess = not given and len(takes) > 1
-    return takes[0], Finding("input size", some, "give the one it was trained on with --input-size" if guess else "")
-
-
-class _Functions(TorchFunctionMode):
-    """Counts the ReLUs that are computed, however they are spelled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.relus = 0
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """See each call of a torch function; what that calls in turn does not come by here."""
-        self.relus += getattr(func, "__name__", "") in ("relu", "relu_")
-        return func(*args, **(kwargs or {}))
+                reasons[size] = _first_line(error)
+    size = given or (takes or SIZES)[0]
+    others = ", ".join(str(n) for n in takes if n != size)
+    if size not in takes:
+        found = f"takes no images of {size} x {size}, but of {others}" if takes else f"takes none of {sorted(tried)}"
+        advice = f"it says: {reasons[size]}; give the size it was trained on with --input-size"
+        return size, Finding("input size", found, advice, fatal=True)
+    refused = f"; it takes none of {', '.join(str(n) for n in sorted(reasons))}"
+    found = f"{size} x {size}" + (f"; it also takes {others}" if others else refused)
+    advice = "give the one it was trained on with --input-size" if others and not given else ""
+    return size, Finding("input size", found, advice)
 
 
 def _relus(model: models.Classifier, x: Tensor) -> Finding:
-    modules = [m for m in model.modules() if isinstance(m, nn.ReLU)]
-    used: Counter[int] = Counter()
+    """How many ReLUs and ReLU6s the network computes, counted as the methods recognize them."""
+    modules = [m for m in model.modules() if isinstance(m, nn.ReLU | nn.ReLU6)]
+    used: Counter[nn.Module] = Counter()
 
-    def count(one: int, _output: Tensor) -> None:
-        used[one] += 1
+    def count(module: nn.Module, _output: Tensor) -> None:
+        used[module] += 1
 
-    x = inputs.check_images(model, x)[0]
     with preserved(model), torch.no_grad(), ExitStack() as stack:
-        for m in modules:
-            stack.enter_context(activations.hooked(m, partial(count, id(m))))
-        counter = stack.enter_context(_Functions())
-        model(x)
+        for module in modules:
+            stack.enter_context(activations.hooked(module, partial(count, module)))
+        watch = stack.enter_context(ReluWatch())
+        model(inputs.check_images(model, x)[0])
     in_place, again = sum(m.inplace for m in modules), sum(n > 1 for n in used.values())
-    functional = max(0, counter.relus - sum(used.values()))
+    functional = watch.count - used.total()
     found = f"{len(modules)} modules ({in_place} in place, {again} used several times), {functional} functional"
-    return Finding("ReLUs", f"{found}; all are met by the methods")
+    return Finding("ReLUs", found)
 
 
 def _methods(model: models.Classifier, x: Tensor) -> list[Finding]:
-    """Ask each method for one random picture."""
-    methods = METHODS | {f"saliency.{n}": getattr(saliency, n) for n in EXTRA if hasattr(saliency, n)}
+    """Run every method that makes demands of the network, and one each of those that need a gradient or a layer."""
     findings = []
-    for name, method in methods.items():
+    for method in METHODS.values():
+        if method.needs not in ("pooling", "relu") and method.name not in ("grad_cam", "gradient"):
+            continue
         try:
             finite = bool(torch.isfinite(method(model, x, 0)).all())
-            findings.append(Finding(name, "applies" if finite else "gives NaN", "" if finite else "check the weights"))
+            advice = "" if finite else "check the weights"
+            findings.append(Finding(method.code, "applies" if finite else "gives NaN", advice))
         except Exception as error:  # a method refuses what it has no rule for
-            findings.append(Finding(name, "does not apply", _first_line(error)))
+            findings.append(Finding(method.code, "does not apply", _first_line(error)))
     patch = max(1, model.input_size // 2)
-    occlusion.occlusion(model, x, 0, patch=patch, stride=patch)
+    METHODS["occlusion"](model, x, 0, patch=patch, stride=patch)
     return [*findings, Finding("occlusion", "applies, as RISE, LIME and Kernel SHAP do")]
 
 
