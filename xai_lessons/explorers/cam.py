@@ -38,22 +38,14 @@ TILES, SMALL = 5, 160
 
 @dataclass(frozen=True)
 class CamState(ImageState, NetworkState, TargetState):
-    """An image, a network, a class, and how the map is made and shown.
+    """An image, a network, a class, and how the map is made and shown."""
 
-    Attributes:
-        method: a label of `METHODS`.
-        layer: one of the network's layers, or the last of them.
-        compare: what is shown in the row below: the same for other classes, layers or methods.
-        shared: whether the maps of all classes share one scale of colors.
-        threshold: fraction of the map's maximum from which on a pixel belongs to its box.
-        boxes, opacity, as_seen: how it is drawn.
-    """
-
-    method: str = "Grad-CAM"
-    layer: str = LAST
-    compare: str = CLASSES
-    shared: bool = False
-    threshold: float = 0.2
+    method: str = "Grad-CAM"  # a label of `METHODS`
+    layer: str = LAST  # one of the network's layers, or the last of them
+    compare: str = CLASSES  # what is shown in the row below: the same for other classes, layers or methods
+    shared: bool = False  # whether the maps of all classes share one scale of colors
+    threshold: float = 0.2  # fraction of the map's maximum from which on a pixel belongs to its box
+    # boxes, opacity, as_seen: how it is drawn
     boxes: bool = True
     opacity: float = 0.7
     as_seen: bool = False
@@ -61,28 +53,19 @@ class CamState(ImageState, NetworkState, TargetState):
 
 @dataclass(frozen=True)
 class CamResult(ImageResult):
-    """A map and its scores.
+    """A map and its scores."""
 
-    Attributes:
-        heatmap: the map (S, S), in its own units.
-        target: the number of the class that it explains.
-        probabilities: of all classes (K,).
-        box: of the map (4,), x1, y1, x2, y2 in pixels of `image`.
-        true_box: of the object of that class; None if there is none, or nothing is known.
-        inside: fraction of the map on each object in the image, name -> 0 to 1.
-        controls: the same fraction, on the object of the class, of maps that ignore the network.
-        peak: on or next to which object the map's peak lies.
-        row: title -> map (S, S), to compare; None where the method has no answer.
-    """
-
-    heatmap: np.ndarray
-    target: int
-    probabilities: np.ndarray
-    box: np.ndarray
-    true_box: np.ndarray | None = None
+    heatmap: np.ndarray  # the map (S, S), in its own units
+    target: int  # the number of the class that it explains
+    probabilities: np.ndarray  # of all classes (K,)
+    box: np.ndarray  # of the map (4,), x1, y1, x2, y2 in pixels of `image`
+    true_box: np.ndarray | None = None  # of the object of that class; None if there is none, or nothing is known
+    # fraction of the map on each object in the image, name -> 0 to 1
     inside: dict[str, float] = field(default_factory=dict)
+    # the same fraction, on the object of the class, of maps that ignore the network
     controls: dict[str, float] = field(default_factory=dict)
-    peak: str = ""
+    peak: str = ""  # on or next to which object the map's peak lies
+    # title -> map (S, S), to compare; None where the method has no answer
     row: dict[str, np.ndarray | None] = field(default_factory=dict)
 
 

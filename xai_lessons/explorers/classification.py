@@ -46,16 +46,12 @@ class PredictionState(ImageState, NetworkState):
 
 @dataclass(frozen=True)
 class PredictionResult(ImageResult):
-    """What the network sees and says.
+    """What the network sees and says."""
 
-    Attributes:
-        probabilities, before: of each class (K,), with what was done to the image and without.
-        changed: fraction of the pixels that were changed.
-    """
-
+    # probabilities, before: of each class (K,), with what was done to the image and without
     probabilities: np.ndarray
     before: np.ndarray
-    changed: float
+    changed: float  # fraction of the pixels that were changed
 
 
 class PredictionExplorer(ImageExplorer):
@@ -113,8 +109,6 @@ class PredictionExplorer(ImageExplorer):
             title="How sure is it?",
             marked=label,
             caption="Orange: what it is. " * known + "Black line: before you did anything." * changed,
-            width=380,
-            row=44,
         )
         return [Panel(title, image, f"{self.alt(state)}{_in_words(state)}", sharp=state.as_seen), bars]
 

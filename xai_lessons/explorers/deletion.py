@@ -49,50 +49,32 @@ def _not_yet() -> np.ndarray:
 
 @dataclass(frozen=True)
 class DeletionState(ImageState, NetworkState):
-    """An image, a network, a map of it, and what is done with its brightest part.
+    """An image, a network, a map of it, and what is done with its brightest part."""
 
-    Attributes:
-        method: one of `MAPS`.
-        way: the brightest part is erased, or nothing else is kept.
-        fraction: how large that part is.
-        pieces: single pixels, or so many boxes.
-        fill: what is put where something is erased.
-        show_map: whether the map lies over the image.
-    """
-
-    method: str = "occlusion"
-    way: str = ERASE
-    fraction: float = 0.1
-    pieces: str = PIXELS
-    fill: str = "black"
-    show_map: bool = False
+    method: str = "occlusion"  # one of `MAPS`
+    way: str = ERASE  # the brightest part is erased, or nothing else is kept
+    fraction: float = 0.1  # how large that part is
+    pieces: str = PIXELS  # single pixels, or so many boxes
+    fill: str = "black"  # what is put where something is erased
+    show_map: bool = False  # whether the map lies over the image
 
 
 @dataclass(frozen=True)
 class DeletionResult:
-    """An image with a part gone, and what the network says.
+    """An image with a part gone, and what the network says."""
 
-    Attributes:
-        image: the image as the network takes it (3, S, S).
-        heatmap: the map (S, S), at least 0.
-        left: what is left of the image (3, S, S).
-        probabilities, before: of what is left and of the whole (K,).
-        target: the number of the class predicted for the whole.
-        deletion, insertion: its probability when k/32 of the pixels are gone, or there (33,), in the map's order.
-        random: the deletion curve of a random order.
-        areas: under the first two curves.
-    """
-
-    image: np.ndarray
-    heatmap: np.ndarray
-    left: np.ndarray
+    image: np.ndarray  # the image as the network takes it (3, S, S)
+    heatmap: np.ndarray  # the map (S, S), at least 0
+    left: np.ndarray  # what is left of the image (3, S, S)
+    # probabilities, before: of what is left and of the whole (K,)
     probabilities: np.ndarray
     before: np.ndarray
-    target: int
+    target: int  # the number of the class predicted for the whole
+    # deletion, insertion: its probability when k/32 of the pixels are gone, or there (33,), in the map's order
     deletion: np.ndarray = field(default_factory=_not_yet)
     insertion: np.ndarray = field(default_factory=_not_yet)
-    random: np.ndarray = field(default_factory=_not_yet)
-    areas: tuple[float, float] = (np.nan, np.nan)
+    random: np.ndarray = field(default_factory=_not_yet)  # the deletion curve of a random order
+    areas: tuple[float, float] = (np.nan, np.nan)  # under the first two curves
 
 
 class DeletionExplorer(ImageExplorer):
@@ -162,8 +144,6 @@ class DeletionExplorer(ImageExplorer):
             marked=name,
             include=result.target,
             caption="Black: of the whole picture.",
-            width=380,
-            row=40,
         )
         x: Any = np.linspace(0, 1, STEPS + 1)
         lines: dict[str, Any] = {"erased, brightest first": result.deletion, "erased at random": result.random}

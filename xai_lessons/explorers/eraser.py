@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,81 +29,8 @@ from xai_lessons.explorers.kit import (
 )
 from xai_lessons.methods import occlusion
 
-#: The canvas in the browser: no address in it, so it works offline.
-SCRIPT = """
-function render({ model, el }) {
-  const side = model.get("side"), canvas = document.createElement("canvas"), bar = document.createElement("div");
-  const picture = new Image(), brush = document.createElement("input"), words = document.createElement("label");
-  canvas.width = canvas.height = side;
-  canvas.className = "xai-canvas";
-  canvas.style.cssText = "cursor:crosshair;border-radius:4px;touch-action:none;max-width:100%";
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", "The picture: paint over it. The sliders erase a rectangle instead.");
-  Object.assign(brush, { type: "range", min: 2, max: 20, value: 6, className: "xai-brush" });
-  brush.setAttribute("aria-label", "Size of the brush");
-  words.append("Brush ", brush);
-  words.style.cssText = "font-size:14px;display:flex;align-items:center;gap:8px";
-  bar.append(words);
-  el.append(canvas, bar);
-  const pen = canvas.getContext("2d");
-  let strokes = [], down = false, last = null, timer = null;
-  function dot([x, y, r]) {
-    pen.fillStyle = model.get("ink");
-    pen.beginPath();
-    pen.arc(x * side, y * side, r * side, 0, 7);
-    pen.fill();
-  }
-  function draw() {
-    pen.drawImage(picture, 0, 0, side, side);
-    strokes.forEach(dot);
-  }
-  function load() {
-    const bytes = model.get("picture");
-    if (!bytes || !bytes.byteLength) return;
-    const address = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
-    picture.onload = () => { URL.revokeObjectURL(address); draw(); };
-    picture.src = address;
-  }
-  function tell() {
-    timer = null;
-    model.set("strokes", strokes);
-    model.save_changes();
-  }
-  function paint(event) {
-    const box = canvas.getBoundingClientRect(), r = brush.value / 100;
-    const to = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    const from = last || to, far = Math.hypot(to[0] - from[0], to[1] - from[1]);
-    const count = Math.max(1, Math.ceil(far / (r / 2)));
-    for (let i = 1; i <= count; i++) {
-      const one = [0, 1].map((k) => Math.round(1000 * (from[k] + ((to[k] - from[k]) * i) / count)) / 1000);
-      strokes = [...strokes, [...one, r]];
-      dot(strokes[strokes.length - 1]);
-    }
-    last = to;
-    timer = timer || setTimeout(tell, 60);
-  }
-  canvas.addEventListener("pointerdown", (event) => {
-    down = true;
-    canvas.setPointerCapture(event.pointerId);
-    paint(event);
-  });
-  canvas.addEventListener("pointermove", (event) => { if (down) paint(event); });
-  for (const name of ["pointerup", "pointercancel"])
-    canvas.addEventListener(name, () => { down = false; last = null; });
-  const heard = () => { if (!down && !timer) { strokes = [...model.get("strokes")]; draw(); } };
-  model.on("change:strokes", heard);
-  model.on("change:ink", draw);
-  model.on("change:picture", load);
-  strokes = [...model.get("strokes")];
-  load();
-  return () => {
-    model.off("change:strokes", heard);
-    model.off("change:ink", draw);
-    model.off("change:picture", load);
-  };
-}
-export default { render };
-"""
+#: The canvas in the browser.
+SCRIPT = Path(__file__).with_name("eraser_canvas.js").read_text(encoding="utf-8")
 
 
 def canvas(side: int) -> Any:
@@ -124,36 +52,26 @@ def canvas(side: int) -> Any:
 
 @dataclass(frozen=True)
 class EraserState(ImageState, NetworkState):
-    """An image, a network, and what is erased.
+    """An image, a network, and what is erased."""
 
-    Attributes:
-        strokes: dots of the brush: x, y, radius as fractions of the image's side.
-        left, top, width, height: of a rectangle, likewise; for those without a mouse.
-        fill: what is put there.
-    """
-
-    strokes: tuple[Stroke, ...] = ()
+    strokes: tuple[Stroke, ...] = ()  # dots of the brush: x, y, radius as fractions of the image's side
+    # left, top, width, height: of a rectangle, likewise; for those without a mouse
     left: float = 0.3
     top: float = 0.3
     width: float = 0.0
     height: float = 0.3
-    fill: str = "gray"
+    fill: str = "gray"  # what is put there
 
 
 @dataclass(frozen=True)
 class EraserResult(ImageResult):
-    """What is left of the image, and what the network says.
+    """What is left of the image, and what the network says."""
 
-    Attributes:
-        left: what is left of the image (3, S, S).
-        probabilities, before: of what is left and of the whole (K,).
-        fraction: of the image, erased.
-    """
-
-    left: np.ndarray
+    left: np.ndarray  # what is left of the image (3, S, S)
+    # probabilities, before: of what is left and of the whole (K,)
     probabilities: np.ndarray
     before: np.ndarray
-    fraction: float
+    fraction: float  # of the image, erased
 
 
 class EraserExplorer(ImageExplorer):

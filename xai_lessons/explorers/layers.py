@@ -45,38 +45,23 @@ WHAT = {
 
 @dataclass(frozen=True)
 class LayerState(ImageState, NetworkState):
-    """An image, a network, a layer of it and a channel of that.
+    """An image, a network, a layer of it and a channel of that."""
 
-    Attributes:
-        layer: its name.
-        channel: the number of the map.
-        shared: whether all maps share one scale of colors.
-    """
-
-    layer: str = "stem.0"
-    channel: int = 0
-    shared: bool = False
+    layer: str = "stem.0"  # its name
+    channel: int = 0  # the number of the map
+    shared: bool = False  # whether all maps share one scale of colors
 
 
 @dataclass(frozen=True)
 class LayerResult(ImageResult):
-    """Input and output of a layer.
+    """Input and output of a layer."""
 
-    Attributes:
-        activation: all maps (C, H, W); a flat layer's numbers are (C, 1, 1).
-        map: the chosen one (H, W).
-        incoming: the map of the same channel before the layer (H, W); None if the layer mixes channels.
-        weights: the filter of the channel (C_in, k, k), if it is a convolution.
-        box: what the peak of the map depends on (x0, y0, x1, y1), in pixels of `image`.
-        facts: what the layer is.
-    """
-
-    activation: np.ndarray
-    map: np.ndarray
-    incoming: np.ndarray | None
-    weights: np.ndarray | None
-    box: tuple[int, int, int, int]
-    facts: anatomy.Layer
+    activation: np.ndarray  # all maps (C, H, W); a flat layer's numbers are (C, 1, 1)
+    map: np.ndarray  # the chosen one (H, W)
+    incoming: np.ndarray | None  # the map of the same channel before the layer (H, W); None if the layer mixes channels
+    weights: np.ndarray | None  # the filter of the channel (C_in, k, k), if it is a convolution
+    box: tuple[int, int, int, int]  # what the peak of the map depends on (x0, y0, x1, y1), in pixels of `image`
+    facts: anatomy.Layer  # what the layer is
 
 
 class LayerExplorer(ImageExplorer):

@@ -68,55 +68,34 @@ class Recorder:
 
 @dataclass(frozen=True)
 class OcclusionState(ImageState, NetworkState, TargetState):
-    """An image, a network, a class, and how parts of the image are taken away.
+    """An image, a network, a class, and how parts of the image are taken away."""
 
-    Attributes:
-        method: one of `METHODS`.
-        patch, stride: of the sliding window, in pixels.
-        samples: masks or coalitions.
-        segments: superpixels, about.
-        fill: what is seen in place of what is taken away.
-        output: the score whose drop is measured: the logit or the probability.
-        look: which of the images that the network is shown.
-        opacity: of the map over the image.
-    """
-
-    method: str = WINDOW
+    method: str = WINDOW  # one of `METHODS`
+    # patch, stride: of the sliding window, in pixels
     patch: int = 20
     stride: int = 6
-    samples: int = 400
-    segments: int = 40
-    fill: str = "black"
-    output: str = "logit"
-    look: int = 14
-    opacity: float = 0.75
+    samples: int = 400  # masks or coalitions
+    segments: int = 40  # superpixels, about
+    fill: str = "black"  # what is seen in place of what is taken away
+    output: str = "logit"  # the score whose drop is measured: the logit or the probability
+    look: int = 14  # which of the images that the network is shown
+    opacity: float = 0.75  # of the map over the image
 
 
 @dataclass(frozen=True)
 class OcclusionResult(ImageResult):
-    """A map, and what the network was shown to make it.
+    """A map, and what the network was shown to make it."""
 
-    Attributes:
-        heatmap: the map so far (S, S), in units of the output.
-        target: the number of the class that is explained.
-        probabilities: of the whole image (K,).
-        seen: some of the images that the network was shown (F, 3, S, S), uint8.
-        answers: its probabilities for those (F, K).
-        passes: how many images it was shown.
-        inside: fraction of what helps that lies on the object; None if nobody knows where that is, or nothing helps.
-        area: the object's fraction of the image.
-        done: whether the map is finished.
-    """
-
-    heatmap: np.ndarray
-    target: int
-    probabilities: np.ndarray
-    seen: np.ndarray
-    answers: np.ndarray
-    passes: int
+    heatmap: np.ndarray  # the map so far (S, S), in units of the output
+    target: int  # the number of the class that is explained
+    probabilities: np.ndarray  # of the whole image (K,)
+    seen: np.ndarray  # some of the images that the network was shown (F, 3, S, S), uint8
+    answers: np.ndarray  # its probabilities for those (F, K)
+    passes: int  # how many images it was shown
+    # fraction of what helps that lies on the object; None if nobody knows where that is, or nothing helps
     inside: float | None
-    area: float
-    done: bool
+    area: float  # the object's fraction of the image
+    done: bool  # whether the map is finished
 
 
 class OcclusionExplorer(ImageExplorer):
@@ -218,8 +197,6 @@ class OcclusionExplorer(ImageExplorer):
             include=top,
             order=result.probabilities,
             caption=f"{says} Black: the whole picture.",
-            width=380,
-            row=40,
         )
         title, alt, caption = f"Where {name} comes from: {state.method}", self.alt(state), _meaning(state, name)
         which = f"{number + 1} of the {len(result.seen)} kept, of {result.passes} so far"

@@ -47,49 +47,31 @@ OWN, ONE = "each its own", "one for all"
 
 @dataclass(frozen=True)
 class SaliencyState(ImageState, NetworkState, TargetState):
-    """An image, a network, a class, and which maps are made and how they are shown.
+    """An image, a network, a class, and which maps are made and how they are shown."""
 
-    Attributes:
-        methods: labels of `METHODS`.
-        samples, sigma, steps, baseline: options of the methods.
-        shown_as: with the sign, without it, or only what speaks for the class.
-        scale: whether each map has colors of its own, or all share those of "fraction of the whole map".
-        blended: whether a map is laid over the image.
-    """
-
-    methods: tuple[str, ...] = FEW
+    methods: tuple[str, ...] = FEW  # labels of `METHODS`
+    # samples, sigma, steps, baseline: options of the methods
     samples: int = 25
     sigma: float = 0.04
     steps: int = 32
     baseline: str = "black"
-    shown_as: str = SIZE
-    scale: str = OWN
-    blended: bool = False
+    shown_as: str = SIZE  # with the sign, without it, or only what speaks for the class
+    scale: str = OWN  # whether each map has colors of its own, or all share those of "fraction of the whole map"
+    blended: bool = False  # whether a map is laid over the image
 
 
 @dataclass(frozen=True)
 class SaliencyResult(ImageResult):
-    """The maps that are ready.
+    """The maps that are ready."""
 
-    Attributes:
-        target: the number of the class that is explained.
-        probability: of that class.
-        maps: the attributions (M, 3, S, S) of the first M methods; NaN where a method has no answer.
-        sums: of the attributions of each (M,).
-        change: the class's logit for the image minus that for the baseline.
-        inside: fraction of each map on each object, name -> (M,); empty for photographs.
-        blob: the same of a blob in the center, name -> fraction.
-        refused: method -> why it has no answer.
-    """
-
-    target: int
-    probability: float
-    maps: np.ndarray
-    sums: np.ndarray
-    change: float
-    inside: dict[str, np.ndarray]
-    blob: dict[str, float]
-    refused: dict[str, str]
+    target: int  # the number of the class that is explained
+    probability: float  # of that class
+    maps: np.ndarray  # the attributions (M, 3, S, S) of the first M methods; NaN where a method has no answer
+    sums: np.ndarray  # of the attributions of each (M,)
+    change: float  # the class's logit for the image minus that for the baseline
+    inside: dict[str, np.ndarray]  # fraction of each map on each object, name -> (M,); empty for photographs
+    blob: dict[str, float]  # the same of a blob in the center, name -> fraction
+    refused: dict[str, str]  # method -> why it has no answer
 
 
 class SaliencyExplorer(ImageExplorer):

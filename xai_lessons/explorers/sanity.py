@@ -35,40 +35,26 @@ POINTS = 12  # of the curve, at most
 
 @dataclass(frozen=True)
 class SanityState(ImageState, NetworkState):
-    """An image, a network, and how many of its layers, from the top, have forgotten everything.
-
-    Attributes:
-        methods: labels of `METHODS`.
-        forgotten: the number of layers.
-        chance: the seed of the random weights.
-    """
+    """An image, a network, and how many of its layers, from the top, have forgotten everything."""
 
     picture: str = "bird"
-    methods: tuple[str, ...] = ("Gradient", "Guided backprop", "Grad-CAM", EDGES)
-    forgotten: int = 0
-    chance: int = 0
+    methods: tuple[str, ...] = ("Gradient", "Guided backprop", "Grad-CAM", EDGES)  # labels of `METHODS`
+    forgotten: int = 0  # the number of layers
+    chance: int = 0  # the seed of the random weights
 
 
 @dataclass(frozen=True)
 class SanityResult(ImageResult):
-    """Maps before and after.
+    """Maps before and after."""
 
-    Attributes:
-        target: the number of the class that the whole network predicts; it is explained before and after.
-        probability: of that class, after.
-        before, maps: the maps (M, S, S) of the whole network and of the one that has forgotten.
-        correlations: rank correlation of the two (M,).
-        counts: numbers of forgotten layers (P,) of the curve.
-        curve: rank correlations (M, P); NaN where they are not computed yet.
-    """
-
-    target: int
-    probability: float
+    target: int  # the number of the class that the whole network predicts; it is explained before and after
+    probability: float  # of that class, after
+    # before, maps: the maps (M, S, S) of the whole network and of the one that has forgotten
     before: np.ndarray
     maps: np.ndarray
-    correlations: np.ndarray
-    counts: np.ndarray
-    curve: np.ndarray
+    correlations: np.ndarray  # rank correlation of the two (M,)
+    counts: np.ndarray  # numbers of forgotten layers (P,) of the curve
+    curve: np.ndarray  # rank correlations (M, P); NaN where they are not computed yet
 
 
 class SanityExplorer(ImageExplorer):

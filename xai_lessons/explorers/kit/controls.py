@@ -18,24 +18,15 @@ Choices = Sequence[Any] | Callable[[Any], Sequence[Any]]
 
 @dataclass(frozen=True)
 class Control:
-    """What all controls have in common.
+    """What all controls have in common."""
 
-    Attributes:
-        name: the field of the state.
-        label: what the student reads.
-        changes: fields of the result that must change when this moves from end to end.
-        help: one sentence, shown when the mouse rests on it.
-        group: the heading it stands under; a heading that begins with "+" is folded away at first.
-        when: shown only where this is true of the state.
-    """
-
-    name: str
-    label: str
+    name: str  # the field of the state
+    label: str  # what the student reads
     _: KW_ONLY
-    changes: tuple[str, ...] = ()
-    help: str = ""
-    group: str = ""
-    when: Callable[[Any], bool] | None = None
+    changes: tuple[str, ...] = ()  # fields of the result that must change when this moves from end to end
+    help: str = ""  # one sentence, shown when the mouse rests on it
+    group: str = ""  # the heading it stands under; a heading that begins with "+" is folded away at first
+    when: Callable[[Any], bool] | None = None  # shown only where this is true of the state
 
     def positions(self, state: Any) -> Sequence[Any]:
         """The values a sweep visits, from end to end; none for what holds no value."""
@@ -68,20 +59,14 @@ def group(heading: str, *controls: Control, changes: tuple[str, ...] = (), when:
 
 @dataclass(frozen=True, kw_only=True)
 class Slider(Control):
-    """A number between `low` and `high`, in steps; or one of the numbers in `values`, where steps are uneven.
+    """A number between `low` and `high`, in steps; or one of the numbers in `values`, where steps are uneven."""
 
-    Attributes:
-        low, high: the limits; `high` may be a function of the state (say, the number of channels of a layer).
-        step: the step; an int makes it a slider of integers.
-        values: the positions themselves, instead of low, high and step.
-        format: how the number is written, as in format(); "d", ".2f", ".0%".
-    """
-
+    # low, high: the limits; `high` may be a function of the state (say, the number of channels of a layer)
     low: float = 0
     high: float | Callable[[Any], float] = 1
-    step: float = 1
-    values: tuple[float, ...] = ()
-    format: str = ""
+    step: float = 1  # the step; an int makes it a slider of integers
+    values: tuple[float, ...] = ()  # the positions themselves, instead of low, high and step
+    format: str = ""  # how the number is written, as in format(); "d", ".2f", ".0%"
 
     def bounds(self, state: Any) -> tuple[float, float]:
         """The limits in that state."""
@@ -120,17 +105,11 @@ class Slider(Control):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Control):
-    """One of several.
+    """One of several."""
 
-    Attributes:
-        choices: the values, or a function of the state that gives them.
-        names: what the student reads for a value; by default the value.
-        buttons: side by side as buttons, for up to four short ones.
-    """
-
-    choices: Choices = ()
-    names: Callable[[Any], str] = str
-    buttons: bool = False
+    choices: Choices = ()  # the values, or a function of the state that gives them
+    names: Callable[[Any], str] = str  # what the student reads for a value; by default the value
+    buttons: bool = False  # side by side as buttons, for up to four short ones
 
     def options(self, state: Any) -> tuple[Any, ...]:
         """The values in that state."""
@@ -193,21 +172,14 @@ class Toggle(Control):
 
 @dataclass(frozen=True, kw_only=True)
 class Button(Control):
-    """Something to press; it holds no value, so no field of the state has its name.
+    """Something to press; it holds no value, so no field of the state has its name."""
 
-    Attributes:
-        act: state -> the new state.
-    """
-
-    act: Callable[[Any], Any] = lambda state: state
+    act: Callable[[Any], Any] = lambda state: state  # state -> the new state
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upload(Control):
-    """An image file of the student's own.
+    """An image file of the student's own."""
 
-    Attributes:
-        take: called with the file's name and its bytes; returns the fields of the state that change.
-    """
-
+    # called with the file's name and its bytes; returns the fields of the state that change
     take: Callable[[str, bytes], dict[str, Any]]

@@ -35,19 +35,14 @@ PREDICTED = "what it predicts"
 
 @dataclass(frozen=True)
 class ImageState:
-    """Which image.
+    """Which image."""
 
-    Attributes:
-        picture: a class of the drawn world, a pair of them, or the name of a photograph.
-        seed: of the drawn image.
-        background, pose: of the drawn image; "any" leaves it to the seed.
-        tree, tag: whether it has a leafy tree around the object, a printed tag in the corner.
-    """
-
-    picture: str = "cat"
-    seed: int = 0
+    picture: str = "cat"  # a class of the drawn world, a pair of them, or the name of a photograph
+    seed: int = 0  # of the drawn image
+    # background, pose: of the drawn image; "any" leaves it to the seed
     background: str = "meadow"
     pose: str = ANY
+    # tree, tag: whether it has a leafy tree around the object, a printed tag in the corner
     tree: bool = False
     tag: bool = False
 
@@ -68,15 +63,10 @@ class TargetState:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """The image of a result.
+    """The image of a result."""
 
-    Attributes:
-        image: as the network takes it (3, S, S), in [0, 1].
-        shown: the same, drawn for the screen.
-    """
-
-    image: np.ndarray
-    shown: np.ndarray
+    image: np.ndarray  # as the network takes it (3, S, S), in [0, 1]
+    shown: np.ndarray  # the same, drawn for the screen
 
 
 @lru_cache(maxsize=8)
@@ -236,19 +226,23 @@ class ImageExplorer(Explorer):
         marked: str | None = None,
         include: int | None = None,
         order: np.ndarray | None = None,
-        **options: Any,
+        caption: str = "",
+        width: int = 380,
+        row: int = 40,
     ) -> Panel:
-        """Bars of the probabilities of the five most probable classes.
+        """Bars of the five most probable classes.
 
         Args:
             state: the state.
             probabilities: of all classes (K,).
-            before: of all classes, drawn as black lines.
+            before: the same before a change, drawn as black lines.
             title: of the panel.
             marked: the class whose bar is orange.
             include: number of a class that is shown in any case.
             order: what the five are chosen by; by default the probabilities.
-            options: of `bar_panel`.
+            caption: of the panel.
+            width: of the panel in pixels.
+            row: height of a bar in pixels.
         """
         first = top_classes(probabilities if order is None else order, include)
         names = [self.model(state).classes[i] for i in first]
@@ -258,7 +252,9 @@ class ImageExplorer(Explorer):
             probabilities[first].tolist(),
             before=None if before is None else before[first].tolist(),
             marked=[i for i, name in enumerate(names) if name == marked],
-            **options,
+            caption=caption,
+            width=width,
+            row=row,
         )
 
     def script(self, state: Any, *lines: str, without: Sequence[str] = (), also: Sequence[str] = ()) -> str:

@@ -18,23 +18,14 @@ GAP, HEAD = 14, 26
 
 @dataclass(frozen=True)
 class Panel:
-    """One image on the screen.
+    """One image on the screen."""
 
-    Attributes:
-        title: what stands above it.
-        image: uint8 (H, W, 3), or anything that `plots.pixels` takes.
-        alt: what it shows, for those who listen.
-        width: its width on the screen in pixels.
-        sharp: PNG (charts, hard-edged pixels) instead of JPEG.
-        caption: what stands below it.
-    """
-
-    title: str
-    image: Any
-    alt: str
-    width: int = 384
-    sharp: bool = False
-    caption: str = ""
+    title: str  # what stands above it
+    image: Any  # uint8 (H, W, 3), or anything that `plots.pixels` takes
+    alt: str  # what it shows, for those who listen
+    width: int = 384  # its width on the screen in pixels
+    sharp: bool = False  # PNG (charts, hard-edged pixels) instead of JPEG
+    caption: str = ""  # what stands below it
 
 
 def chart_panel(title: str, image: np.ndarray, alt: str, width: int = 384, caption: str = "") -> Panel:

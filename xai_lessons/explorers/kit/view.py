@@ -73,7 +73,6 @@ class View:
         self.explorer, self._syncing = explorer, False
         self.inputs: dict[str, Any] = {}
         self._panels: list[_Slot] = []
-        self._text = ""
         self._build()
         self.sync(explorer.state)
 
@@ -127,8 +126,8 @@ class View:
             members = groups.setdefault(control.group, [])
             if isinstance(control, Toggle | Button | Upload):  # short ones share a row
                 widget.layout.width, widget.layout.flex = "auto", "1 1 130px"
-                if not members or not isinstance(members[-1], _Row):
-                    members.append(_Row(layout=widgets.Layout(flex_flow="row wrap")))
+                if not members or type(members[-1]) is not widgets.Box:
+                    members.append(widgets.Box(layout=widgets.Layout(flex_flow="row wrap")))
                 members[-1].children += (widget,)
             else:
                 members.append(widget)
@@ -180,11 +179,6 @@ class View:
     def _toggle_code(self) -> None:
         hidden = self._code.layout.display == "none"
         self._code.layout.display = "" if hidden else "none"
-        self._draw_code()
-
-    def _draw_code(self) -> None:
-        if self._code.layout.display != "none":
-            self._code.value = f'<pre class="xai-code" tabindex="0">{html.escape(self._text)}</pre>'
 
     def _save(self) -> None:
         path = self.explorer.save()
@@ -215,8 +209,7 @@ class View:
         for slot, panel in zip(self._panels, panels, strict=False):
             slot.show(panel)
         self._headline.value = f'<div class="xai-headline" aria-live="polite">{html.escape(sentence)}</div>'
-        self._text = code
-        self._draw_code()
+        self._code.value = f'<pre class="xai-code" tabindex="0">{html.escape(code)}</pre>'
 
     def busy(self) -> None:
         """Show that something is being computed, with the Stop button."""
@@ -258,10 +251,6 @@ class _Picture(widgets.Image):
     """An image with a tooltip, its text for those who listen; ipywidgets 8.1 fails on a tooltip without description."""
 
     description = traitlets.Unicode("").tag(sync=True)
-
-
-class _Row(widgets.Box):
-    """Short controls side by side."""
 
 
 class _Slot:
