@@ -2,55 +2,43 @@
 
 How to write one (tests/toys.py has the smallest, `classification` a whole one)::
 
-    from xai_lessons.explorers.kit import PANELS, Choice, ImageExplorer, ImageResult, ImageState, Slider, group, ...
-
     @dataclass(frozen=True)
-    class CamState(ImageState, NetworkState, TargetState):       # plain values, each with its default
-        layer: str = "stage4"
+    class CamState(ImageState, NetworkState, TargetState):      # plain values, each with its default
         opacity: float = 0.7
 
     @dataclass(frozen=True)
-    class CamResult(ImageResult):                                # arrays and numbers; has `image` and `shown`
+    class CamResult(ImageResult):                               # arrays and numbers; has `image` and `shown`
         heatmap: np.ndarray
 
     class CamExplorer(ImageExplorer):
-        name, title = "cam", "Where did it look?"                # css class .xai-cam, files cam-1.png
+        name, title = "cam", "Where did it look?"               # css class .xai-cam, files cam-1.png
         State = CamState
-        shown_by_code = ("heatmap",)                             # fields of the result that the shown code computes
+        shown_by_code = ("heatmap",)                            # fields of the result that the shown code computes
 
-        def controls(self):                                      # data; a choice may be a function of the state
-            return (
-                *group(
-                    "Map",
-                    self.target_control("heatmap"),
-                    Choice("layer", "Layer", choices=lambda state: self.model(state).layers),
-                    Slider("opacity", "Opacity", low=0.0, high=1.0, step=0.05, changes=(PANELS,)),
-                    changes=("heatmap",),                        # of the controls that name nothing themselves
-                ),
-                *self.network_controls("heatmap"),
-                *self.image_controls("image", "heatmap"),
-            )
+        def controls(self):                                     # data; what has no `changes` takes the group's
+            opacity = Slider("opacity", "Opacity", low=0.0, high=1.0, step=0.05, changes=(PANELS,))
+            return (*group("Map", self.target_control("heatmap"), opacity), *self.network_controls("heatmap"),
+                    *self.image_controls("image", "heatmap"))
 
-        def compute(self, state, progress):                      # pure; `progress=progress` goes to the methods
+        def compute(self, state, progress):                     # pure; `progress=progress` goes to the methods
             model, image = self.model(state), self.image(state)
-            heatmap = cam.grad_cam(model, image, self.target(state), layer=state.layer, progress=progress)
+            heatmap = cam.grad_cam(model, image, self.target(state), progress=progress)
             result = CamResult(*self.both_sizes(image), heatmap.cpu().numpy())
-            yield result                                         # quick; then the same drawn for the screen
+            yield result                                        # quick; then the same, drawn for the screen
             yield replace(result, shown=self.screen_image(state).numpy())
 
-        def panels(self, result, state): ...                     # -> Panels; `bar_panel`, `self.probability_panel`
-        def describe(self, result, state): ...                   # -> one sentence: headline, text of the stored output
-        def code(self, state):                                   # -> Python that computes the same arrays
-            return self.script(state, f"heatmap = cam.grad_cam(model, image, {self.target(state)!r}, ...)")
+        def panels(self, result, state): ...                    # -> Panels, bar_panel(...), self.probability_panel(...)
+        def describe(self, result, state): ...                  # -> one sentence: headline, text of the stored output
+        def code(self, state):                                  # -> Python that computes the same arrays
+            return self.script(state, f"heatmap = cam.grad_cam(model, image, {self.target(state)!r})")
 
-Rules. `compute` touches no widget and keeps nothing (what is cached says so, and its cache is bounded); it runs on a
-worker thread with one torch thread (`threads`). What takes more than a moment is a *generator*: it yields a result
-after each step; Stop is heard at each yield, and wherever a method reports its progress. Intermediate results of one
-long call are shown with ``progress=progress.showing(make)``, where `make` turns the method's tensor into a result.
-What takes long sets `live = False` and writes `preview(state)`: that is shown when a control moves, and a Run button
-starts `compute`. A control whose `changes` is (PANELS,) only draws anew. Every exception ends in the error line, a
-ValueError in its own words. `set(...)` computes at once and returns the result, or raises; widgets go through the
-worker, where the latest wins.
+`compute` touches no widget and keeps nothing (what is cached says so, and its cache is bounded); it runs on a worker
+thread with one torch thread (`threads`). What takes more than a moment is a *generator*, which yields a result after
+each step. Stop is heard at each yield and wherever a method reports its progress. A method that takes long shows its
+intermediate results with ``progress=progress.showing(make)``, where `make` turns its tensor into a result. What takes
+very long sets `live = False` and has a `preview(state)`, which is shown when a control moves; a Run button starts
+`compute`. A control whose `changes` is (PANELS,) only draws anew. Every exception ends in the error line, a ValueError
+in its own words.
 """
 
 from __future__ import annotations
@@ -102,7 +90,7 @@ class Explorer:
         self._view: View | None = None
         self._worker = Worker(self._run)
 
-    # What a lesson writes.
+    # What an explorer writes.
 
     def controls(self) -> Sequence[Control]:
         """The controls, in the order in which they stand."""
@@ -117,7 +105,7 @@ class Explorer:
         raise NotImplementedError
 
     def panels(self, result: Any, state: Any) -> Sequence[Panel]:
-        """The pictures of a result."""
+        """The panels of a result."""
         raise NotImplementedError
 
     def describe(self, result: Any, state: Any) -> str:
@@ -129,7 +117,7 @@ class Explorer:
         raise NotImplementedError
 
     def code_names(self, state: Any) -> dict[str, Any]:
-        """What the shown code takes as given, name -> value: a picture or a network of the student's own."""
+        """What the shown code takes as given, name -> value: an image or a network of the student's own."""
         return {}
 
     # What a notebook and a test use.
@@ -153,7 +141,7 @@ class Explorer:
 
     @property
     def shown(self) -> Any:
-        """The state that the pictures on the screen belong to."""
+        """The state that is on the screen."""
         return self._shown[0] if self._shown else self.state
 
     def evaluate(self, state: Any | None = None) -> Any:
@@ -193,7 +181,7 @@ class Explorer:
         return self._worker.submit(Job(self.state))
 
     def extras(self) -> Sequence[Any]:
-        """More widgets of one's own, above the pictures (say, a canvas to paint on)."""
+        """More widgets of one's own, above the images (say, a canvas to paint on)."""
         return ()
 
     def reset(self) -> Job:
@@ -213,12 +201,12 @@ class Explorer:
         return self._worker.wait(timeout)
 
     def render(self) -> np.ndarray:
-        """All panels on one sheet, uint8 (H, W, 3): what is saved, and what is seen without widgets."""
+        """All panels on one image, uint8 (H, W, 3): what is saved, and what is seen without widgets."""
         result = self.result
         return contact_sheet(self.title, self.describe(result, self.shown), self.panels(result, self.shown))
 
     def save(self, folder: str | Path = ".") -> Path:
-        """Write the picture as PNG beside the notebook, under a name that is free."""
+        """Write the panels as PNG beside the notebook, under a name that is free."""
         content = plots.png(self.render(), level=6)
         number = 1
         while True:

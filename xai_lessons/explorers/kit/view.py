@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -18,33 +19,7 @@ from xai_lessons import plots
 from xai_lessons.explorers.kit.controls import Button, Choice, Control, Many, Slider, Toggle, Upload
 from xai_lessons.explorers.kit.panels import Panel
 
-STYLE = """<style>
-.xai-explorer { font-size: 15px; border: 1px solid var(--jp-border-color2, #ccc); border-radius: 8px;
-  padding: 12px 14px; background: var(--jp-layout-color0, #fff); max-width: 1240px; }
-.xai-explorer .widget-label, .xai-explorer .widget-readout, .xai-explorer .widget-dropdown > select,
-.xai-explorer .jupyter-button, .xai-explorer .widget-checkbox label { font-size: 14px; }
-.xai-explorer .xai-title { font-size: 21px; font-weight: 650; line-height: 1.3; }
-.xai-explorer .xai-question { font-size: 15px; color: var(--jp-ui-font-color2, #555); line-height: 1.4; }
-.xai-explorer .xai-headline { font-size: 18px; line-height: 1.35; min-height: 26px; }
-.xai-explorer .xai-group { font-size: 12.5px; font-weight: 650; letter-spacing: .05em; text-transform: uppercase;
-  color: var(--jp-ui-font-color2, #555); margin-top: 8px; border-bottom: 1px solid var(--jp-border-color2, #ddd); }
-.xai-explorer .xai-panel-title { font-size: 14px; font-weight: 600; line-height: 1.4; }
-.xai-explorer .xai-panel-caption { font-size: 13px; color: var(--jp-ui-font-color2, #555); line-height: 1.35; }
-.xai-explorer .xai-error { font-size: 16px; line-height: 1.4; color: #7a1300; background: #fff1ec; padding: 8px 12px;
-  border: 2px solid #d55e00; border-radius: 6px; }
-.xai-explorer .xai-note { font-size: 14px; line-height: 1.4; color: var(--jp-ui-font-color1, #222); }
-.xai-explorer .xai-code { font-size: 13px; line-height: 1.45; overflow-x: auto; margin: 0; padding: 10px 12px;
-  border-radius: 6px; background: var(--jp-layout-color2, #f2f2f2); user-select: text; }
-.xai-explorer .xai-busy { font-size: 14px; white-space: nowrap; }
-.xai-explorer .xai-busy::before { content: ""; display: inline-block; width: 12px; height: 12px; margin-right: 8px;
-  border: 2px solid #0072b2; border-right-color: transparent; border-radius: 50%; vertical-align: -1px;
-  animation: xai-turn .8s linear infinite; }
-@keyframes xai-turn { to { transform: rotate(360deg); } }
-.xai-explorer .widget-readout { width: 54px; min-width: 54px; }
-.xai-explorer .widget-image { border-radius: 4px; }
-.xai-explorer .jupyter-button:focus-visible, .xai-explorer .noUi-handle:focus-visible,
-.xai-explorer select:focus-visible { outline: 3px solid #e69f00; outline-offset: 1px; }
-</style>"""
+STYLE = f"<style>{Path(__file__).with_name('view.css').read_text(encoding='utf-8')}</style>"
 LABEL = "98px"
 
 
@@ -56,6 +31,11 @@ def error_text(error: BaseException) -> str:
         f"Something went wrong ({type(error).__name__}: {error}). Press Reset; if it happens again, restart the kernel "
         "and run the notebook again."
     )
+
+
+def _div(name: str, text: str, attributes: str = "") -> str:
+    """A line of text with its style; nothing for an empty one."""
+    return f'<div class="xai-{name}"{attributes}>{html.escape(text)}</div>' if text else ""
 
 
 class View:
@@ -105,10 +85,8 @@ class View:
             layout=widgets.Layout(flex="1 1 400px", min_width="0"),
         )
         body = widgets.Box([left, right], layout=widgets.Layout(flex_flow="row wrap", align_items="flex-start"))
-        heading = f'<div class="xai-title">{html.escape(explorer.title)}</div>'
-        if explorer.question:
-            heading += f'<div class="xai-question">{html.escape(explorer.question)}</div>'
-        self.root = widgets.VBox([widgets.HTML(STYLE + heading), body, self._code])
+        heading = STYLE + _div("title", explorer.title) + _div("question", explorer.question)
+        self.root = widgets.VBox([widgets.HTML(heading), body, self._code])
         self.root.add_class("xai-explorer").add_class(f"xai-{explorer.name}")
 
     def _button(self, label: str, act: Callable[[], Any], tip: str, css: str, style: str = "") -> Any:
@@ -136,7 +114,7 @@ class View:
             if name.startswith("+"):
                 box = widgets.Accordion([widgets.VBox(members)], titles=[name[1:].strip()], selected_index=None)
             else:
-                heading = [widgets.HTML(f'<div class="xai-group">{html.escape(name)}</div>')] if name else []
+                heading = [widgets.HTML(_div("group", name))] if name else []
                 box = widgets.VBox([*heading, *members])
             boxes.append(box)
         return boxes
@@ -201,50 +179,41 @@ class View:
             self._syncing = False
 
     def present(self, panels: Sequence[Panel], sentence: str, code: str) -> None:
-        """Show the pictures, what they say, and the code that makes them."""
+        """Show the images, the sentence that describes them, and the code that makes them."""
         while len(self._panels) < len(panels):
             self._panels.append(_Slot())
         if len(self._stage.children) != len(panels):
             self._stage.children = [slot.root for slot in self._panels[: len(panels)]]
         for slot, panel in zip(self._panels, panels, strict=False):
             slot.show(panel)
-        self._headline.value = f'<div class="xai-headline" aria-live="polite">{html.escape(sentence)}</div>'
+        self._headline.value = _div("headline", sentence, ' aria-live="polite"')
         self._code.value = f'<pre class="xai-code" tabindex="0">{html.escape(code)}</pre>'
 
     def busy(self) -> None:
         """Show that something is being computed, with the Stop button."""
         self._bar.value, self._bar.bar_style = 0, "info"
         self._status.layout.visibility = "visible"
-        self._note.value = ""
-        self._hide_error()
+        self.show_note("")
+        self.show_error(None)
 
     def progress(self, done: int, total: int) -> None:
         """Move the progress bar."""
         self._bar.value = done / max(total, 1)
 
     def idle(self, note: str = "", error: BaseException | None = None) -> None:
-        """Show that nothing is being computed any more, and what there is to say of it."""
-        if self._status.layout.visibility != "hidden":
-            self._status.layout.visibility = "hidden"
-        if error is not None:
-            self.show_error(error)
-        else:
-            self._hide_error()
-        if note or self._note.value:
-            self.show_note(note)
-
-    def _hide_error(self) -> None:
-        if self._error.layout.display != "none":
-            self._error.layout.display, self._error.value = "none", ""
+        """Show that nothing is being computed any more, with a note or an error."""
+        self._status.layout.visibility = "hidden"
+        self.show_error(error)
+        self.show_note(note)
 
     def show_note(self, note: str) -> None:
-        """A line below the pictures."""
-        self._note.value = f'<div class="xai-note" role="status">{html.escape(note)}</div>' if note else ""
+        """A line below the images."""
+        self._note.value = _div("note", note, ' role="status"')
 
-    def show_error(self, error: BaseException) -> None:
-        """The error line, above the pictures."""
-        self._error.value = f'<div class="xai-error" role="alert">{html.escape(error_text(error))}</div>'
-        self._error.layout.display = ""
+    def show_error(self, error: BaseException | None) -> None:
+        """The error line, above the images; None hides it."""
+        self._error.value = _div("error", error_text(error), ' role="alert"') if error is not None else ""
+        self._error.layout.display = "none" if error is None else ""
 
 
 class _Picture(widgets.Image):
@@ -254,7 +223,7 @@ class _Picture(widgets.Image):
 
 
 class _Slot:
-    """The place of one panel: title, picture, caption."""
+    """The place of one panel: title, image, caption."""
 
     def __init__(self) -> None:
         self.title, self.caption = widgets.HTML(), widgets.HTML()
@@ -263,8 +232,7 @@ class _Slot:
 
     def show(self, panel: Panel) -> None:
         """Put a panel here; what has not changed is not sent again."""
-        self.title.value = f'<div class="xai-panel-title">{html.escape(panel.title)}</div>' if panel.title else ""
-        self.caption.value = f'<div class="xai-panel-caption">{html.escape(panel.caption)}</div>'
+        self.title.value, self.caption.value = _div("panel-title", panel.title), _div("panel-caption", panel.caption)
         self.caption.layout.display = "" if panel.caption else "none"
         with self.image.hold_sync():
             self.image.format = "png" if panel.sharp else "jpeg"
