@@ -141,7 +141,7 @@ def test_uploads_are_kept_beside_the_notebook_and_shown(tmp_path, monkeypatch, m
     explorer.set(**upload.take("cat photo.png", files[200]))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cat photo-2.png", "cat photo.png"]
     assert explorer.state.picture == "cat photo-2"
-    with pytest.raises(ValueError, match="not a picture"):
+    with pytest.raises(ValueError, match="not an image"):
         upload.take("notes.txt", b"hello")
     assert len(list(tmp_path.iterdir())) == 2
 

@@ -266,17 +266,6 @@ class ImageExplorer(Explorer):
             without: parts that the drawing does without.
             also: further lines of imports.
         """
-        return with_imports(*self._setup(state, without), *lines, also=also)
-
-    def setup_code(self, state: Any, *modules: str, without: Sequence[str] = (), also: Sequence[str] = ()) -> str:
-        """The first lines of the shown code; `script` is the new way."""
-        more = sorted({*modules, *(() if state.network in self._models else ("models",))})
-        lines = self._setup(state, without)
-        more += ["menagerie"] * self.is_drawn(state) + ["photos"] * ("photos." in "".join(lines))
-        head = [f"from xai_lessons import {', '.join(sorted(set(more)))}"] if more else []
-        return "\n".join([*head, *also, "", *lines]).strip()
-
-    def _setup(self, state: Any, without: Sequence[str]) -> list[str]:
         setup = ["# model is the network that you gave"]
         if state.network not in self._models:
             setup = [f"model = models.load({state.network!r})"]
@@ -290,7 +279,7 @@ class ImageExplorer(Explorer):
             if opened == "picture":
                 setup.append("# picture is the picture that you gave")
             setup.append(f"image = model.prepare({opened})")
-        return setup
+        return with_imports(*setup, *lines, also=also)
 
     def code_names(self, state: Any) -> dict[str, Any]:
         """What the shown code takes as given."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import xai_lessons
 
-LIBRARIES = {"torch": "import torch", "np": "import numpy as np"}
+LIBRARIES = {"partial": "from functools import partial", "torch": "import torch", "np": "import numpy as np"}
 
 
 def with_imports(*lines: str, also: Sequence[str] = ()) -> str:
@@ -18,7 +18,7 @@ def with_imports(*lines: str, also: Sequence[str] = ()) -> str:
         also: further lines of imports.
     """
     text = "\n".join(lines)
-    used = set(re.findall(r"(?<![\w.])(\w+)\.\w", text))
+    used = set(re.findall(r"(?<![\w.])(\w+)(?:\.\w|\()", text))
     head = [line for name, line in LIBRARIES.items() if name in used]
     modules = sorted(used.intersection(dir(xai_lessons)))
     ours = [f"from xai_lessons import {', '.join(modules)}"] if modules else []
