@@ -1,10 +1,10 @@
-"""The architectures of the built-in networks."""
+"""The architectures of the built-in architectures."""
 
 import pytest
 import torch
 from torch import nn
 
-from xai_lessons.models import architectures as networks
+from xai_lessons.models import architectures
 
 
 @pytest.mark.parametrize(
@@ -12,13 +12,13 @@ from xai_lessons.models import architectures as networks
     [
         ("ResNet", {}, 96),
         ("Vgg", {}, 96),
-        ("ResNet", networks.CIFAR_RESNET, 32),
-        ("Vgg", networks.CIFAR_VGG, 32),
+        ("ResNet", architectures.CIFAR_RESNET, 32),
+        ("Vgg", architectures.CIFAR_VGG, 32),
         ("ResNet", {"residual": False}, 96),
     ],
 )
 def test_pictures_in_logits_out_and_every_named_layer_is_there(architecture, arguments, size):
-    network = networks.build(architecture, **arguments).eval()
+    network = architectures.build(architecture, **arguments).eval()
     seen = {}
     for name in (*network.layers, *network.flat_layers):
         network.get_submodule(name).register_forward_hook(lambda m, i, o, name=name: seen.update({name: o.shape}))
@@ -30,32 +30,32 @@ def test_pictures_in_logits_out_and_every_named_layer_is_there(architecture, arg
 
 
 def test_the_resnet_sees_12_by_12_places_and_stays_small():
-    network = networks.build("ResNet").eval()
+    network = architectures.build("ResNet").eval()
     assert network.get_submodule("stage3")(torch.rand(1, 64, 12, 12)).shape == (1, 128, 12, 12)
     assert sum(p.numel() for p in network.parameters()) * 2 < 1e6  # half precision
-    for arguments in (networks.CIFAR_RESNET, {}):
-        assert sum(p.numel() for p in networks.build("ResNet", **arguments).parameters()) * 2 < 2e6
+    for arguments in (architectures.CIFAR_RESNET, {}):
+        assert sum(p.numel() for p in architectures.build("ResNet", **arguments).parameters()) * 2 < 2e6
 
 
 def test_no_convolution_but_the_stem_skips_pixels():
-    network = networks.build("ResNet", **networks.CIFAR_RESNET)
+    network = architectures.build("ResNet", **architectures.CIFAR_RESNET)
     assert all(m.stride == (1, 1) for m in network.modules() if isinstance(m, nn.Conv2d))
 
 
 def test_the_block_adds_what_came_in_and_the_plain_one_does_not():
     x = torch.rand(1, 4, 6, 6)
     for residual in (True, False):
-        block = networks.Block(4, 4, residual=residual).eval()
+        block = architectures.Block(4, 4, residual=residual).eval()
         nn.init.zeros_(block.norm2.weight)
         assert torch.equal(block(x), x if residual else torch.zeros_like(x))
-    assert networks.Block(4, 8, pool=True)(x).shape == (1, 8, 3, 3)
+    assert architectures.Block(4, 8, pool=True)(x).shape == (1, 8, 3, 3)
 
 
 def test_the_vgg_takes_pictures_of_one_size():
     with pytest.raises(RuntimeError, match="shapes"):
-        networks.build("Vgg")(torch.rand(1, 3, 64, 64))
+        architectures.build("Vgg")(torch.rand(1, 3, 64, 64))
 
 
 def test_an_unknown_architecture_is_refused():
     with pytest.raises(ValueError, match="no architecture 'Inception': choose one of ResNet, Vgg"):
-        networks.build("Inception")
+        architectures.build("Inception")

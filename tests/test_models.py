@@ -87,7 +87,7 @@ def test_classes_are_counted_or_named(model):
 def test_a_network_for_one_size_knows_it():
     model = wrap(seeded(FlatNet, size=16))
     assert model.fixed_size
-    with pytest.raises(ValueError, match="takes pictures of 16 x 16 pixels, got 20 x 16"):
+    with pytest.raises(ValueError, match="takes images of 16 x 16 pixels, got 20 x 16"):
         model(torch.zeros(1, 3, 20, 16).double())
     assert not wrap(seeded(PoolingNet)).fixed_size
 
@@ -197,13 +197,13 @@ def test_layers_may_be_chosen_and_must_exist():
         (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 196, 3)), {}, "1 channel.*RGB has 3"),
         (lambda: nn.Sequential(nn.Conv2d(4, 4, 3), nn.Flatten()), {}, "4 channel.*RGB has 3"),
         (lambda: seeded(FlatNet, size=16), {"input_size": 32}, r"\(N, 3, 32, 32\): .*is input_size right"),
-        (lambda: seeded(PoolingNet), {"classes": ["a", "b"]}, "returns 5 scores a picture, but 2 class names"),
+        (lambda: seeded(PoolingNet), {"classes": ["a", "b"]}, "returns 5 scores per image, got 2 class names"),
         (lambda: seeded(PoolingNet, classes=1), {}, r"returns \(2, 1\).*give a yes-no network two scores"),
         (lambda: nn.Conv2d(3, 4, 3), {}, "flatten the output"),
-        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 4)), {}, "no layer that keeps a map.*occlusion"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 4)), {}, "no layer with a spatial map.*occlusion"),
         (lambda: After(lambda y: y * float("nan")), {}, "NaN or infinite"),
         (lambda: After(lambda y: "cat"), {}, "must return a tensor of scores .*, got str"),
-        (lambda: After(lambda y: 1 / 0), {}, "does not take RGB pictures.*division by zero"),
+        (lambda: After(lambda y: 1 / 0), {}, "does not take RGB images.*division by zero"),
         (lambda: sequential(nn.LazyConv2d(8, 3)), {}, "lazy layers without weights: run it once"),
         (lambda: seeded(PoolingNet), {"std": (0, 1, 1)}, "std above zero"),
         (lambda: seeded(PoolingNet), {"std": ()}, "three numbers"),
@@ -245,7 +245,7 @@ def test_prepare_takes_pillow_pictures_arrays_and_very_long_pictures(model):
 
 @pytest.mark.parametrize("picture", [torch.zeros(1, 16, 16), torch.zeros(2, 3, 16, 16), np.zeros((4, 4))])
 def test_prepare_refuses_what_is_no_single_rgb_picture(model, picture):
-    with pytest.raises((ValueError, TypeError), match="pictures? "):
+    with pytest.raises((ValueError, TypeError), match="(pictures?|images?) "):
         model.prepare(picture)
 
 
@@ -265,9 +265,9 @@ SMALL = {"architecture": "ResNet", "arguments": {"classes": 3, "widths": [4, 4],
 
 @pytest.fixture
 def saved(tmp_path):
-    from xai_lessons.models import architectures as networks
+    from xai_lessons.models import architectures
 
-    made = models.wrap(networks.build("ResNet", **SMALL["arguments"]), "abc", (0.5,) * 3, (0.25,) * 3, 32)
+    made = models.wrap(architectures.build("ResNet", **SMALL["arguments"]), "abc", (0.5,) * 3, (0.25,) * 3, 32)
     return made.eval(), models.save(made, tmp_path / "my-network", SMALL)
 
 
@@ -294,7 +294,7 @@ def test_a_network_loaded_in_inference_mode_still_has_gradients(saved):
 def test_unknown_names_paths_and_devices_are_refused(saved, monkeypatch):
     with pytest.raises(ValueError, match="no network 'resnet81': did you mean .*'resnet18'"):
         models.load("resnet81")
-    with pytest.raises(ValueError, match="my-other.json and .safetensors should lie there"):
+    with pytest.raises(ValueError, match="expected my-other.json and .safetensors there"):
         models.load("./my-other")
     with pytest.raises(ValueError, match="weights= is for torchvision's networks"):
         models.load(saved[1], weights="x")
@@ -302,7 +302,7 @@ def test_unknown_names_paths_and_devices_are_refused(saved, monkeypatch):
         models.load(saved[1], device="tpu9")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("XAI_LESSONS_DEVICE", "cuda")
-    with pytest.raises(ValueError, match="CUDA was asked for .*XAI_LESSONS_DEVICE=cpu"):
+    with pytest.raises(ValueError, match="no CUDA device: set XAI_LESSONS_DEVICE=cpu"):
         models.load(saved[1])
     monkeypatch.setenv("XAI_LESSONS_DEVICE", "cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

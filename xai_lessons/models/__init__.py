@@ -2,7 +2,8 @@
 
 from xai_lessons.models import anatomy
 from xai_lessons.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, wrap
-from xai_lessons.models.registry import available, choose_device, load, save
+from xai_lessons.models.registry import available, choose_device, load
+from xai_lessons.models.store import save
 
 __all__ = [
     "IMAGENET_MEAN",

@@ -1,4 +1,4 @@
-"""The parts of a network: what each layer is, what goes in, what comes out, and how much of the picture it sees."""
+"""The parts of a network: what each layer is, its input and output, and its receptive field."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ KINDS = {
     "Flatten": "flattening",
     "Linear": "fully-connected layer",
     "Dropout": "dropout",
-    "Block": "residual block",
-    "BasicBlock": "residual block",
-    "Bottleneck": "residual block",
+    **dict.fromkeys(("Block", "BasicBlock", "Bottleneck"), "residual block"),
 }
+_shapes_of: WeakKeyDictionary[nn.Module, dict[str, tuple[int, ...]]] = WeakKeyDictionary()
+_averaged_copies: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
 
 
 class Layer(NamedTuple):
-    """What there is to know of a layer.
+    """Facts about a layer.
 
     Attributes:
         name: as in `named_modules()`.
         kind: in words.
-        shape: what it puts out for one picture, (C, H, W) or (K,).
-        parameters: how many numbers it learns.
-        sees: height and width, in pixels of the picture, of what one number in the middle of its map depends on.
+        shape: of its output for one image, (C, H, W) or (K,).
+        parameters: number of learned values.
+        sees: height and width, in pixels of the image, of the receptive field in the middle of its map.
     """
 
     name: str
@@ -48,37 +48,48 @@ class Layer(NamedTuple):
     sees: tuple[int, int]
 
 
-_names: WeakKeyDictionary[nn.Module, dict[str, tuple[int, ...]]] = WeakKeyDictionary()
-_averaging: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
-
-
 def names(model: Classifier) -> tuple[str, ...]:
-    """The layers in the order in which a picture passes them: each single one, and each residual block."""
+    """The single layers and the residual blocks, in the order of the forward pass.
+
+    Example:
+        >>> from xai_lessons import models
+        >>> names(models.load("menagerie-resnet"))[:3]
+        ('stem.0', 'stem.1', 'stem.2')
+    """
     return tuple(_shapes(model))
 
 
 def channels(model: Classifier, name: str) -> int:
-    """How many maps, or numbers, a layer puts out."""
+    """The number of channels, or units, of a layer's output.
+
+    Example:
+        >>> from xai_lessons import models
+        >>> channels(models.load("menagerie-resnet"), "stem.0")
+        16
+    """
     return _shapes(model)[name][0]
 
 
 def layer(model: Classifier, name: str) -> Layer:
-    """What there is to know of a layer.
+    """Describe a layer.
 
     Args:
         model: the network.
         name: see `names`, or any name of `named_modules()`.
 
     Returns:
-        Its kind, shape, parameters, and how much of the picture it sees.
+        Its kind, output shape, parameters and receptive field.
 
     Raises:
         ValueError: if there is no such layer.
+
+    Example:
+        >>> from xai_lessons import models
+        >>> layer(models.load("menagerie-resnet"), "stem.0").kind
+        'convolution'
     """
     name, module = activations.find_layer(model, name)
-    shape = _shapes(model).get(name)
-    if shape is None:
-        shape = tuple(inside(model, name, _blank(model)[0])[1].shape)
+    shape = _shapes(model).get(name) or tuple(inside(model, name, _blank(model)[0])[1].shape)
     x0, y0, x1, y1 = receptive_field(model, name)
     kind = KINDS.get(type(module).__name__, type(module).__name__)
     if kind == "residual block" and not getattr(module, "residual", True):
@@ -87,7 +98,7 @@ def layer(model: Classifier, name: str) -> Layer:
 
 
 def inside(model: Classifier, name: str, image: Tensor) -> tuple[Tensor, Tensor]:
-    """What goes into a layer and what comes out, for one picture.
+    """The input and the output of a layer for one image.
 
     Args:
         model: the network.
@@ -95,14 +106,19 @@ def inside(model: Classifier, name: str, image: Tensor) -> tuple[Tensor, Tensor]
         image: (3, H, W) in [0, 1].
 
     Returns:
-        Input and output, each without the batch axis.
+        Both without the batch axis.
+
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> inside(models.load("menagerie-resnet"), "stem.0", menagerie.draw("cat", seed=3).image)[1].shape
+        torch.Size([16, 48, 48])
     """
     _, module = activations.find_layer(model, name)
-    me = threading.get_ident()
+    thread = threading.get_ident()
     kept: list[Tensor] = []
 
     def before(_module: nn.Module, inputs: Any) -> None:
-        if threading.get_ident() == me:
+        if threading.get_ident() == thread:
             kept[:] = [inputs[0].clone()]  # an in-place ReLU must not change it
 
     def after(output: Any) -> None:
@@ -119,26 +135,31 @@ def inside(model: Classifier, name: str, image: Tensor) -> tuple[Tensor, Tensor]
 
 
 def receptive_field(model: Classifier, name: str, at: tuple[int, int] | None = None) -> tuple[int, int, int, int]:
-    """The part of the picture that one number of a layer's map depends on.
+    """The part of the image that one value of a layer's map depends on.
 
-    Found by a backward pass through a copy in which all weights of a layer are equal and max-pooling averages: there a
-    pixel has a gradient exactly if there is a way from it to that number.
+    It is found by a backward pass through a copy in which all weights of a layer are equal and max pooling averages:
+    there a pixel has a gradient exactly if it is connected to that value.
 
     Args:
         model: the network.
         name: the layer's name.
-        at: row and column in the layer's map; the middle if not given.
+        at: row and column in the layer's map; the middle by default.
 
     Returns:
-        The box (x0, y0, x1, y1) in pixels, x1 and y1 outside.
+        The box (x0, y0, x1, y1) in pixels, x1 and y1 excluded.
+
+    Example:
+        >>> from xai_lessons import models
+        >>> receptive_field(models.load("menagerie-resnet"), "stem.0")
+        (46, 46, 52, 52)
     """
-    if model not in _averaging:
-        _averaging[model] = _averaged(model)
-    twin = _averaging[model]
+    if model not in _averaged_copies:
+        _averaged_copies[model] = _averaged(model)
+    twin = _averaged_copies[model]
     x = _blank(model).requires_grad_()
     _, module = activations.find_layer(twin, name)
     kept: list[Tensor] = []
-    with torch.enable_grad(), activations.hooked(module, kept.append):  # append returns None: nothing is replaced
+    with torch.enable_grad(), activations.hooked(module, kept.append):
         twin(x)
     out = kept[-1]
     if out.ndim == 4:
@@ -155,22 +176,20 @@ def _blank(model: Classifier) -> Tensor:
 
 
 def _shapes(model: Classifier) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of single layers and residual blocks."""
-    if model not in _names:
-        every = activations.output_shapes(model, _blank(model))
+    """The output shapes of single layers and residual blocks."""
+    if model not in _shapes_of:
         modules = dict(model.named_modules())
-        told = {
+        _shapes_of[model] = {
             name.removeprefix("network."): shape[1:]
-            for name, shape in every.items()
+            for name, shape in activations.output_shapes(model, _blank(model)).items()
             if not isinstance(modules[name], nn.Identity | nn.Sequential)
             and (not list(modules[name].children()) or KINDS.get(type(modules[name]).__name__) == "residual block")
         }
-        _names[model] = told
-    return _names[model]
+    return _shapes_of[model]
 
 
 def _averaged(model: Classifier) -> nn.Module:
-    """A copy in which every layer averages what it sees."""
+    """A copy in which every layer averages its inputs."""
     twin = copy.deepcopy(model).eval()
     twin.mean.zero_()
     twin.std.fill_(1)
@@ -178,8 +197,7 @@ def _averaged(model: Classifier) -> nn.Module:
         for module in list(twin.modules()):
             for name, child in module.named_children():
                 if isinstance(child, nn.MaxPool2d):
-                    average = nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode)
-                    setattr(module, name, average)
+                    setattr(module, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode))
             for name, p in module.named_parameters(recurse=False):
                 p.fill_(1 / p[0].numel() if p.ndim > 1 else float(name == "weight"))
             if isinstance(module, nn.BatchNorm2d):

@@ -1,6 +1,6 @@
 """The architectures of the built-in networks: a residual one, and a VGG-like one with a fully-connected head.
 
-Both take normalized pictures; `models.Classifier` puts the normalization in front.
+Both take normalized images; `models.Classifier` adds the normalization.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 class Block(nn.Module):
     """Two 3 x 3 convolutions with a shortcut around them: relu(F(x) + x) (He et al., 2015, arXiv:1512.03385).
 
-    Differs from the paper: where the map is halved, it is average-pooled first and all convolutions have stride 1; a
-    strided convolution skips pixels, which leaves a checkerboard in every gradient map.
+    Differs from the paper: a map is halved by average pooling, and all convolutions have stride 1; a strided
+    convolution skips pixels, which leaves a checkerboard in every gradient map.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
+        inputs: number of input channels.
+        outputs: number of output channels.
         pool: whether to halve height and width first.
-        residual: False leaves out the shortcut, for comparing with a plain network of the same depth.
+        residual: False omits the shortcut, for a plain network of the same depth.
     """
 
     def __init__(self, inputs: int, outputs: int, pool: bool = False, residual: bool = True) -> None:
@@ -39,7 +39,7 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the block makes of (N, C, H, W)."""
+        """The output of the block for (N, C, H, W)."""
         x = self.pool(x)
         y = self.norm2(self.conv2(self.relu1(self.norm1(self.conv1(x)))))
         return self.relu2(y + self.shortcut(x) if self.residual else y)
@@ -84,24 +84,24 @@ class ResNet(nn.Module):
         self.flat_layers = ("pool", "head")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K) of normalized pictures (N, 3, H, W)."""
+        """Logits (N, K) of normalized images (N, 3, H, W)."""
         for name in self.layers:
             x = self.get_submodule(name)(x)
         return self.head(self.flatten(self.pool(x)))
 
 
 class Vgg(nn.Module):
-    """A small network in the manner of VGG: convolutions, max-pooling, a fully-connected head (arXiv:1409.1556).
+    """A small VGG-like network: convolutions, max pooling, a fully-connected head (arXiv:1409.1556).
 
     Args:
         classes: number of classes.
-        input_size: height and width of the pictures, which the fully-connected head fixes.
+        input_size: height and width of the images; the fully-connected head works for one size only.
         stem: kernel size and stride of the first convolution.
-        stages: the channels of the convolutions of each stage.
-        pools: whether each stage begins with max-pooling.
+        stages: the channels of each convolution of each stage.
+        pools: whether each stage begins with max pooling.
         hidden: units of the hidden layer.
         norm: whether batch normalization follows each convolution.
-        dropout: share of hidden units dropped in training.
+        dropout: fraction of hidden units dropped in training.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Vgg(nn.Module):
         self.flat_layers = ("hidden", "head")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K) of normalized pictures (N, 3, H, W)."""
+        """Logits (N, K) of normalized images (N, 3, H, W)."""
         for name in self.layers:
             x = self.get_submodule(name)(x)
         return self.head(self.dropout(self.hidden(self.flatten(self.pool(x)))))
@@ -143,21 +143,11 @@ class Vgg(nn.Module):
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {"ResNet": ResNet, "Vgg": Vgg}
 
-# How each built-in network is built: the architecture and what differs from its defaults.
-CIFAR_RESNET: dict[str, Any] = {
-    "stem": (3, 1),
-    "widths": (16, 16, 48, 96),
-    "blocks": (3, 3, 3),
-    "pools": (False, True, True),
-}
-CIFAR_VGG: dict[str, Any] = {
-    "input_size": 32,
-    "stem": (3, 1),
-    "stages": ((32, 32), (64, 64), (128, 128)),
-    "pools": (False, True, True),
-    "hidden": 128,
-    "norm": True,
-}
+# What differs from the defaults in the CIFAR-10 networks.
+CIFAR_RESNET: dict[str, Any] = {"stem": (3, 1), "widths": (16, 16, 48, 96), "blocks": (3, 3, 3)}
+CIFAR_VGG: dict[str, Any] = {"input_size": 32, "stem": (3, 1), "hidden": 128, "norm": True}
+CIFAR_VGG["stages"] = ((32, 32), (64, 64), (128, 128))
+CIFAR_RESNET["pools"] = CIFAR_VGG["pools"] = (False, True, True)
 
 
 def build(architecture: str, **arguments: Any) -> nn.Module:
@@ -165,13 +155,17 @@ def build(architecture: str, **arguments: Any) -> nn.Module:
 
     Args:
         architecture: "ResNet" or "Vgg".
-        arguments: passed to it.
+        arguments: its arguments.
 
     Returns:
-        A network with fresh weights.
+        A network with random weights.
 
     Raises:
         ValueError: if there is no such architecture.
+
+    Example:
+        >>> build("Vgg", classes=5).head.out_features
+        5
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"there is no architecture {architecture!r}: choose one of {', '.join(ARCHITECTURES)}")

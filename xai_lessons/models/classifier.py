@@ -1,8 +1,4 @@
-"""Networks that take pictures as they are: pixels in, logits out, with names for the classes and for the layers.
-
-`load` fetches a built-in network, one of torchvision's, or one of your own that was saved with `save`; `wrap` turns any
-PyTorch module into a `Classifier`.
-"""
+"""`Classifier`: from images in [0, 1] to logits, with names for classes and layers; `wrap` makes one of any module."""
 
 from __future__ import annotations
 
@@ -23,20 +19,25 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Classifier(nn.Module):
-    """A classifier of RGB pictures in [0, 1]: the normalization is inside, so a pixel is a pixel to every method.
+    """A classifier of RGB images in [0, 1]; the normalization is inside.
 
     Args:
-        network: from normalized pictures (N, 3, H, W) to logits (N, K), or to probabilities or a tuple (see `wrap`).
+        network: from normalized images (N, 3, H, W) to logits (N, K), or to probabilities or a tuple (see `wrap`).
         classes: the K names.
         mean: subtracted from each color channel.
         std: divides each color channel.
-        input_size: height and width of the pictures that it was made for.
-        layers: names of the layers that keep a map of the picture, in order.
-        flat_layers: names of the layers after them, which keep none.
-        name: what to call it.
-        fixed_size: whether it takes pictures of `input_size` only.
-        probabilities: whether the network returns probabilities; their logarithm then serves as logits.
-        layout: of the normalized pictures; a network that calls `view` on its maps needs `torch.contiguous_format`.
+        input_size: height and width of the images that the network was trained on.
+        layers: names of the layers with a spatial map, in order.
+        flat_layers: names of the layers after them.
+        name: the network's name.
+        fixed_size: whether it accepts only images of `input_size`.
+        probabilities: whether the network returns probabilities; their logarithm is then used as logits.
+        layout: of the normalized images; a network that calls `view` on its maps needs `torch.contiguous_format`.
+
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> models.load("menagerie-resnet")(menagerie.draw("cat", seed=3).image[None]).shape
+        torch.Size([1, 10])
     """
 
     mean: Tensor
@@ -67,78 +68,78 @@ class Classifier(nn.Module):
             self.register_buffer(key, constant, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K) of pictures (N, 3, H, W) in [0, 1]."""
+        """Logits (N, K) of images (N, 3, H, W) in [0, 1]."""
         if self.fixed_size and images.shape[-2:] != (self.input_size, self.input_size):
             raise ValueError(
-                f"{self.name} takes pictures of {self.input_size} x {self.input_size} pixels, got "
-                f"{images.shape[-2]} x {images.shape[-1]}: use model.prepare(picture)"
+                f"{self.name} takes images of {self.input_size} x {self.input_size} pixels, got "
+                f"{images.shape[-2]} x {images.shape[-1]}: use model.prepare(image)"
             )
-        x = (images - self.mean) / self.std  # faster in the default layout; convolutions are so in channels last
+        x = (images - self.mean) / self.std  # faster in the default layout; convolutions are faster in channels last
         scores = _first_tensor(self.network(x.contiguous(memory_format=self.layout)))
         return scores.clamp_min(1e-12).log() if self.probabilities else scores
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the network."""
         return self.mean.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision that it computes in."""
+        """The precision of the network."""
         return self.mean.dtype
 
     def class_index(self, target: int | str) -> int:
-        """The number of a class given by number or name; ValueError with the nearest names if there is none."""
+        """The number of a class given by number or name; a ValueError lists the closest names if there is none."""
         return inputs.class_index(self.classes, target)
 
     def predict(self, images: Tensor) -> Tensor:
-        """Probabilities.
+        """Predict probabilities.
 
         Args:
             images: (N, 3, H, W) or (3, H, W), RGB in [0, 1].
 
         Returns:
-            (N, K) or (K,), each row summing to 1.
+            (N, K) or (K,); each row sums to 1.
         """
 
-        def of(x: Tensor, _c: Tensor | None) -> Tensor:
+        def probabilities(x: Tensor, _: Tensor | None) -> Tensor:
             with torch.no_grad():
                 return passes.logits(self, x).softmax(dim=1)
 
-        return passes.over_images(of, self, images)
+        return passes.over_images(probabilities, self, images)
 
-    def prepare(self, picture: Any, fit: str = "crop") -> Tensor:
-        """Make any picture fit the network. What is explained afterwards is this prepared picture.
+    def prepare(self, image: Any, fit: str = "crop") -> Tensor:
+        """Crop and resize an image for the network. Explanations are then about this prepared image.
 
         Args:
-            picture: a tensor (3, H, W) in [0, 1], a Pillow picture, or an array (H, W, 3) of bytes.
+            image: a tensor (3, H, W) in [0, 1], a Pillow image, or an array (H, W, 3) of bytes.
             fit: "crop" scales the short side and cuts out the center; "squash" scales both sides.
 
         Returns:
             (3, input_size, input_size), float32, RGB in [0, 1].
 
         Raises:
-            ValueError: if it is not a picture or ``fit`` is unknown.
+            ValueError: if it is not an image or ``fit`` is unknown.
         """
         if fit not in ("crop", "squash"):
             raise ValueError(f"fit must be 'crop' or 'squash', got {fit!r}")
-        if hasattr(picture, "convert"):
-            picture = np.array(picture.convert("RGB"))
-        if isinstance(picture, np.ndarray):
-            picture = torch.from_numpy(picture)
-            if picture.ndim == 3 and picture.shape[-1] == 3 and picture.dtype == torch.uint8:
-                picture = picture.permute(2, 0, 1).float() / 255
-        image, single = inputs.check_images(None, picture)
+        if hasattr(image, "convert"):
+            image = np.array(image.convert("RGB"))
+        if isinstance(image, np.ndarray):
+            image = torch.from_numpy(image)
+            if image.ndim == 3 and image.shape[-1] == 3 and image.dtype == torch.uint8:
+                image = image.permute(2, 0, 1).float() / 255
+        batch, single = inputs.check_images(None, image)
         if not single:
-            raise ValueError(f"prepare takes one picture (3, H, W), got {tuple(picture.shape)}")
-        size, (h, w) = self.input_size, image.shape[-2:]
-        if fit == "crop":  # cut first: scaling a very long picture first would take the memory of a very large one
+            raise ValueError(f"prepare takes one image (3, H, W), got {tuple(image.shape)}")
+        size, (h, w) = self.input_size, batch.shape[-2:]
+        if fit == "crop":  # cut first: scaling a very long image first would need a lot of memory
             side = min(h, w)
-            image = image[..., (h - side) // 2 :, (w - side) // 2 :][..., :side, :side]
-        if image.shape[-2:] != (size, size):
+            batch = batch[..., (h - side) // 2 :, (w - side) // 2 :][..., :side, :side]
+        if batch.shape[-2:] != (size, size):
             to = (size, size)
-            image = F.interpolate(image.float(), size=to, mode="bilinear", antialias=True, align_corners=False)
-        return image[0].clamp(0, 1).float().contiguous()
+            batch = F.interpolate(batch.float(), size=to, mode="bilinear", antialias=True, align_corners=False)
+        return batch[0].clamp(0, 1).float().contiguous()
 
 
 def _first_tensor(output: Any) -> Tensor:
@@ -161,112 +162,104 @@ def wrap(
     layers: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Classifier:
-    """Turn any PyTorch module into a `Classifier`, after a trial on two random pictures.
+    """Turn any PyTorch module into a `Classifier`, after a trial on two random images.
 
     Args:
-        module: from normalized pictures (N, 3, H, W) to logits (N, K). If it returns a tuple or a mapping, its first
-            tensor is taken; if it returns probabilities, their logarithm is; either with a notice.
-        classes: the K names; "class 0", "class 1", ... if not given.
-        mean: what it expects to be subtracted from each color channel in [0, 1]; (0, 0, 0) if nothing.
-        std: what it expects each color channel to be divided by; (1, 1, 1) if by nothing.
-        input_size: height and width of the pictures that it was trained on.
-        layers: names of the layers worth explaining, in order; found by the trial if not given.
-        name: what to call it.
+        module: from normalized images (N, 3, H, W) to logits (N, K). If it returns a tuple or a mapping, its first
+            tensor is used; if it returns probabilities, their logarithm is used; both with a warning.
+        classes: the K names; by default "class 0", "class 1", ...
+        mean: what the module expects to be subtracted from each color channel in [0, 1]; (0, 0, 0) for nothing.
+        std: what it expects each color channel to be divided by; (1, 1, 1) for nothing.
+        input_size: height and width of the images that it was trained on.
+        layers: names of the layers to explain, in order; found by the trial by default.
+        name: the network's name; by default that of its class.
 
     Returns:
         A `Classifier` around the same module (no copy).
 
     Raises:
         TypeError: if it is not a module.
-        ValueError: if it cannot work, saying why: it does not take RGB pictures of that size, returns one score or
-            none, has another number of classes, no layer that keeps a map of the picture, or no such layer.
+        ValueError: if it cannot work, with the reason: it does not take RGB images of that size, returns one score or
+            none, has another number of classes, no layer with a spatial map, or no such layer.
 
-    See also: `xai-lessons doctor --network file.py:name`, which says what is wrong with a network of yours.
+    See also: `xai-lessons doctor --network file.py:name`, which examines a network of yours.
+
+    Example:
+        >>> head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+        >>> module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *head)
+        >>> wrap(module, classes=["cat", "dog"], input_size=32).layers
+        ('1',)
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(
-            f"wrap takes an nn.Module, got {type(module).__name__}: the occlusion family takes a function as it is"
-        )
+        raise TypeError(f"wrap takes an nn.Module, got {type(module).__name__}: occlusion takes any function")
     if isinstance(module, Classifier):
         raise TypeError(f"{module.name} is a Classifier already: use it as it is")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters()):
-        raise ValueError(f"{type(module).__name__} has lazy layers without weights: run it once on a picture first")
+        raise ValueError(f"{type(module).__name__} has lazy layers without weights: run it once on an image first")
     inputs.at_least("input_size", input_size, 1)
     if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
         raise ValueError(f"mean and std need three numbers, std above zero, got {tuple(mean)} and {tuple(std)}")
     name = name or type(module).__name__
     trial = Classifier(module, (), mean, std, input_size, (), name=name)
-    pictures = torch.rand((2, 3, input_size, input_size), generator=inputs.generator(0)).to(trial.mean)
-    scores, raw = _try(trial, pictures)
+    images = torch.rand((2, 3, input_size, input_size), generator=inputs.generator(0)).to(trial.mean)
+    scores, output = _try(trial, images)
     k = scores.shape[1]
     if not _takes(trial, input_size, k):  # `view` refuses maps in channels last
         trial.layout = torch.contiguous_format
     if classes is not None and len(classes) != k:
         raise ValueError(
-            f"{name} returns {k} scores a picture, but {len(classes)} class names came: the two must agree"
+            f"{name} returns {k} scores per image, got {len(classes)} class names: give one name per score"
         )
-    if not isinstance(raw, Tensor):
-        warnings.warn(f"{name} returns a {type(raw).__name__}: its first tensor is taken for the scores", stacklevel=2)
+    if not isinstance(output, Tensor):
+        warnings.warn(f"{name} returns a {type(output).__name__}: its first tensor is used as the scores", stacklevel=2)
     probabilities = bool((scores >= 0).all() and torch.allclose(scores.sum(dim=1), scores.new_ones(2), atol=1e-3))
     if probabilities:
         warnings.warn(f"{name} returns probabilities: their logarithm is used as logits", stacklevel=2)
-    found, flat = activations.name_layers(module, (pictures[:1] - trial.mean) / trial.std)
-    if layers:
-        for layer in layers:
-            activations.find_layer(trial, layer)
-    elif not found:
+    found, flat = activations.name_layers(module, (images[:1] - trial.mean) / trial.std)
+    for layer in layers or ():
+        activations.find_layer(trial, layer)
+    if not (layers or found):
         raise ValueError(
-            f"{name} has no layer that keeps a map of the picture: wrap needs a convolutional network; "
+            f"{name} has no layer with a spatial map: wrap needs a convolutional network; "
             "occlusion, RISE, LIME and Kernel SHAP take it as it is"
         )
-    wrapped = Classifier(
-        module,
-        classes or [f"class {i}" for i in range(k)],
-        mean,
-        std,
-        input_size,
-        tuple(layers or found),
-        flat,
-        name,
-        fixed_size=not _takes(trial, input_size + 32, k),
-        probabilities=probabilities,
-        layout=trial.layout,
-    )
-    wrapped.training = module.training  # not .train(), which would reach into the module
+    names = classes or [f"class {i}" for i in range(k)]
+    fixed = not _takes(trial, input_size + 32, k)
+    shown = tuple(layers or found)
+    wrapped = Classifier(module, names, mean, std, input_size, shown, flat, name, fixed, probabilities, trial.layout)
+    wrapped.training = module.training  # not .train(), which would change the module
     return wrapped
 
 
-def _try(trial: Classifier, pictures: Tensor) -> tuple[Tensor, Any]:
+def _try(trial: Classifier, images: Tensor) -> tuple[Tensor, Any]:
     """The scores of a trial and what the network returned, or one sentence that says why it cannot work."""
-    size = pictures.shape[-1]
+    size = images.shape[-1]
     try:
         with preserved(trial), torch.no_grad():
-            raw = trial.network((pictures - trial.mean) / trial.std)
+            output = trial.network((images - trial.mean) / trial.std)
     except Exception as error:
         first = next((m for m in trial.network.modules() if isinstance(m, nn.Conv2d)), None)
         if first is not None and first.in_channels != 3 and "channels" in str(error):
             raise ValueError(
-                f"{trial.name} takes pictures of {first.in_channels} channel(s), and RGB has 3: put a layer in front, "
+                f"{trial.name} takes images of {first.in_channels} channel(s), and RGB has 3: put a layer in front, "
                 "as nn.Sequential(torchvision.transforms.Grayscale(), network) does for one channel"
             ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        message = f"{trial.name} does not take RGB images (N, 3, {size}, {size}): {reason} (is input_size right?)"
+        raise ValueError(message) from error
+    scores = _first_tensor(output)
+    if scores.ndim != 2 or len(scores) != len(images) or scores.shape[1] < 2:
         raise ValueError(
-            f"{trial.name} does not take RGB pictures (N, 3, {size}, {size}): {reason} (is input_size right?)"
-        ) from error
-    scores = _first_tensor(raw)
-    if scores.ndim != 2 or len(scores) != len(pictures) or scores.shape[1] < 2:
-        raise ValueError(
-            f"{trial.name} returns {tuple(scores.shape)} for two pictures; a classifier returns (2, K) with K >= 2: "
+            f"{trial.name} returns {tuple(scores.shape)} for two images; a classifier returns (2, K) with K >= 2: "
             "flatten the output, or give a yes-no network two scores"
         )
     if not torch.isfinite(scores).all():
-        raise ValueError(
-            f"{trial.name} returns NaN or infinite scores for a random picture: check weights and normalization"
-        )
-    return scores, raw
+        raise ValueError(f"{trial.name} returns NaN or infinite scores: check its weights and the normalization")
+    return scores, output
 
 
 def _takes(trial: Classifier, size: int, k: int) -> bool:
+    """Whether the network gives K scores for an image of this size."""
     try:
         with preserved(trial), torch.no_grad():
             return trial(trial.mean.new_full((1, 3, size, size), 0.5)).shape == (1, k)

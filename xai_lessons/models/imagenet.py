@@ -1,4 +1,4 @@
-"""torchvision's ImageNet networks, by its own names and weights; torchvision is imported only when one is asked for."""
+"""torchvision's ImageNet networks, by its own names and weights; torchvision is imported only when one is loaded."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xai_lessons.core.inputs import closest
 from xai_lessons.models.classifier import Classifier, wrap
 
 # Those that the lessons offer; `models.load` takes every other classification network of torchvision as well.
 NAMES = (
-    "squeezenet1_0",
-    "squeezenet1_1",
-    "mobilenet_v3_small",
-    "resnet18",
-    "resnet50",
-    "vgg16",
-    "vgg19",
-    "densenet121",
-    "convnext_tiny",
+    *("squeezenet1_0", "squeezenet1_1", "mobilenet_v3_small", "resnet18", "resnet50"),
+    *("vgg16", "vgg19", "densenet121", "convnext_tiny"),
 )
-TIMEOUT = 30.0  # seconds without a byte after which a server counts as gone
-FOLDER = "XAI_LESSONS_WEIGHTS"  # names a folder of weights, such as one on a USB stick that goes round in class
+TIMEOUT = 30.0  # seconds without a byte after which a download fails
+FOLDER = "XAI_LESSONS_WEIGHTS"  # names a folder of weights, such as one on a USB stick that is passed around in class
+_INCEPTIONS = ("googlenet", "inception_v3")
+_OLD_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # in the stored weights of DenseNets
 
 
 def exists(name: str) -> bool:
-    """Whether torchvision has a classification network of this name."""
+    """Whether torchvision has a classification network of this name.
+
+    Example:
+        >>> exists("resnet18")
+        True
+    """
     if name in NAMES:
         return True
     import torchvision
@@ -42,19 +43,19 @@ def exists(name: str) -> bool:
 
 
 def load(name: str, weights: str | os.PathLike[str] | None = None) -> Classifier:
-    """One of torchvision's networks as a `Classifier`.
+    """Load one of torchvision's networks as a `Classifier`; see `models.load`.
 
     Args:
         name: torchvision's name.
-        weights: a file of weights; if not given, that of the folder `XAI_LESSONS_WEIGHTS` (see `given_file`), else the
-            one in torch's cache (`TORCH_HOME`), into which it is downloaded.
+        weights: a file of weights; by default that of the folder `XAI_LESSONS_WEIGHTS` (see `given_file`), or else the
+            one in torch's cache (`TORCH_HOME`), downloaded if necessary.
 
     Returns:
         The network on the CPU.
 
     Raises:
-        ValueError: if the file or the folder is not there, or the file is damaged or of another network.
-        ConnectionError: if the download fails; nothing half-written stays behind.
+        ValueError: if the file or the folder does not exist, or the file is damaged or of another network.
+        ConnectionError: if the download fails; no incomplete file is left behind.
     """
     import torchvision
 
@@ -73,10 +74,6 @@ def load(name: str, weights: str | os.PathLike[str] | None = None) -> Classifier
     return wrap(module.eval(), entry.meta["categories"], preset.mean, preset.std, preset.crop_size[0], name=name)
 
 
-_INCEPTIONS = ("googlenet", "inception_v3")
-_OLD_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # in the stored weights of DenseNets
-
-
 def _read(path: Path) -> dict[str, Tensor]:
     path = path.expanduser()
     if not path.is_file():
@@ -92,7 +89,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def download(entry: Any, progress: bool = True) -> dict[str, Tensor]:
-    """The weights of one torchvision entry from torch's cache, or downloaded into it, checked by their hash.
+    """Read the weights of a torchvision entry from torch's cache, or download them and check their hash.
 
     Args:
         entry: a member of one of torchvision's weights enumerations.
@@ -102,32 +99,29 @@ def download(entry: Any, progress: bool = True) -> dict[str, Tensor]:
         The state dict.
 
     Raises:
-        ConnectionError: in one sentence, if it cannot be had.
+        ConnectionError: in one sentence, if the download fails.
     """
-    _drop_damaged(cached_file(entry))
+    file = cached_file(entry)
+    start = torch.hub.HASH_REGEX.search(file.name)
+    if file.is_file() and start and not _hash(file).startswith(start[1]):
+        file.unlink()  # damaged: download it again
     try:
-        with _patience(TIMEOUT):
+        with _timeout(TIMEOUT):
             return entry.get_state_dict(progress=progress, check_hash=True, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConnectionError(
-            f"the weights {entry} could not be downloaded ({reason}): "
-            "connect and run xai-lessons prefetch, or go on with a built-in network"
-        ) from error
+        advice = "connect and run xai-lessons prefetch, or go on with a built-in network"
+        raise ConnectionError(f"the weights {entry} could not be downloaded ({reason}): {advice}") from error
 
 
-def _drop_damaged(file: Path) -> None:
-    """Delete a file of the cache whose content has not the hash in its name, so that it is fetched again."""
-    begins = torch.hub.HASH_REGEX.search(file.name)
-    if file.is_file() and begins:
-        with file.open("rb") as content:
-            if not hashlib.file_digest(content, "sha256").hexdigest().startswith(begins[1]):
-                file.unlink()
+def _hash(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 @contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """torch.hub waits forever for a silent server; new connections give up after this time."""
+def _timeout(seconds: float) -> Iterator[None]:
+    """Let new connections fail after this time; torch.hub would wait forever for a silent server."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -137,12 +131,12 @@ def _patience(seconds: float) -> Iterator[None]:
 
 
 def cached_file(entry: Any) -> Path:
-    """Where torch keeps the weights of a torchvision entry."""
+    """Where torch stores the weights of a torchvision entry."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
 
 
 def given_folder() -> Path | None:
-    """The folder of weights that the environment variable `XAI_LESSONS_WEIGHTS` names; None if it names none.
+    """The folder of weights that the environment variable `XAI_LESSONS_WEIGHTS` names; None if it is not set.
 
     Raises:
         ValueError: if there is no such folder.
@@ -157,7 +151,7 @@ def given_folder() -> Path | None:
 
 
 def given_file(name: str) -> Path | None:
-    """A network's weights in the folder `XAI_LESSONS_WEIGHTS`: NAME.safetensors, NAME.pth or torchvision's own name.
+    """The weights of a network in the folder `XAI_LESSONS_WEIGHTS`: NAME.safetensors, NAME.pth or torchvision's name.
 
     Raises:
         ValueError: if there is no such folder.
@@ -167,11 +161,15 @@ def given_file(name: str) -> Path | None:
     return None if folder is None else next((file for one in patterns for file in sorted(folder.glob(one))), None)
 
 
-def at_hand() -> tuple[str, ...]:
-    """Those of `NAMES` that load without a download: in the folder `XAI_LESSONS_WEIGHTS`, or in torch's cache.
+def available_offline() -> tuple[str, ...]:
+    """Those of `NAMES` that load without a download: from the folder `XAI_LESSONS_WEIGHTS`, or from torch's cache.
 
     Raises:
-        ValueError: if that variable names a folder that is not there.
+        ValueError: if that variable names a folder that does not exist.
+
+    Example:
+        >>> set(available_offline()) <= set(NAMES)
+        True
     """
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     return tuple(name for name in NAMES if given_file(name) or any(cache.glob(f"{name}-*.pth")))
@@ -184,22 +182,18 @@ def prefetch(names: Sequence[str] = NAMES) -> dict[str, Path]:
         names: torchvision's names.
 
     Returns:
-        For each name the file in torch's cache.
+        The file in torch's cache for each name.
 
     Raises:
         ValueError: if torchvision has no such network.
-        ConnectionError: if one cannot be had.
+        ConnectionError: if a download fails.
     """
     import torchvision
 
-    unknown = [name for name in names if not exists(name)]
-    if unknown:
-        raise ValueError(
-            f"torchvision has no network {', '.join(map(repr, unknown))}: the lessons use {', '.join(NAMES)}"
-        )
-    files = {}
     for name in names:
-        entry = torchvision.models.get_model_weights(name).DEFAULT
+        if not exists(name):
+            raise ValueError(f"torchvision has no network {name!r}: did you mean {closest(name, NAMES)}?")
+    entries = {name: torchvision.models.get_model_weights(name).DEFAULT for name in names}
+    for entry in entries.values():
         download(entry)
-        files[name] = cached_file(entry)
-    return files
+    return {name: cached_file(entry) for name, entry in entries.items()}

@@ -1,6 +1,6 @@
 """Stored networks: each is two files, `NAME.safetensors` (half precision) and `NAME.json`, its card.
 
-The built-in ones lie in the package's folder `weights`; a student's own lie wherever `save` put them.
+The built-in ones are in the package's folder `weights`; a student's own are wherever `save` wrote them.
 """
 
 from __future__ import annotations
@@ -13,47 +13,68 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xai_lessons.core.inputs import closest
-from xai_lessons.models import architectures as networks
+from xai_lessons.models import architectures
+from xai_lessons.models.classifier import Classifier
 
 WEIGHTS = Path(__file__).parent / "weights"
+REQUIRED = ("architecture", "arguments", "classes", "mean", "std", "input_size", "sha256")
 
 
 def built_in() -> tuple[str, ...]:
-    """The names of the networks that come with the package."""
+    """The names of the networks that come with the package.
+
+    Example:
+        >>> "menagerie-resnet" in built_in()
+        True
+    """
     return tuple(sorted(path.stem for path in WEIGHTS.glob("*.json")))
 
 
 def card(name: str) -> dict[str, Any]:
-    """The card of a built-in network, or of one saved at a path: data, seeds, recipe, accuracy, known faults, history.
+    """The card of a stored network: data, seeds, recipe, accuracy, known faults, history.
+
+    Args:
+        name: a built-in network, or the path of a saved one.
+
+    Returns:
+        The content of its JSON file.
 
     Raises:
-        ValueError: if there is no such network.
+        ValueError: if there is no such network, or its card is damaged.
+
+    Example:
+        >>> card("menagerie-resnet")["architecture"]
+        'ResNet'
     """
     path = find(name)
     if path is None:
         raise ValueError(f"there is no stored network {name!r}: did you mean {closest(name, built_in())}?")
-    return _card(path)
-
-
-def _card(path: Path) -> dict[str, Any]:
     file = path.with_name(path.name + ".json")
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"the card {file.name} is damaged ({error}): fetch or train the network again") from error
-    missing = [
-        key for key in ("architecture", "arguments", "sha256") if not isinstance(facts, dict) or key not in facts
-    ]
-    if missing:
-        raise ValueError(f"the card {file.name} does not say {', '.join(missing)}: fetch or train the network again")
+    if missing := [key for key in REQUIRED if not isinstance(facts, dict) or key not in facts]:
+        raise ValueError(f"the card {file.name} does not say {', '.join(missing)}: store it with models.save")
     return facts
 
 
 def find(name: str) -> Path | None:
-    """Where the two files of a stored network lie, without their endings; one of the endings may come with the name."""
+    """Find the two files of a stored network.
+
+    Args:
+        name: a built-in network, or a path, with or without one of the two endings.
+
+    Returns:
+        The path without an ending, or None.
+
+    Example:
+        >>> find("menagerie-resnet.json").name
+        'menagerie-resnet'
+    """
     plain = name.removesuffix(".safetensors").removesuffix(".json")
     for path in (WEIGHTS / plain, Path(plain).expanduser()):
         if path.name and path.with_name(path.name + ".json").is_file():
@@ -61,74 +82,93 @@ def find(name: str) -> Path | None:
     return None
 
 
-def read(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """A stored network and its card.
+def load(path: Path) -> Classifier:
+    """Load a stored network.
 
     Args:
-        path: where it lies, without an ending; see `find`.
+        path: the path without an ending; see `find`.
 
     Returns:
-        The bare network with its weights, and the card.
+        The network on the CPU.
 
     Raises:
-        ValueError: if the weights are missing or damaged.
-    """
-    from safetensors.torch import load
+        ValueError: if the card or the weights are missing, damaged or of another network.
 
-    facts = _card(path)
+    Example:
+        >>> load(WEIGHTS / "menagerie-resnet").layers
+        ('stem', 'stage1', 'stage2', 'stage3')
+    """
+    from safetensors.torch import load as parse
+
+    facts = card(str(path))
     file = path.with_name(path.name + ".safetensors")
     if not file.is_file():
-        raise ValueError(f"the weights of {path.name!r} are missing: {file.name} should lie beside its card")
+        raise ValueError(f"the weights of {path.name!r} are missing: expected {file.name} in the folder of its card")
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != facts["sha256"]:
-        raise ValueError(
-            f"the weights file {file.name} is damaged (its hash is not the one on its card): fetch or train it again"
-        )
+        raise ValueError(f"the weights file {file.name} is damaged (wrong hash): fetch or train it again")
     try:
-        network = networks.build(facts["architecture"], **facts["arguments"])
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load(content).items()})
+        network: Any = architectures.build(facts["architecture"], **facts["arguments"])
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in parse(content).items()})
     except (TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"the weights in {file.name} do not fit the network on its card: {reason}") from error
-    return network, facts
+    classes, mean, std, size = (facts[key] for key in ("classes", "mean", "std", "input_size"))
+    name, fixed = facts.get("name", path.name), facts.get("fixed_size", False)
+    return Classifier(network, classes, mean, std, size, network.layers, network.flat_layers, name, fixed)
 
 
-def _half(values: Tensor) -> Tensor:
-    """Half precision, where it can hold the values."""
-    return half if values.is_floating_point() and torch.isfinite(half := values.half()).all() else values
-
-
-def write(network: nn.Module, path: str | os.PathLike[str], card: dict[str, Any]) -> Path:
-    """Store a network and its card, each file whole or not at all.
+def save(model: Classifier, path: str | os.PathLike[str], card: dict[str, Any]) -> Path:
+    """Store a network with one of the package's architectures, so that `models.load` finds it by its path.
 
     Args:
-        network: built by `networks.build`.
-        path: where to, without an ending.
-        card: what to say of it; must hold "architecture" and "arguments", as `networks.build` takes them.
+        model: what to store.
+        path: where, without an ending, for example "./my-network".
+        card: facts about it; must contain "architecture" and "arguments", as `architectures.build` takes them.
 
     Returns:
-        The path, without an ending.
+        The path without an ending.
 
     Raises:
         ValueError: if the card does not say how the network is built.
-    """
-    from safetensors.torch import save
 
-    if card.get("architecture") not in networks.ARCHITECTURES or "arguments" not in card:
-        raise ValueError("the card must hold 'architecture' and 'arguments', as networks.build takes them")
+    Example:
+        >>> import tempfile
+        >>> model, folder = load(WEIGHTS / "menagerie-resnet"), tempfile.mkdtemp()
+        >>> save(model, f"{folder}/mine", {"architecture": "ResNet", "arguments": {}}).name
+        'mine'
+    """
+    from safetensors.torch import save as serialize
+
+    if card.get("architecture") not in architectures.ARCHITECTURES or "arguments" not in card:
+        raise ValueError("the card must contain 'architecture' and 'arguments', as architectures.build takes them")
     target = Path(path).expanduser()
     target.parent.mkdir(parents=True, exist_ok=True)
-    state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    content = save({k: _half(v) for k, v in state.items()})
-    facts = {"name": target.name, "summary": "a network of your own", **card}
-    facts["sha256"] = hashlib.sha256(content).hexdigest()
+    state = {name: _half(values.detach().cpu().contiguous()) for name, values in model.network.state_dict().items()}
+    content = serialize(state)
+    facts = {
+        "name": target.name,
+        "summary": "a network of your own",
+        **card,
+        "classes": list(model.classes),
+        "input_size": model.input_size,
+        "fixed_size": model.fixed_size,
+        "mean": [round(float(v), 6) for v in model.mean.flatten()],
+        "std": [round(float(v), 6) for v in model.std.flatten()],
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
     write_whole(target.with_name(target.name + ".safetensors"), content)
     write_whole(target.with_name(target.name + ".json"), (json.dumps(facts, indent=1) + "\n").encode())
     return target
 
 
+def _half(values: Tensor) -> Tensor:
+    """Convert to half precision if all values stay finite."""
+    return half if values.is_floating_point() and torch.isfinite(half := values.half()).all() else values
+
+
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file completely or not at all."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         temporary.write_bytes(content)

@@ -35,20 +35,20 @@ def state():
         return torchvision.models.get_model(NAME, weights=None).state_dict()
 
 
-def test_those_in_the_cache_are_at_hand(tmp_path):
-    assert imagenet.at_hand() == ()
+def test_those_in_the_cache_are_available_offline(tmp_path):
+    assert imagenet.available_offline() == ()
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     for file in ("resnet18-f37072fd.pth", "squeezenet1_0-b66bff10.pth", "other.pth"):
         (tmp_path / "hub" / "checkpoints" / file).touch()
-    assert imagenet.at_hand() == ("squeezenet1_0", "resnet18")
+    assert imagenet.available_offline() == ("squeezenet1_0", "resnet18")
 
 
-def test_those_in_the_named_folder_are_at_hand_as_well(tmp_path, stick):
+def test_those_in_the_named_folder_are_available_offline_as_well(tmp_path, stick):
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").touch()
     for file in ("squeezenet1_0.safetensors", "vgg16-397923af.pth", "resnet50.pth", "vgg19_bn-c79401a0.pth"):
         (stick / file).touch()
-    assert imagenet.at_hand() == ("squeezenet1_0", "resnet18", "resnet50", "vgg16")
+    assert imagenet.available_offline() == ("squeezenet1_0", "resnet18", "resnet50", "vgg16")
 
 
 @pytest.mark.parametrize("file", [f"{NAME}.safetensors", f"{NAME}.pth", f"{NAME}-b8a52dc0.pth"])
@@ -82,7 +82,7 @@ def test_a_bad_file_in_the_folder_is_one_sentence(stick, content, says):
 
 def test_a_folder_that_is_not_there_is_one_sentence(stick, monkeypatch, capsys):
     stick.rmdir()
-    for ask in (imagenet.at_hand, lambda: models.load(NAME, device="cpu")):
+    for ask in (imagenet.available_offline, lambda: models.load(NAME, device="cpu")):
         with pytest.raises(ValueError, match=r"XAI_LESSONS_WEIGHTS names .*stick, and there is no such folder: plug"):
             ask()
     assert models.load("menagerie-resnet", device="cpu").name == "menagerie-resnet"
