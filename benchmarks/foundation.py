@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from xai_lessons import models, training
 from xai_lessons.data import datasets, menagerie
-from xai_lessons.models import architectures as networks
+from xai_lessons.models import architectures
 
 FIT, HELD = 1600, 400
 
@@ -47,7 +47,7 @@ def to_97(pictures: int = 14000, epochs: int = 4) -> tuple[float, list[training.
     held = datasets.drawn(1000, split="validation")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = networks.build("ResNet")
+        network = architectures.build("ResNet")
     model = models.wrap(network, data.classes, (0.5,) * 3, (0.25,) * 3, 96)
     began = time.process_time()
     history = training.fit(model, data.images, data.labels, held[:2], epochs=epochs, batch_size=64, learning_rate=0.006)

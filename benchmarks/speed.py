@@ -53,7 +53,7 @@ def network(name: str) -> tuple[nn.Module, Tensor, int]:
     """A network, one picture for it and a class: "menagerie-resnet" at 96 pixels or "squeezenet" at 224."""
     from xai_lessons import models
     from xai_lessons.data import menagerie
-    from xai_lessons.models import architectures as networks
+    from xai_lessons.models import architectures
 
     half, quarter = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
     torch.manual_seed(0)
@@ -66,7 +66,7 @@ def network(name: str) -> tuple[nn.Module, Tensor, int]:
     try:
         return models.load(name, device="cpu"), menagerie.draw("cat", seed=3).image, 0
     except (ValueError, FileNotFoundError):  # not trained yet: speed does not depend on the weights
-        model = models.wrap(networks.build("ResNet"), menagerie.CLASSES, half, quarter, 96)
+        model = models.wrap(architectures.build("ResNet"), menagerie.CLASSES, half, quarter, 96)
         return model, menagerie.draw("cat", seed=3).image, 0
 
 

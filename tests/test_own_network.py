@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CLASSES = ("brolly", "moggy")
 BEFORE = ("l7-detective-suspects", "l7-photo-ask")  # what a part takes from above
-LINE = 'own = models.load(at_hand[0] if at_hand else "menagerie-resnet")  # your own: models.load("./my-network")'
+LINE = 'own = models.load(available[0] if available else "menagerie-resnet")  # your own: models.load("./my-network")'
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_every_lesson_says_in_the_same_line_where_it_goes(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_lesson_runs_on_it(path, here, monkeypatch):
     above, cells = own_cells(path)
-    names = {"at_hand": ()}
+    names = {"available": ()}
     with contextlib.redirect_stdout(io.StringIO()):
         for code in above:
             run(code, names)

@@ -103,7 +103,7 @@ def test_the_command_killed_in_the_middle_goes_on_and_ends_in_the_same_weights(t
 def test_every_recipe_can_be_built_and_its_settings_hold(name):
     made = recipes.recipe(name)
     training.Settings(**made.settings)
-    assert recipes.networks.build(made.architecture, **made.arguments).layers
+    assert recipes.architectures.build(made.architecture, **made.arguments).layers
     assert made.start is None or made.start in recipes.RECIPES
     assert made.data in ("menagerie", "cifar10")
 
@@ -131,7 +131,7 @@ def test_cifar10_is_measured_on_its_test_pictures_alone(monkeypatch):
 
     monkeypatch.setattr(recipes.datasets, "cifar10_test", cifar10_test)
     made = recipes.recipe("cifar10-vgg")
-    network = recipes.networks.build(made.architecture, **made.arguments)
+    network = recipes.architectures.build(made.architecture, **made.arguments)
     model = models.wrap(network.eval(), recipes.datasets.CIFAR10_CLASSES, input_size=32)
     (figure,) = recipes.measure("cifar10-vgg", model, "a folder")
     assert asked == ["a folder"]

@@ -38,7 +38,7 @@ import numpy as np
 import torch
 
 ROUNDS = 5
-UNATTEMPTED = "Replace the ... by your code and run the cell again; the rest goes on."
+UNATTEMPTED = "Replace the ... with your code and run the cell again. The rest of the notebook works without it."
 _COLORS = {"right": "#009E73", "unattempted": "#666666"}
 _HEADS = {
     "right": "Right.",

@@ -17,7 +17,7 @@ from xai_lessons import models, training
 from xai_lessons.core.progress import Meter, Progress
 from xai_lessons.data import datasets
 from xai_lessons.methods import fgsm
-from xai_lessons.models import architectures as networks
+from xai_lessons.models import architectures
 from xai_lessons.training import augmentation
 
 VALIDATION_PICTURES, TEST_PICTURES = 1000, 2000
@@ -29,7 +29,7 @@ class Recipe:
 
     Attributes:
         summary: one line about it.
-        architecture: see `networks.build`.
+        architecture: see `architectures.build`.
         settings: see `training.Settings`.
         arguments: of the architecture.
         pictures: how many are drawn to train on.
@@ -95,7 +95,7 @@ RECIPES: dict[str, Recipe] = {
         "CIFAR-10; a ResNet-20, wider in its last stages, with pooling instead of strides",
         "ResNet",
         {"epochs": 36, "batch_size": 128, "learning_rate": 0.2, "optimizer": "sgd"},
-        networks.CIFAR_RESNET,
+        architectures.CIFAR_RESNET,
         faults="knows 32 x 32 pixels only",
         data="cifar10",
     ),
@@ -103,7 +103,7 @@ RECIPES: dict[str, Recipe] = {
         "CIFAR-10; VGG-like, fully-connected head",
         "Vgg",
         {"epochs": 40, "batch_size": 128, "learning_rate": 0.1, "optimizer": "sgd"},
-        networks.CIFAR_VGG,
+        architectures.CIFAR_VGG,
         faults="knows 32 x 32 pixels only",
         data="cifar10",
     ),
@@ -211,7 +211,7 @@ def _train(
 def _fresh(made: Recipe, data: datasets.Pictures) -> models.Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(made.settings.get("seed", 0))
-        network = networks.build(made.architecture, **made.arguments)
+        network = architectures.build(made.architecture, **made.arguments)
     if made.start is not None:
         network.load_state_dict(models.load(made.start, device="cpu").network.state_dict())
     half, quarter = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
