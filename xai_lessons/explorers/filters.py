@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -156,18 +156,13 @@ class FilterExplorer(ImageExplorer):
 
     def code(self, state: FilterState) -> str:
         """The same ascent."""
-        own = state.network in self._models
         return with_imports(
-            "# model is the network that you gave" if own else f"model = models.load({state.network!r})",
+            self.network_code(state),
             "found, losses = inversion.maximize(",
             f"    model, {state.channel}, layer={self._layer(state)!r}, where={state.where!r},",
             f"    steps={state.steps}, tv={state.tv!r}, jitter={state.jitter}, seed={state.noise},",
             ")",
         )
-
-    def code_names(self, state: FilterState) -> dict[str, Any]:
-        """What the shown code takes as given."""
-        return {"model": self._models[state.network]} if state.network in self._models else {}
 
     def _layer(self, state: FilterState) -> str | None:
         return None if state.layer == self.classes else state.layer

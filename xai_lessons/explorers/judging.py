@@ -1,9 +1,9 @@
-"""Which explanation should you believe? All methods on the same pictures, beside controls that know nothing."""
+"""Which explanation should you believe? All methods on the same images, beside controls that ignore the network."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -15,26 +15,30 @@ from xai_lessons.data import menagerie
 from xai_lessons.evaluation import METRICS
 from xai_lessons.explorers.kit import (
     PANELS,
+    Cache,
     Choice,
     Control,
     ImageExplorer,
     Many,
     NetworkState,
     Panel,
+    Reporter,
     Slider,
     Toggle,
+    chart_panel,
+    group,
+    with_imports,
 )
 from xai_lessons.methods import catalog
 from xai_lessons.results import leaderboard
 
 METHODS = {catalog.get(name).label: name for name in leaderboard.CHOSEN}
-INK = "#222222"
 DARK, PALE = np.array([0, 114, 178]), np.array([255, 255, 255])
 
 
 @dataclass(frozen=True)
 class LeaderboardState(NetworkState):
-    """What is compared, on how many pictures, and what is shown of it.
+    """What is compared, on how many images, and what is shown of it.
 
     Attributes:
         methods: names of `METHODS`.
@@ -60,8 +64,8 @@ class LeaderboardResult:
         control: which rows are controls (M,).
         metrics: the columns.
         scores: (M, K); NaN where a method has no answer.
-        seconds: a picture (M,).
-        pictures: on how many.
+        seconds: per image (M,).
+        pictures: on how many images.
         rows: how many there will be.
         note: where it comes from.
     """
@@ -95,37 +99,31 @@ class LeaderboardExplorer(ImageExplorer):
     live = False
 
     def __init__(self, network: Any = None, *, networks: Sequence[Any] = (), **initial: Any) -> None:
-        self._computed: dict[LeaderboardState, LeaderboardResult] = {}
+        self._table_cache = Cache(16)
         super().__init__(None, network, networks=networks, **initial)
 
     def controls(self) -> tuple[Control, ...]:
         """What orders the rows first; then what is computed."""
-        what: dict[str, Any] = {"group": "Computed on Run"}
+        blind = "Maps that know nothing of the network"
         return (
-            Choice(
-                name="metric",
-                label="Order by",
-                choices=lambda state: state.metrics or tuple(METRICS),
-                names=_words,
+            *group(
+                "Shown",
+                Choice("metric", "Order by", choices=lambda state: state.metrics or tuple(METRICS), names=_words),
+                Toggle("blind", "Show the controls", help=blind),
                 changes=(PANELS,),
-                group="Shown",
-            ),
-            Toggle(
-                name="blind",
-                label="Show the controls",
-                changes=(PANELS,),
-                help="Maps that know nothing of the network",
-                group="Shown",
             ),
             *self.network_controls("scores"),
-            Slider(name="pictures", label="Pictures", values=self.counts, changes=("scores", "pictures"), **what),
-            Many(name="methods", label="Methods", choices=tuple(METHODS), changes=("methods",), **what),
-            Many(name="metrics", label="Metrics", choices=tuple(METRICS), names=_words, changes=("metrics",), **what),
+            *group(
+                "Computed on Run",
+                Slider("pictures", "Pictures", values=self.counts, changes=("scores", "pictures")),
+                Many("methods", "Methods", choices=tuple(METHODS), changes=("methods",)),
+                Many("metrics", "Metrics", choices=tuple(METRICS), names=_words, changes=("metrics",)),
+            ),
         )
 
     def preview(self, state: LeaderboardState) -> LeaderboardResult:
         """What was computed last with these settings, else what is stored."""
-        known = self._computed.get(_key(state))
+        known: LeaderboardResult | None = self._table_cache.get(_key(state))
         if known is not None:
             return known
         settings, stored = results.load("leaderboard")
@@ -133,25 +131,24 @@ class LeaderboardExplorer(ImageExplorer):
         note = f"Stored, of {settings['images']} pictures; Run computes it on {state.pictures} others."
         return _result(rows, state, settings["images"], note if rows else "Nothing is stored: press Run.")
 
-    def compute(self, state: LeaderboardState, progress: Callable[[int, int], object]) -> Iterator[LeaderboardResult]:
+    def compute(self, state: LeaderboardState, progress: Reporter) -> Iterator[LeaderboardResult]:
         """A row after the other, each shown when it is ready."""
         model, rows = self.model(state), []
         scenes = menagerie.sample(state.pictures, seed=1, size=model.input_size, workers=1)
         chosen = leaderboard.methods({METHODS[label]: leaderboard.CHOSEN[METHODS[label]] for label in state.methods})
         for row in evaluation.each_row(chosen, {state.network: model}, scenes, state.metrics, progress=progress):
             rows.append(row)
-            yield _result(rows, state, state.pictures)
-        self._computed[_key(state)] = _result(rows, state, state.pictures)
+            result = _result(rows, state, state.pictures)
+            yield result
+        self._table_cache[_key(state)] = result
 
     def panels(self, result: LeaderboardResult, state: LeaderboardState) -> list[Panel]:
         """The bars of one metric, and the whole table colored by rank."""
         order = _order(result, state)
         if not order:
             return [Panel("Nothing yet", np.full((40, 384, 3), 255, np.uint8), "an empty chart")]
-        column = result.metrics.index(state.metric)
-        values = result.scores[order, column]
-        labels = [result.methods[i] for i in order]
-        good = "high is good" if METRICS[state.metric].high else "low is good"
+        values = result.scores[order, result.metrics.index(state.metric)]
+        labels, metric, words = [result.methods[i] for i in order], METRICS[state.metric], _words(state.metric)
         bars = plots.bars(
             labels,
             np.nan_to_num(values).tolist(),
@@ -161,19 +158,14 @@ class LeaderboardExplorer(ImageExplorer):
             width=430,
             row=26,
         )
-        told = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
-        told_by = METRICS[state.metric].help
-        caption = f"{told_by[0].upper()}{told_by[1:]}. Orange: controls, which know nothing of the network."
+        listed = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
+        caption = f"{metric.help[0].upper()}{metric.help[1:]}. Orange: controls, which know nothing of the network."
+        title = f"{words}: {'high' if metric.high else 'low'} is good"
+        whole = f"A table of {len(order)} rows and {len(result.metrics)} metrics, ordered by {words}"
+        legend = "Dark: best in its column. †: a control does at least as well."
         return [
-            Panel(f"{_words(state.metric)}: {good}", bars, f"Bars, the best first: {told}", 430, True, caption),
-            Panel(
-                "The whole table",
-                table(result, order),
-                f"A table of {len(order)} rows and {len(result.metrics)} metrics, ordered by {_words(state.metric)}",
-                600,
-                True,
-                "Dark: best in its column. †: a control does at least as well.",
-            ),
+            chart_panel(title, bars, f"Bars, the best first: {listed}", 430, caption),
+            chart_panel("The whole table", table(result, order), whole, 600, legend),
         ]
 
     def describe(self, result: LeaderboardResult, state: LeaderboardState) -> str:
@@ -202,64 +194,49 @@ class LeaderboardExplorer(ImageExplorer):
 
     def code(self, state: LeaderboardState) -> str:
         """The same table."""
-        given = state.network in self._models
-        modules = ["cam", "evaluation", "menagerie", "occlusion", "saliency", *([] if given else ["models"])]
         size = self.model(state).input_size
         sized = "" if size == 96 else f", size={size}"
-        return "\n".join(
-            [
-                "from functools import partial",
-                "",
-                "import numpy as np",
-                "",
-                f"from xai_lessons import {', '.join(sorted(modules))}",
-                "",
-                "# model is the network that you gave" if given else f"model = models.load({state.network!r})",
-                f"scenes = menagerie.sample({state.pictures}, seed=1{sized})",
-                "methods = {",
-                *(f"    {label!r}: {_code(label)}," for label in state.methods),
-                "}",
-                f"metrics = {list(state.metrics)!r}",
-                "rows = evaluation.compare(methods, {'network': model}, scenes, metrics)",
-                "print(evaluation.table(rows))",
-                "scores = np.array([[row[metric] for metric in metrics] for row in rows])",
-                "control = np.array([row['control'] for row in rows])",
-            ]
+        return with_imports(
+            self.network_code(state),
+            f"scenes = menagerie.sample({state.pictures}, seed=1{sized})",
+            "methods = {",
+            *(f"    {label!r}: {_code(label)}," for label in state.methods),
+            "}",
+            f"metrics = {list(state.metrics)!r}",
+            "rows = evaluation.compare(methods, {'network': model}, scenes, metrics)",
+            "print(evaluation.table(rows))",
+            "scores = np.array([[row[metric] for metric in metrics] for row in rows])",
+            "control = np.array([row['control'] for row in rows])",
+            also=["from functools import partial"],
         )
-
-    def code_names(self, state: LeaderboardState) -> dict[str, Any]:
-        """What the shown code takes as given."""
-        return {"model": self._models[state.network]} if state.network in self._models else {}
 
 
 def table(result: LeaderboardResult, order: Sequence[int]) -> np.ndarray:
-    """The table as a picture at twice its size: a row a method, a column a metric, colored by rank."""
+    """The table as an image at twice its size: one row per method, one column per metric, colored by rank."""
     names, row, cell, head = 330, 44, 124, 96
-    image = Image.new("RGB", (names + cell * (len(result.metrics) + 1), head + row * len(order)), "white")
-    draw, face, small = ImageDraw.Draw(image), plots.font(26), plots.font(20)
-    for k, metric in enumerate([*result.metrics, "ms a picture"]):
+    columns = [*result.metrics, "ms a picture"]
+    image = Image.new("RGB", (names + cell * len(columns), head + row * len(order)), "white")
+    draw, face = ImageDraw.Draw(image), plots.font(26)
+    for k, metric in enumerate(columns):
         arrow = "" if metric not in METRICS else " ↑" if METRICS[metric].high else " ↓"
-        text = (_words(metric) + arrow).replace(" ", "\n", 1)
-        draw.multiline_text((names + cell * (k + 0.5), head / 2), text, INK, small, anchor="mm", align="center")
+        text, middle = (_words(metric) + arrow).replace(" ", "\n", 1), (names + cell * (k + 0.5), head / 2)
+        draw.multiline_text(middle, text, plots.INK, plots.font(20), anchor="mm", align="center")
     for j, i in enumerate(order):
-        y = head + row * j
-        color = plots.PALETTE[1] if result.control[i] else INK
-        draw.text((names - 12, y + row / 2), plots.fit(result.methods[i], face, names - 16), color, face, anchor="rm")
-        for k in range(len(result.metrics)):
-            text, share = _cell(result, order, i, k)
-            x = names + cell * k
-            shade = PALE + (DARK - PALE) * share
-            draw.rectangle((x + 2, y + 2, x + cell - 2, y + row - 2), (int(shade[0]), int(shade[1]), int(shade[2])))
-            color = "white" if share > 0.5 else INK
-            draw.text((x + cell / 2, y + row / 2), text, color, face, anchor="mm")
-        if np.isfinite(result.seconds[i]):
-            x = names + cell * len(result.metrics)
-            draw.text((x + cell / 2, y + row / 2), f"{1000 * result.seconds[i]:.0f}", INK, face, anchor="mm")
+        top, y = head + row * j, head + row * (j + 0.5)
+        color = plots.PALETTE[1] if result.control[i] else plots.INK
+        draw.text((names - 12, y), plots.fit(result.methods[i], face, names - 16), color, face, anchor="rm")
+        for k in range(len(columns)):
+            text, beaten = _cell(result, order, i, k)
+            x, shade = names + cell * k, PALE + (DARK - PALE) * beaten
+            draw.rectangle((x + 2, top + 2, x + cell - 2, top + row - 2), tuple(shade.astype(int).tolist()))
+            draw.text((x + cell / 2, y), text, "white" if beaten > 0.5 else plots.INK, face, anchor="mm")
     return np.asarray(image)
 
 
 def _cell(result: LeaderboardResult, order: Sequence[int], i: int, k: int) -> tuple[str, float]:
-    """What a cell says, and the share of the shown rows that it beats."""
+    """The text of a cell, and the fraction of the shown rows that it beats; the last column is the time."""
+    if k == len(result.metrics):
+        return f"{1000 * result.seconds[i]:.0f}" if np.isfinite(result.seconds[i]) else "", 0.0
     good = result.scores[:, k] if METRICS[result.metrics[k]].high else -result.scores[:, k]
     if np.isnan(good[i]):
         return "-", 0.0

@@ -16,6 +16,7 @@ from xai_lessons.explorers.fgsm import ATTACKS, FGSM, GRAY, PGD
 from xai_lessons.explorers.kit import (
     BUILT_IN,
     PANELS,
+    Cache,
     Choice,
     Control,
     Explorer,
@@ -30,8 +31,6 @@ from xai_lessons.explorers.kit import (
     with_imports,
 )
 from xai_lessons.methods import fgsm
-
-CACHED = 64  # curves
 
 
 @lru_cache(maxsize=4)
@@ -91,7 +90,7 @@ class RobustnessExplorer(Explorer):
     def __init__(self, networks: Sequence[Any] = (), data: tuple[Tensor, Tensor] | None = None, **initial: Any) -> None:
         self.data, self.given = data, {one.name: one for one in networks if isinstance(one, models.Classifier)}
         self.network_names = tuple(getattr(one, "name", one) for one in networks) or BUILT_IN
-        self._curve_cache: dict[tuple[Any, ...], np.ndarray] = {}
+        self._curve_cache = Cache(64)
         if networks:
             initial = {"networks": self.network_names, **initial}
         super().__init__(**initial)
@@ -181,6 +180,5 @@ class RobustnessExplorer(Explorer):
                 progress=progress,
             )
             self._curve_cache[key] = accuracy.cpu().numpy()
-            if len(self._curve_cache) > CACHED:
-                del self._curve_cache[next(iter(self._curve_cache))]
-        return self._curve_cache[key]
+        curve: np.ndarray = self._curve_cache[key]
+        return curve

@@ -1,6 +1,7 @@
 """What every explorer is made of: `base` says how to write one, each name is imported from here."""
 
 from xai_lessons.explorers.kit.base import Explorer
+from xai_lessons.explorers.kit.cache import Cache
 from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Many, Slider, Toggle, Upload, group
 from xai_lessons.explorers.kit.image_explorer import (
     ANY,
@@ -24,6 +25,7 @@ __all__ = [
     "PANELS",
     "PREDICTED",
     "Button",
+    "Cache",
     "Choice",
     "Control",
     "Explorer",

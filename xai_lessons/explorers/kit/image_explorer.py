@@ -257,6 +257,11 @@ class ImageExplorer(Explorer):
             row=row,
         )
 
+    def network_code(self, state: Any) -> str:
+        """The line of the shown code that makes `model`."""
+        given = state.network in self._models
+        return "# model is the network that you gave" if given else f"model = models.load({state.network!r})"
+
     def script(self, state: Any, *lines: str, without: Sequence[str] = (), also: Sequence[str] = ()) -> str:
         """The shown code: imports, `model` and `image`, then these lines.
 
@@ -266,9 +271,7 @@ class ImageExplorer(Explorer):
             without: parts that the drawing does without.
             also: further lines of imports.
         """
-        setup = ["# model is the network that you gave"]
-        if state.network not in self._models:
-            setup = [f"model = models.load({state.network!r})"]
+        setup = [self.network_code(state)]
         if self.is_drawn(state):
             setup.append(f"scene = {self._drawing_code(state)}")
             if without:
@@ -284,9 +287,8 @@ class ImageExplorer(Explorer):
     def code_names(self, state: Any) -> dict[str, Any]:
         """What the shown code takes as given."""
         names: dict[str, Any] = {"model": self._models[state.network]} if state.network in self._models else {}
-        if state.picture in self.photographs and self.photographs[state.picture][1] == "picture":
-            names["picture"] = self.photographs[state.picture][0]
-        return names
+        image, opened = self.photographs.get(getattr(state, "picture", ""), (None, ""))
+        return {**names, "picture": image} if opened == "picture" else names
 
     # How it is put together.
 

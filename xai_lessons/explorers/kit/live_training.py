@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from xai_lessons import models, training
 from xai_lessons.data import datasets
 from xai_lessons.explorers.kit.base import Explorer
+from xai_lessons.explorers.kit.cache import Cache
 from xai_lessons.explorers.kit.controls import Button, Control, Slider
 
 Data = tuple[datasets.Pictures, datasets.Pictures]
@@ -38,7 +39,7 @@ class LiveTraining(Explorer):
     def __init__(self, data: Data | None = None, **initial: Any) -> None:
         self.data = data
         self._drawn_cache: dict[str, datasets.Pictures] = {}  # the largest set drawn of each split
-        self._training_cache: dict[Any, training.Training] = {}
+        self._training_cache = Cache(REMEMBERED)
         super().__init__(**initial)
 
     # What an explorer writes.
@@ -82,10 +83,7 @@ class LiveTraining(Explorer):
             yield self.report(state, None, "Drawing the pictures first.")
             train, validation = self._images(state, progress)
             made = training.Training(self.fresh(state, train), *train[:2], validation[:2], state.settings)
-        self._forget(state)
-        self._training_cache[self.key(state)] = made  # the latest stands last
-        if len(self._training_cache) > REMEMBERED:
-            del self._training_cache[next(iter(self._training_cache))]
+        self._training_cache[self.key(state)] = made
         shown = time.monotonic()
         for step in made.steps():
             progress(step.done, step.total)
