@@ -117,7 +117,7 @@ def test_a_deleted_lesson_comes_back(source, tmp_path):
 
 def test_a_file_in_the_folders_place_is_one_sentence(source, tmp_path):
     (tmp_path / "mine").write_text("a file")
-    with pytest.raises(NotADirectoryError, match="a folder is wanted"):
+    with pytest.raises(NotADirectoryError, match="expected a folder"):
         lab.copy_lessons(source, tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "a file"
 
@@ -133,7 +133,7 @@ def test_the_lessons_of_a_checkout_are_beside_the_package(monkeypatch, tmp_path)
 def test_an_installation_without_lessons_says_so(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(lab, "PACKAGE", tmp_path / "xai_lessons")
     assert cli.main(["lab", "--copy-only"]) == 2
-    assert "no notebooks" in capsys.readouterr().err
+    assert "there are no notebooks" in capsys.readouterr().err
 
 
 class Started:

@@ -1,7 +1,6 @@
 """The command ``xai-lessons``: lab | doctor | prefetch | kernels | train.
 
-Each sub-command is a function here that returns the exit status, and imports what it needs itself, so that ``--help``
-is instant.
+Each sub-command is a function that returns the exit status. It imports what it needs, so that ``--help`` is instant.
 """
 
 import argparse
@@ -13,7 +12,7 @@ from xai_lessons import __version__
 
 
 def lab(options: argparse.Namespace) -> int:
-    """Copy the lessons to a folder of the user's and open them in JupyterLab."""
+    """Copy the lessons to a folder of yours and open them in JupyterLab."""
     from xai_lessons.command import lab as lessons
 
     source = lessons.lessons_folder()
@@ -29,23 +28,22 @@ def lab(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Print in one screen what is there, and what to do about what is not."""
+    """Report on one screen what is installed, and what to do about what is missing."""
     from xai_lessons.command.doctor import examine
 
     if options.network is not None:
         return network_doctor(options)
     print(f"xai-lessons {__version__}")
-    findings = []
+    missing = []
     for finding in examine():
-        findings.append(finding)
         print(finding, flush=True)
-    ill = [finding.subject for finding in findings if finding.advice and finding.fatal]
-    print(f"The lessons cannot run yet: see {', '.join(ill)}." if ill else "The lessons can run.")
-    return 1 if ill else 0
+        missing += [finding.subject] if finding.advice and finding.fatal else []
+    print(f"The lessons cannot run yet: see {', '.join(missing)}." if missing else "The lessons can run.")
+    return 1 if missing else 0
 
 
 def network_doctor(options: argparse.Namespace) -> int:
-    """Say what a network of the user's is like, and which methods can explain it."""
+    """Describe a network of yours, and say which methods can explain it."""
     from xai_lessons.command.network_doctor import diagnose, load_network
 
     findings, model = diagnose(load_network(options.network), options.input_size)
@@ -54,7 +52,7 @@ def network_doctor(options: argparse.Namespace) -> int:
     if model is None:
         print("models.wrap refuses it as it is.")
         return 1
-    print(f"models.wrap(network, input_size={model.input_size}) takes it; give mean, std and classes of its training.")
+    print(f"models.wrap(network, input_size={model.input_size}) accepts it; add mean, std and classes of its training.")
     return 0
 
 
@@ -80,12 +78,12 @@ def kernels(options: argparse.Namespace) -> int:
     for title, folder in installed.items():
         print(f"{title}: {folder}")
     if len(installed) == 1:
-        print("torch sees no CUDA device here, so there is no GPU kernel")
+        print("torch finds no CUDA device, so there is no GPU kernel")
     return 0
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train a built-in network again, or evaluate the shipped one."""
+    """Train a built-in network again, or evaluate the installed one."""
     from xai_lessons.training import recipes
 
     chosen = ("epochs", "device", "out", "source")
@@ -94,7 +92,12 @@ def train(options: argparse.Namespace) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line.
+
+    Example:
+        >>> parser().parse_args(["train", "menagerie-vgg", "--epochs", "2"]).epochs
+        2
+    """
     top = argparse.ArgumentParser(prog="xai-lessons", description="Open up an image classifier, in seven lessons.")
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -106,15 +109,15 @@ def parser() -> argparse.ArgumentParser:
 
     one = command(lab, "copy the lessons to a folder of yours and open them in JupyterLab")
     one.add_argument("--folder", type=Path, default=Path("xai-lessons-notebooks"), help="default: ./%(default)s")
-    one.add_argument("--here", action="store_true", help="open the lessons where they are, uncopied")
-    one.add_argument("--copy-only", action="store_true", help="copy, and do not start JupyterLab")
-    one.add_argument("--no-browser", action="store_true", help="print the address only")
+    one.add_argument("--here", action="store_true", help="open the lessons without copying them")
+    one.add_argument("--copy-only", action="store_true", help="copy only, without starting JupyterLab")
+    one.add_argument("--no-browser", action="store_true", help="only print the address")
     one.add_argument("--port", type=int, help="the port of JupyterLab (default: the first free one from 8888)")
     one.add_argument("jupyter", nargs=argparse.REMAINDER, help="after --: further options for jupyter lab")
 
-    one = command(doctor, "what is installed here, or what a network of yours is like, and what to do about it")
+    one = command(doctor, "check this installation, or a network of yours, and say what to do")
     one.add_argument("--network", metavar="FILE.PY:NAME", help="examine this network (the file is run)")
-    one.add_argument("--input-size", type=int, metavar="PIXELS", help="height and width of the network's pictures")
+    one.add_argument("--input-size", type=int, metavar="PIXELS", help="height and width of the network's images")
 
     one = command(prefetch, "download ImageNet networks, or CIFAR-10, before class")
     one.add_argument(
@@ -122,20 +125,22 @@ def parser() -> argparse.ArgumentParser:
     )
 
     one = command(kernels, "install the CPU and the GPU kernel")
-    one.add_argument("--sys-prefix", action="store_true", help="into this environment, not into the user's own list")
+    one.add_argument(
+        "--sys-prefix", action="store_true", help="into this environment instead of your own list of kernels"
+    )
 
     one = command(train, "train a built-in network again, or evaluate it")
     one.add_argument("name", metavar="NAME", help="such as menagerie-resnet")
-    one.add_argument("--evaluate", action="store_true", help="only print the accuracy of the weights that are there")
-    one.add_argument("--epochs", type=int, help="instead of the recipe's own number")
-    one.add_argument("--device", choices=("cpu", "cuda"), help="default: CUDA where it is")
+    one.add_argument("--evaluate", action="store_true", help="only print the accuracy of the present weights")
+    one.add_argument("--epochs", type=int, help="default: the recipe's number")
+    one.add_argument("--device", choices=("cpu", "cuda"), help="default: CUDA if available")
     one.add_argument("--out", type=Path, help="the folder for checkpoints and the result (default: ./trained)")
-    one.add_argument("--source", type=Path, metavar="FOLDER", help="CIFAR-10 (default: where it is, else its download)")
+    one.add_argument("--source", type=Path, metavar="FOLDER", help="of CIFAR-10 (default: found or downloaded)")
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one sub-command; a foreseeable mistake is one sentence on stderr and exit status 2."""
+    """Run one sub-command; an expected error prints one sentence to stderr and gives exit status 2."""
     options = parser().parse_args(arguments)
     try:
         return options.run(options)

@@ -1,4 +1,4 @@
-"""The two kernels of the course: "XAI lessons (CPU)" and, where CUDA is, "XAI lessons (GPU)"."""
+"""The two kernels of the course: "XAI lessons (CPU)" and, with CUDA, "XAI lessons (GPU)"."""
 
 from pathlib import Path
 
@@ -9,11 +9,16 @@ def install(prefix: str | None = None, devices: tuple[str, ...] | None = None) -
     """Install the kernels for JupyterLab; each starts this Python with ``XAI_LESSONS_DEVICE`` set.
 
     Args:
-        prefix: the environment to install into (``sys.prefix``); None for the user's own list of kernels.
-        devices: of ``"cpu"``, ``"cuda"``; None for the CPU and, where torch sees one, the CUDA device.
+        prefix: the environment to install into (``sys.prefix``); by default the user's own list of kernels.
+        devices: some of ``"cpu"``, ``"cuda"``; by default the CPU and, if torch finds one, the CUDA device.
 
     Returns:
-        Each kernel's display name and the folder it was written to.
+        Each kernel's display name and folder.
+
+    Example:
+        >>> import tempfile
+        >>> list(install(prefix=tempfile.mkdtemp(), devices=("cpu",)))
+        ['XAI lessons (CPU)']
     """
     from ipykernel.kernelspec import install as install_kernel
 

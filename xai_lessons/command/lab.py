@@ -1,4 +1,4 @@
-"""Bring the lessons to a student: copy the notebooks, never over the student's own changes; open them in JupyterLab."""
+"""``xai-lessons lab``: copy the notebooks, never over the student's own changes, and open them in JupyterLab."""
 
 import hashlib
 import json
@@ -12,55 +12,63 @@ from urllib.parse import quote
 PACKAGE = Path(__file__).resolve().parents[1]
 SETTINGS = Path(__file__).resolve().parent / "jupyter"
 FIRST = "01_classification.ipynb"
-RECORD = ".xai-lessons.json"  # in the student's folder: the hash of what was last delivered under each name
+RECORD = ".xai-lessons.json"  # in the student's folder: the hash of the last copied version of each file
 
 
 def lessons_folder() -> Path:
-    """Where the lessons are: inside the installed package, or beside it in a checkout.
-
-    Returns:
-        The folder that holds the notebooks.
+    """The folder of the notebooks: inside the installed package, or next to it in a checkout.
 
     Raises:
-        FileNotFoundError: if this installation came without them.
+        FileNotFoundError: if this installation does not contain them.
+
+    Example:
+        >>> lessons_folder().is_dir()
+        True
     """
-    for folder in (PACKAGE / "_notebooks", PACKAGE.parent / "notebooks"):
+    folders = PACKAGE / "_notebooks", PACKAGE.parent / "notebooks"
+    for folder in folders:
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(
-        f"no notebooks in {PACKAGE / '_notebooks'} nor in {PACKAGE.parent / 'notebooks'}: install xai-lessons again"
-    )
+    raise FileNotFoundError(f"there are no notebooks in {folders[0]} or {folders[1]}: install xai-lessons again")
 
 
 def lessons(source: Path) -> list[str]:
-    """The names of all files of the lessons below ``source``, sorted, with forward slashes."""
+    """The sorted names of all lesson files in ``source``, with forward slashes.
+
+    Example:
+        >>> lessons(lessons_folder())[0]
+        '01_classification.ipynb'
+    """
     files = (path.relative_to(source) for path in source.rglob("*") if path.is_file())
     return sorted(path.as_posix() for path in files if not any(part[0] in "._" for part in path.parts))
 
 
 def copy_lessons(source: Path, target: Path) -> list[str]:
-    """Copy the lessons of ``source`` into ``target``, leaving alone whatever the student has changed there.
+    """Copy the lessons of ``source`` into ``target`` without touching what the student has changed there.
 
-    A lesson that the student has not touched is brought up to date. Of one that the student has changed, a newer
-    version is put beside it, as ``name.new.ipynb``, once.
+    A file that the student has not changed is updated. Next to one that the student has changed, a newer version is
+    written once, as ``name.new.ipynb``.
 
     Args:
         source: the folder of the lessons.
-        target: the student's folder; made if it is not there.
+        target: the student's folder; created if necessary.
 
     Returns:
         One line for each file that was written.
 
     Raises:
         NotADirectoryError: if ``target`` is a file.
+
+    Example:
+        >>> import tempfile
+        >>> copy_lessons(lessons_folder(), Path(tempfile.mkdtemp()))[0]
+        'copied 01_classification.ipynb'
     """
     if target.exists() and not target.is_dir():
-        raise NotADirectoryError(
-            f"{target} is a file, and a folder is wanted for the notebooks: name one with --folder"
-        )
+        raise NotADirectoryError(f"{target} is a file, expected a folder for the notebooks: name one with --folder")
     target.mkdir(parents=True, exist_ok=True)
     record = _read_record(target / RECORD)
-    said = []
+    lines = []
     for name in lessons(source):
         new, place = (source / name).read_bytes(), target / name
         delivered, record[name] = record.get(name), _hash(new)
@@ -69,25 +77,24 @@ def copy_lessons(source: Path, target: Path) -> list[str]:
             continue
         if present is None or present == delivered:
             _write(place, new)
-            said.append(f"{'copied' if present is None else 'updated'} {name}")
+            lines.append(f"{'copied' if present is None else 'updated'} {name}")
         elif delivered != _hash(new):
-            beside = _beside(place, new)
-            _write(beside, new)
-            said.append(f"kept your {name}; the new version is beside it as {beside.name}")
+            other = _free_name(place, new)
+            _write(other, new)
+            lines.append(f"kept your {name}; the new version is next to it as {other.name}")
     _write(target / RECORD, json.dumps(record, indent=1, sort_keys=True).encode())
-    return said
+    return lines
 
 
 def serve(notebook: str, root: Path, port: int | None = None, browser: bool = True, extra: Sequence[str] = ()) -> int:
-    """Open a notebook in JupyterLab and stay until it is closed.
+    """Open a notebook in JupyterLab and wait until it is closed.
 
-    JupyterLab prints the notebook's address, so it can be opened by hand where no browser starts by itself. It asks
-    nobody for news or updates.
+    JupyterLab prints the notebook's address, so it can also be opened by hand. It does not look for news or updates.
 
     Args:
-        notebook: what to open first, by its name below ``root``.
+        notebook: the notebook to open first, relative to ``root``.
         root: the folder that JupyterLab shows.
-        port: the port to listen on; None for the first free one from 8888.
+        port: the port to listen on; by default the first free one from 8888.
         browser: whether to open a browser.
         extra: further options for ``jupyter lab``.
 
@@ -106,12 +113,12 @@ def serve(notebook: str, root: Path, port: int | None = None, browser: bool = Tr
         while True:
             try:
                 return process.wait()
-            except KeyboardInterrupt:  # Ctrl-C reaches JupyterLab too, which asks whether it is meant
+            except KeyboardInterrupt:  # Ctrl-C reaches JupyterLab too, which asks for confirmation
                 continue
 
 
 def environment() -> dict[str, str]:
-    """The variables that JupyterLab runs under: the present ones, with the course's settings before the user's."""
+    """The environment variables for JupyterLab: the current ones, with the course's settings before the user's."""
     paths = [str(SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))}
 
@@ -123,19 +130,19 @@ def _hash(content: bytes) -> str:
 def _read_record(path: Path) -> dict[str, str]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or damaged: then every difference counts as the student's
+    except (OSError, ValueError):  # missing or damaged: then every difference counts as the student's
         return {}
     return record if isinstance(record, dict) else {}
 
 
-def _beside(place: Path, content: bytes) -> Path:
-    """A free name beside ``place``, or one that already holds just this content."""
+def _free_name(place: Path, content: bytes) -> Path:
+    """A free name next to ``place``, or one that already has exactly this content."""
     tries = (place.with_suffix(f".new{number}{place.suffix}") for number in ("", *range(2, 1000)))
     return next(path for path in tries if not path.exists() or path.read_bytes() == content)
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write all of it or nothing."""
+    """Write a file completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_bytes(content)
