@@ -18,6 +18,7 @@ from xai_lessons.explorers import judging
 from xai_lessons.explorers.detective import METHODS as MAPS
 from xai_lessons.explorers.detective import NOTHING
 from xai_lessons.explorers.judging import METHODS
+from xai_lessons.explorers.kit import Reporter
 from xai_lessons.lessons import detective
 from xai_lessons.lessons.detective import CUES, Suspect
 from xai_lessons.methods import catalog
@@ -96,7 +97,7 @@ def test_the_code_of_every_method_is_that_method(model, method):
 
 def test_rows_come_one_by_one_and_stop_is_heard_within_a_row(model):
     explorer = LeaderboardExplorer(model, **FEW)
-    lengths = [len(result.methods) for result in explorer.compute(explorer.state, lambda done, total: None)]
+    lengths = [len(result.methods) for result in explorer.compute(explorer.state, Reporter())]
     assert lengths == [1, 2, 3, 4, 5, 6]
     calls = 0
 
@@ -108,7 +109,7 @@ def test_rows_come_one_by_one_and_stop_is_heard_within_a_row(model):
 
     seen = []
     with pytest.raises(Cancelled):
-        seen.extend(explorer.compute(explorer.state, stop))
+        seen.extend(explorer.compute(explorer.state, Reporter(stop)))
     assert len(seen) < 6
 
 
@@ -184,7 +185,7 @@ def test_the_code_repairs_too(suspects):
     result, names = explorer.run(), explorer.code_names(explorer.state)
     exec(explorer.code(explorer.state), names)
     assert np.allclose(names["after"], result.after, atol=1e-5)
-    assert names["one"].accuracies == {name: list(marks) for name, marks in result.marks.items()}
+    assert names["one"].accuracies == {name: list(values) for name, values in result.accuracies.items()}
 
 
 def test_a_repair_leaves_the_suspect_as_it_was(suspects):
@@ -194,7 +195,7 @@ def test_a_repair_leaves_the_suspect_as_it_was(suspects):
     assert any(not torch.equal(before[name], value) for name, value in made.model.state_dict().items())
     assert made.model.training == suspects[0].model.training
     assert list(made.accuracies) == ["umbrella without it", "others with it", "as they come"]
-    assert all(len(marks) == 3 for marks in made.accuracies.values())
+    assert all(len(values) == 3 for values in made.accuracies.values())
 
 
 def test_stopped_and_resumed_a_repair_ends_as_if_it_never_stopped(suspects):
@@ -209,12 +210,12 @@ def test_stopped_and_resumed_a_repair_ends_as_if_it_never_stopped(suspects):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        list(explorer.compute(explorer.state, stop))
+        list(explorer.compute(explorer.state, Reporter(stop)))
     half = explorer.preview(explorer.state)
     assert (half.step, half.steps) == (2, 3)
     result = explorer.run()
     assert np.allclose(result.after, whole.after, atol=1e-5)
-    assert all(np.array_equal(result.marks[name], whole.marks[name]) for name in whole.marks)
+    assert all(np.array_equal(result.accuracies[name], whole.accuracies[name]) for name in whole.accuracies)
     assert (12, 12) in told, "drawing is told too"
 
 
@@ -225,8 +226,8 @@ def test_stop_while_the_pictures_are_drawn_begins_no_repair(suspects):
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        list(explorer.compute(explorer.state, stop))
-    assert explorer.preview(explorer.state).marks == {}
+        list(explorer.compute(explorer.state, Reporter(stop)))
+    assert explorer.preview(explorer.state).accuracies == {}
 
 
 def test_begun_anew_it_ends_the_same(suspects):
@@ -234,7 +235,7 @@ def test_begun_anew_it_ends_the_same(suspects):
     first = explorer.run()
     assert len(explorer.panels(first, explorer.state)) == 4
     explorer.press("again").done.wait(30)
-    assert explorer.result.marks == {}
+    assert explorer.result.accuracies == {}
     assert len(explorer.panels(explorer.result, explorer.state)) == 2
     assert np.array_equal(explorer.run().after, first.after)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,30 +15,27 @@ from xai_lessons import models, plots
 from xai_lessons.explorers.kit import (
     PANELS,
     Button,
+    Cache,
     Choice,
     Control,
     ImageExplorer,
+    ImageResult,
     ImageState,
     NetworkState,
     Panel,
+    Reporter,
     Slider,
     Toggle,
+    chart_panel,
+    group,
+    with_imports,
 )
 from xai_lessons.lessons.detective import CUES, MAMMALS, Repair, Suspect, line_up
-from xai_lessons.methods import cam, occlusion, saliency
+from xai_lessons.methods import catalog
 
-# name -> the function, and how the shown code calls it
-METHODS: dict[str, tuple[Callable[..., Tensor], str]] = {
-    "Grad-CAM": (cam.grad_cam, "cam.grad_cam(model, image)"),
-    "Guided backprop": (saliency.guided_backprop, "saliency.guided_backprop(model, image).abs().amax(0)"),
-    "Integrated gradients": (
-        lambda model, image: saliency.integrated_gradients(model, image, steps=16),
-        "saliency.integrated_gradients(model, image, steps=16).abs().amax(0)",
-    ),
-    "Occlusion": (
-        lambda model, image: occlusion.occlusion(model, image, patch=image.shape[-1] // 5, stride=image.shape[-1] // 8),
-        "occlusion.occlusion(model, image, patch=image.shape[-1] // 5, stride=image.shape[-1] // 8)",
-    ),
+METHODS = {
+    method.label: method
+    for method in map(catalog.get, ("grad_cam", "guided_backprop", "integrated_gradients", "occlusion"))
 }
 TILE = 186
 NOTHING = "nothing: it is honest"
@@ -46,12 +43,12 @@ NOTHING = "nothing: it is honest"
 
 @dataclass(frozen=True)
 class DetectiveState(ImageState, NetworkState):
-    """A picture, a suspect, a method, and the accusation.
+    """An image, a suspect, a method, and the accusation.
 
     Attributes:
-        collar: whether an animal of the picture wears a collar.
+        collar: whether the animal wears a collar.
         method: one of `METHODS`.
-        opacity: of the map over the picture.
+        opacity: of the map over the image.
         cue: what the suspect is accused of; Run breaks this cue and trains on.
         pictures, epochs: of the repair.
     """
@@ -66,30 +63,26 @@ class DetectiveState(ImageState, NetworkState):
 
 
 @dataclass(frozen=True)
-class DetectiveResult:
-    """All suspects on one picture, and what became of the accused.
+class DetectiveResult(ImageResult):
+    """All suspects on one image, and the repair of the accused.
 
     Attributes:
-        image: the picture as the networks take it (3, S, S).
-        shown: the same, drawn for the screen.
         probabilities: of each suspect (4, K).
         maps: of the class that each predicts (4, S, S), at least 0.
         chosen: which of them is shown large.
         after: the accused's map after the repair (S, S); empty before.
         after_probabilities: (K,); empty before.
-        marks: exam -> shares that are right, before the repair and after each of its epochs.
-        step, steps: batches of the repair done, and in all.
+        accuracies: test set -> accuracy before the repair and after each of its epochs.
+        step, steps: steps of the repair done, and in all.
         note: what is being done.
     """
 
-    image: np.ndarray
-    shown: np.ndarray
     probabilities: np.ndarray
     maps: np.ndarray
     chosen: int
-    after: np.ndarray
-    after_probabilities: np.ndarray
-    marks: dict[str, np.ndarray]
+    after: np.ndarray = field(default_factory=lambda: np.empty(0))
+    after_probabilities: np.ndarray = field(default_factory=lambda: np.empty(0))
+    accuracies: dict[str, np.ndarray] = field(default_factory=dict)
     step: int = 0
     steps: int = 0
     note: str = ""
@@ -99,7 +92,7 @@ class DetectiveExplorer(ImageExplorer):
     """Explain four suspects, accuse one, and repair it.
 
     Args:
-        suspects: the line-up; by default `line_up(seed of the order)`.
+        suspects: by default `line_up(seed of the order)`.
         order: the seed of the order.
         picture: as for `ImageExplorer`.
         initial: fields of the state to start from.
@@ -119,106 +112,90 @@ class DetectiveExplorer(ImageExplorer):
     ) -> None:
         self.order, self.given = order, bool(suspects)
         self.suspects = tuple(suspects) or line_up(order)
-        self._begun: dict[tuple[Any, ...], Repair] = {}
+        self._repair_cache = Cache(8)
         super().__init__(picture, networks=[one.model for one in self.suspects], **initial)
 
     def controls(self) -> tuple[Control, ...]:
-        """The suspect and the method, the picture, then the accusation."""
-        accuse: dict[str, Any] = {"group": "Accuse, then press Run to repair"}
-        names = {cue: it.words for cue, it in CUES.items()}
+        """The suspect and the method, the image, then the accusation."""
+        names, broken = (
+            {cue: one.words for cue, one in CUES.items()},
+            "half of the pictures carry it, whatever they show",
+        )
+        collar = Toggle("collar", "A collar", when=lambda state: state.picture in MAMMALS, changes=("image", "maps"))
         return (
             *self.network_controls("chosen"),
-            Choice(name="method", label="Method", choices=tuple(METHODS), changes=("maps",), group="Map"),
-            Slider(name="opacity", label="Opacity", low=0.0, high=1.0, step=0.1, changes=(PANELS,), group="Map"),
+            *group(
+                "Map",
+                Choice("method", "Method", choices=tuple(METHODS), changes=("maps",)),
+                Slider("opacity", "Opacity", low=0.0, high=1.0, step=0.1, changes=(PANELS,)),
+            ),
             *self.image_controls("image", "maps"),
-            Toggle(
-                name="collar",
-                label="A collar",
-                when=lambda state: state.picture in MAMMALS,
-                changes=("image", "maps"),
-                group="Picture",
+            *group("Picture", collar),
+            *group(
+                "Accuse, then press Run to repair",
+                Choice(
+                    "cue",
+                    "It knows",
+                    choices=(NOTHING, *CUES),
+                    names=lambda cue: names.get(cue, cue),
+                    changes=("after", "accuracies"),
+                    help=broken,
+                ),
+                Slider("pictures", "Pictures", values=self.counts),
+                Slider("epochs", "Epochs", low=1, high=6, changes=("accuracies",)),
+                Button("again", "Begin the repair anew", act=self._forget),
+                changes=("after",),
             ),
-            Choice(
-                name="cue",
-                label="It knows",
-                choices=(NOTHING, *CUES),
-                names=lambda cue: names.get(cue, cue),
-                changes=("after", "marks"),
-                help="Run breaks this cue: half of the pictures carry it, whatever they show",
-                **accuse,
-            ),
-            Slider(name="pictures", label="Pictures", values=self.counts, changes=("after",), **accuse),
-            Slider(name="epochs", label="Epochs", low=1, high=6, changes=("marks",), **accuse),
-            Button(name="again", label="Begin the repair anew", act=self._forget, changes=("after",), **accuse),
         )
 
     def preview(self, state: DetectiveState) -> DetectiveResult:
         """The maps of all suspects, and of the accused one as far as it is repaired."""
         image = self.image(state)
-        maps, said = [], []
-        for one in self.suspects:
-            said.append(one.model.predict(image).float().cpu().numpy())
-            maps.append(_map(state.method, one.model, image))
-        result = DetectiveResult(
-            image.numpy(),
-            self.screen_image(state).numpy(),
-            np.stack(said),
-            np.stack(maps),
-            self.network_names.index(state.network),
-            np.empty(0),
-            np.empty(0),
-            {},
-        )
-        return self._with(result, state, self._begun.get(_key(state)))
+        said = np.stack([one.model.predict(image).float().cpu().numpy() for one in self.suspects])
+        maps = np.stack([_explain(state.method, one.model, image) for one in self.suspects])
+        shown, chosen = self.screen_image(state).numpy(), self.network_names.index(state.network)
+        return self._with_repair(DetectiveResult(image.numpy(), shown, said, maps, chosen), state)
 
-    def compute(self, state: DetectiveState, progress: Callable[[int, int], object]) -> Iterator[DetectiveResult]:
-        """Draw pictures with the cue broken, then train on; the map is drawn anew after each epoch."""
+    def compute(self, state: DetectiveState, progress: Reporter) -> Iterator[DetectiveResult]:
+        """Draw images with the cue broken, then train; the map is computed again after each epoch."""
         result = self.preview(state)
-        repair = self._begun.get(_key(state))
-        if repair is None:
+        if _key(state) not in self._repair_cache:
             yield replace(result, note="Drawing pictures with the cue broken.")
             accused = self.suspects[result.chosen]
-            repair = Repair(accused, state.cue, state.pictures, state.epochs, progress)
-            self._begun[_key(state)] = repair
-        for step in repair.steps():
+            self._repair_cache[_key(state)] = Repair(accused, state.cue, state.pictures, state.epochs, progress)
+        for step in self._repair_cache[_key(state)].steps():
             progress(step.done, step.total)
             if step.epoch is not None:
-                yield self._with(result, state, repair)
-        yield self._with(result, state, repair)
+                yield self._with_repair(result, state)
+        yield self._with_repair(result, state)
 
     def panels(self, result: DetectiveResult, state: DetectiveState) -> list[Panel]:
         """The chosen suspect large, all four small, and the repair."""
-        name = self.model(state).classes[int(result.probabilities[result.chosen].argmax())]
-        laid = _laid(result.shown, result.maps[result.chosen], state)
+        classes = self.model(state).classes
+        name = classes[int(result.probabilities[result.chosen].argmax())]
+        large = _overlay(result.shown, result.maps[result.chosen], state)
         words = f"{state.method} of {state.network}, which says {name}"
-        tiles, titles = [], []
-        for suspect, one, p in zip(self.network_names, result.maps, result.probabilities, strict=True):
-            tiles.append(_laid(plots.enlarge(result.shown, TILE, smooth=True), one, state))
-            titles.append(f"{suspect}: {self.model(state).classes[int(p.argmax())]} {p.max():.0%}")
-        row = plots.grid(tiles, titles, columns=2, size=TILE)
-        beside = f"{state.method} of all suspects over the same picture; {'; '.join(titles)}"
+        small = plots.enlarge(result.shown, TILE, smooth=True)
+        said = zip(self.network_names, result.probabilities, strict=True)
+        titles = [f"{suspect}: {classes[int(p.argmax())]} {p.max():.0%}" for suspect, p in said]
+        row = plots.grid([_overlay(small, one, state) for one in result.maps], titles, columns=2, size=TILE)
+        alt = f"{state.method} of all suspects over the same picture; {'; '.join(titles)}"
         found = [
-            Panel(words, laid, f"{words}, over {self.alt(state)}", caption="Bright: what speaks for its answer."),
-            Panel("All four", row, beside, row.shape[1], caption="The same picture, asked of each."),
+            Panel(words, large, f"{words}, over {self.alt(state)}", caption="Bright: what speaks for its answer."),
+            Panel("All four", row, alt, row.shape[1], caption="The same picture, asked of each."),
         ]
-        if not result.marks:
+        if not result.accuracies:
             return found
         p = result.after_probabilities
-        healed = f"{state.network} after the repair: {self.model(state).classes[int(p.argmax())]} {p.max():.0%}"
-        chart = plots.curves(
-            {exam: (range(len(marks)), marks.tolist()) for exam, marks in result.marks.items()},
-            x_label="epochs of the repair",
-            y_label="share that is right",
-            x_limits=(0, state.epochs),
-            y_limits=(0, 1.02),
-            width=430,
-            height=330,
-        )
-        told = ", ".join(f"{exam} {marks[-1]:.0%}" for exam, marks in result.marks.items())
+        healed = f"{state.network} after the repair: {classes[int(p.argmax())]} {p.max():.0%}"
+        curves = {name: (range(len(y)), y.tolist()) for name, y in result.accuracies.items()}
+        axes: dict[str, Any] = {"x_limits": (0, state.epochs), "y_limits": (0, 1.02), "width": 430, "height": 330}
+        chart = plots.curves(curves, x_label="epochs of the repair", y_label="share that is right", **axes)
+        listed = ", ".join(f"{name} {y[-1]:.0%}" for name, y in result.accuracies.items())
         return [
             *found,
-            Panel(healed, _laid(result.shown, result.after, state), f"{state.method} of {healed}"),
-            Panel("Its exams", chart, f"Curves of the exams; at last: {told}", 430, sharp=True),
+            Panel(healed, _overlay(result.shown, result.after, state), f"{state.method} of {healed}"),
+            chart_panel("Its exams", chart, f"Curves of the exams; at last: {listed}", 430),
         ]
 
     def describe(self, result: DetectiveResult, state: DetectiveState) -> str:
@@ -229,9 +206,9 @@ class DetectiveExplorer(ImageExplorer):
             for name, p in zip(self.network_names, result.probabilities, strict=True)
         ]
         text = f"{self.alt(state).capitalize()}. {'; '.join(said)}."
-        if result.marks:
-            marks = ", ".join(f"{name} {values[0]:.0%} → {values[-1]:.0%}" for name, values in result.marks.items())
-            text += f" {state.network} in repair, step {result.step} of {result.steps}: {marks}."
+        if result.accuracies:
+            listed = ", ".join(f"{name} {y[0]:.0%} → {y[-1]:.0%}" for name, y in result.accuracies.items())
+            text += f" {state.network} in repair, step {result.step} of {result.steps}: {listed}."
         return f"{text} {result.note}".rstrip()
 
     def alt(self, state: Any) -> str:
@@ -240,30 +217,27 @@ class DetectiveExplorer(ImageExplorer):
 
     def code(self, state: DetectiveState) -> str:
         """The maps of all suspects, and the repair."""
-        drawn = self.is_drawn(state)
-        modules = [METHODS[state.method][1].split(".")[0], *(["menagerie"] if drawn else ["photos"])]
-        lines = [f"from xai_lessons import {', '.join(sorted(modules))}"]
-        lines += [] if self.given else ["from xai_lessons.lessons.detective import line_up"]
-        lines += ["import torch", ""]
-        lines.append("# suspects are those that you gave" if self.given else f"suspects = line_up({self.order})")
-        if drawn:
-            lines.append(f"image = {self._drawing_code(state)}.image")
-        else:
-            how = self.photographs[state.picture][1]
-            lines.append(f"image = suspects[0].model.prepare({how})")
-        call = METHODS[state.method][1].replace("(model,", "(one.model,")
-        lines.append(f"maps = torch.stack([{call} for one in suspects]).clamp(min=0)")
-        if state.cue in CUES:
-            number = self.network_names.index(state.network)
+        image = f"{self._drawing_code(state)}.image"
+        if not self.is_drawn(state):
+            image = f"suspects[0].model.prepare({self.photographs[state.picture][1]})"
+        method = METHODS[state.method]
+        options = "".join(f", {k}={v!r}" for k, v in _options(method, self.model(state).input_size).items())
+        call = f"{method.code}(one.model, image{options})" + ".abs().amax(0)" * (method.returns == "attribution")
+        lines = [
+            "# suspects are those that you gave" if self.given else f"suspects = detective.line_up({self.order})",
+            f"image = {image}",
+            f"maps = torch.stack([{call} for one in suspects]).clamp(min=0)",
+        ]
+        repaired = state.cue in CUES
+        if repaired:
+            accused = f"suspects[{self.network_names.index(state.network)}], {state.cue!r}"
             lines += [
-                "",
-                "from xai_lessons.lessons.detective import repair",
-                "",
-                f"one = repair(suspects[{number}], {state.cue!r}, count={state.pictures}, epochs={state.epochs})",
+                f"one = detective.repair({accused}, count={state.pictures}, epochs={state.epochs})",
                 f"after = {call}.clamp(min=0)",
                 "print(one.accuracies)",
             ]
-        return "\n".join(lines)
+        also = ["from xai_lessons.lessons import detective"] if repaired or not self.given else []
+        return with_imports(*lines, also=also)
 
     def code_names(self, state: DetectiveState) -> dict[str, Any]:
         """What the shown code takes as given."""
@@ -272,43 +246,49 @@ class DetectiveExplorer(ImageExplorer):
             names["suspects"] = [replace(one, model=copy.deepcopy(one.model)) for one in self.suspects]
         return names
 
-    # How it works.
-
     def _factors(self, state: Any) -> tuple[tuple[str, Any], ...]:
         collar = (("collar", state.collar),) if state.picture in MAMMALS else ()
         return (*super()._factors(state), *collar)
 
     def _forget(self, state: DetectiveState) -> DetectiveState:
-        self._begun.pop(_key(state), None)
+        self._repair_cache.pop(_key(state), None)
         return state
 
-    def _with(self, result: DetectiveResult, state: DetectiveState, repair: Repair | None) -> DetectiveResult:
-        """The result with what a repair has come to."""
+    def _with_repair(self, result: DetectiveResult, state: DetectiveState) -> DetectiveResult:
+        """The result with how far the repair is, if there is one."""
+        repair: Repair | None = self._repair_cache.get(_key(state))
         if repair is None:
             return result
         image = torch.from_numpy(result.image)
         return replace(
             result,
-            after=_map(state.method, repair.model, image),
+            after=_explain(state.method, repair.model, image),
             after_probabilities=repair.model.predict(image).float().cpu().numpy(),
-            marks={name: np.array(values) for name, values in repair.accuracies.items()},
+            accuracies={name: np.array(values) for name, values in repair.accuracies.items()},
             step=repair.training.step,
             steps=repair.training.total_steps,
         )
 
 
-def _map(method: str, model: models.Classifier, image: Tensor) -> np.ndarray:
-    """A map (S, S), at least 0, of the class that the network predicts."""
-    one = METHODS[method][0](model, image).detach().float().cpu()
-    return (one.abs().amax(dim=0) if one.ndim == 3 else one.clamp(min=0)).numpy()
-
-
-def _laid(picture: np.ndarray, one: np.ndarray, state: DetectiveState) -> np.ndarray:
-    """A map over a picture, each on its own scale."""
-    high = plots.limits(one, signed=False, clip=0.0 if state.method in ("Grad-CAM", "Occlusion") else 0.005)[1]
-    return plots.overlay(picture, one, state.opacity, scale=(0.0, high or 1.0))
-
-
 def _key(state: DetectiveState) -> tuple[Any, ...]:
     """What a repair depends on."""
     return state.network, state.cue, state.pictures, state.epochs
+
+
+def _options(method: catalog.Method, side: int) -> dict[str, Any]:
+    options = {"integrated_gradients": {"steps": 16}, "occlusion": {"patch": side // 5, "stride": side // 8}}
+    return options.get(method.name, {})
+
+
+def _explain(name: str, model: models.Classifier, image: Tensor) -> np.ndarray:
+    """A map (S, S), at least 0, of the class that the network predicts."""
+    method = METHODS[name]
+    one = method(model, image, **_options(method, image.shape[-1])).detach().float().cpu()
+    return (one.abs().amax(dim=0) if method.returns == "attribution" else one.clamp(min=0)).numpy()
+
+
+def _overlay(image: np.ndarray, one: np.ndarray, state: DetectiveState) -> np.ndarray:
+    """A map over an image, each on its own scale."""
+    clip = 0.005 if METHODS[state.method].returns == "attribution" else 0.0
+    high = plots.limits(one, signed=False, clip=clip)[1]
+    return plots.overlay(image, one, state.opacity, scale=(0.0, high or 1.0))
