@@ -141,5 +141,5 @@ def test_where_it_looked_is_the_grad_cam_of_its_answer(pictures, networks):
 def test_networks_of_other_classes_or_only_one_are_refused(pictures, networks):
     other = small_network(2, "other", ("yes", "no"))
     for given in ([networks[0], other], networks[:1], [networks[0], networks[0]]):
-        with pytest.raises(ValueError, match="two networks that know cat, dog, ship are needed"):
+        with pytest.raises(ValueError, match="expected two networks of the classes cat, dog, ship, got "):
             MistakesExplorer(pictures, given)

@@ -1,8 +1,8 @@
-"""The pictures that two networks get wrong: which class is taken for which, how surely, and where they looked."""
+"""The images that two networks get wrong: which class is taken for which, how surely, and where they looked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,21 @@ from torch import Tensor
 
 from xai_lessons import models, plots
 from xai_lessons.data import datasets
-from xai_lessons.explorers.kit import ANY, PANELS, Button, Choice, Control, Explorer, Panel, Toggle, network
+from xai_lessons.explorers.kit import (
+    ANY,
+    PANELS,
+    Button,
+    Choice,
+    Control,
+    Explorer,
+    Panel,
+    Reporter,
+    Toggle,
+    chart_panel,
+    group,
+    network,
+    with_imports,
+)
 from xai_lessons.methods import cam
 from xai_lessons.results import cifar10
 from xai_lessons.training import test_set
@@ -21,19 +35,25 @@ from xai_lessons.training.augmentation import pixels
 
 SHOWN, COLUMNS, TILE = 6, 3, 144
 WRONG, ALONE, BOTH, RIGHT = "it is wrong", "it is wrong, the other right", "both are wrong", "it is right"
+CONDITIONS = {
+    WRONG: "answer != labels",
+    ALONE: "(answer != labels) & (others == labels)",
+    BOTH: "(answer != labels) & (others != labels)",
+    RIGHT: "answer == labels",
+}
 
 
 @dataclass(frozen=True)
 class MistakesState:
-    """Which pictures are shown.
+    """Which images are shown.
 
     Attributes:
         network: whose answers are looked at.
-        truth, said: what the picture is, and what that network says; "any" for all.
-        which: one of the four kinds of pictures.
-        surest: whether the pictures that it is surest of come first, else last.
-        page: how many times the next six were asked for.
-        looked: whether its Grad-CAM lies over the pictures.
+        truth, said: the true class, and that network's answer; "any" for all.
+        which: one of `CONDITIONS`.
+        surest: whether the images that it is surest of come first, else last.
+        page: how often the next six were wanted.
+        looked: whether its Grad-CAM lies over the images.
     """
 
     network: str = ""
@@ -47,14 +67,14 @@ class MistakesState:
 
 @dataclass(frozen=True)
 class MistakesResult:
-    """Up to six pictures and what both networks say of them.
+    """Up to six images and what both networks say of them.
 
     Attributes:
-        index: their numbers among all pictures (n,).
-        found: how many pictures there are of that kind.
+        index: their indices among all images (n,).
+        found: how many images there are of that kind.
         images: (n, 3, H, W) in [0, 1].
-        answers: of each network the probabilities (2, n, K), the chosen network first.
-        maps: Grad-CAM of the chosen network's answer (n, H, W), where it was asked for.
+        answers: the probabilities of each network (2, n, K), the chosen network first.
+        maps: Grad-CAM of the chosen network's answer (n, H, W), where it is computed.
         counts: the confusion matrix of the chosen network (K, K).
     """
 
@@ -67,13 +87,13 @@ class MistakesResult:
 
 
 class MistakesExplorer(Explorer):
-    """What two networks get wrong in a set of pictures, a cell of the confusion matrix at a time.
+    """What two networks get wrong in a set of images, a cell of the confusion matrix at a time.
 
     Args:
         pictures: any set with labels, such as `datasets.cifar10_test()`; bytes or floats.
         networks: two of them, names or `models.Classifier`s that know the same classes.
-        answers: their probabilities (N, K) if they are known already, by name; else they are computed, which takes a
-            while for many pictures.
+        answers: their probabilities (N, K) if they are known already, by name; else they are predicted, which takes a
+            while for many images.
         initial: fields of the state to start from.
 
     Raises:
@@ -97,7 +117,8 @@ class MistakesExplorer(Explorer):
         loaded = [network(one) if isinstance(one, str) else one for one in networks]
         self.models = {model.name: model for model in loaded}
         if len(self.models) != 2 or any(tuple(m.classes) != tuple(pictures.classes) for m in loaded):
-            raise ValueError(f"two networks that know {', '.join(pictures.classes)} are needed; see networks=")
+            expected = f"expected two networks of the classes {', '.join(pictures.classes)}"
+            raise ValueError(f"{expected}, got {', '.join(model.name for model in loaded)}: see networks=")
         known = answers or {}
         self.answers = {
             name: known[name].cpu() if name in known else test_set.predict(model, pictures.images)
@@ -107,28 +128,27 @@ class MistakesExplorer(Explorer):
 
     def controls(self) -> tuple[Control, ...]:
         """The network, the cell of its confusion matrix, and which pictures of it."""
-        classes = (ANY, *self.pictures.classes)
-        which: dict[str, Any] = {"changes": ("index",), "group": "Which pictures"}
-        others: dict[str, Any] = {"choices": (WRONG, ALONE, BOTH, RIGHT), "label": "Those where"}
+        classes, either = (ANY, *self.pictures.classes), tuple(self.models)
         return (
-            Choice(
-                name="network", label="Network", choices=tuple(self.models), changes=("index", "counts"), buttons=True
+            Choice("network", "Network", choices=either, changes=("index", "counts"), buttons=True),
+            *group(
+                "Which pictures",
+                Choice("truth", "It is", choices=classes, help="A row of the matrix"),
+                Choice("said", "It says", choices=classes, help="A column of the matrix"),
+                Choice("which", "Those where", choices=tuple(CONDITIONS), help="The other is the one not chosen"),
+                Toggle("surest", "Surest first", help="How sure the chosen network is of its answer"),
+                Button("more", "The next six", act=lambda state: replace(state, page=state.page + 1)),
+                changes=("index",),
             ),
-            Choice(name="truth", label="It is", choices=classes, **which, help="A row of the matrix"),
-            Choice(name="said", label="It says", choices=classes, **which, help="A column of the matrix"),
-            Choice(name="which", **others, **which, help="The other is the network that is not chosen"),
-            Toggle(name="surest", label="Surest first", **which, help="How sure the chosen network is of its answer"),
-            Button(name="more", label="The next six", act=_more, **which),
-            Toggle(name="looked", label="Where it looked", changes=("maps", PANELS), help="Grad-CAM of its answer"),
+            Toggle("looked", "Where it looked", changes=("maps", PANELS), help="Grad-CAM of its answer"),
         )
 
-    def compute(self, state: MistakesState, progress: Callable[[int, int], object]) -> MistakesResult:
-        """Choose the pictures, and look at them again."""
-        model, (first, second) = self.models[state.network], self._both(state)
-        index = _chosen(first, second, self.pictures, state)
-        shown = _page(index, state.page)
-        images = pixels(self.pictures.images[shown])
-        maps = torch.zeros(0)
+    def compute(self, state: MistakesState, progress: Reporter) -> MistakesResult:
+        """Select the images, and compute where the network looked."""
+        model, first, second = self.models[state.network], self.answers[state.network], self.answers[self._other(state)]
+        index = _select(first, second, self.pictures, state)
+        shown = index[SHOWN * (state.page % _pages(len(index))) :][:SHOWN]
+        images, maps = pixels(self.pictures.images[shown]), torch.zeros(0)
         if state.looked and len(shown):
             maps = cam.grad_cam(model, images, first[shown].argmax(dim=1), progress=progress).cpu()
         counts = test_set.summarize(first, self.pictures.labels).confusion
@@ -142,12 +162,16 @@ class MistakesExplorer(Explorer):
         matrix = plots.matrix(result.counts, classes, marked=(marked[0], marked[1]), width=430)
         right = result.counts.trace() / max(1, result.counts.sum())
         said = f"{state.network} is right on {right:.1%} of {result.counts.sum():,} pictures"
-        first = SHOWN * (state.page % max(1, -(-result.found // SHOWN)))
-        numbers = f"{first + 1} to {first + len(result.index)} of {result.found}"
-        title = numbers if result.found else "There is no such picture"
+        first = SHOWN * (state.page % _pages(result.found))
+        title = f"{first + 1} to {first + len(result.index)} of {result.found}"
         return [
-            Panel(title, self._sheet(result, state), self._told(result, state), COLUMNS * (TILE + 10), sharp=True),
-            Panel(f"All answers of {state.network}", matrix, f"Its confusion matrix: {said}", 430, sharp=True),
+            chart_panel(
+                title if result.found else "There is no such picture",
+                self._sheet(result, state),
+                self._alt(result, state),
+                COLUMNS * (TILE + 10),
+            ),
+            chart_panel(f"All answers of {state.network}", matrix, f"Its confusion matrix: {said}", 430),
         ]
 
     def describe(self, result: MistakesResult, state: MistakesState) -> str:
@@ -161,50 +185,39 @@ class MistakesExplorer(Explorer):
         )
 
     def code(self, state: MistakesState) -> str:
-        """The same pictures and the confusion matrix."""
-        other = next(name for name in self.models if name != state.network)
-        conditions = {
-            WRONG: "answer != labels",
-            ALONE: "(answer != labels) & (others == labels)",
-            BOTH: "(answer != labels) & (others != labels)",
-            RIGHT: "answer == labels",
-        }
+        """The same images and the confusion matrix."""
         lines = [
-            "from xai_lessons.training import test_set",
-            "",
             "# pictures are the pictures that you gave, first and second the two networks",
-            f"# first: {state.network}, second: {other}",
+            f"# first: {state.network}, second: {self._other(state)}",
             "labels = pictures.labels",
             "probabilities = test_set.predict(first, pictures.images)",
             "sure, answer = probabilities.max(dim=1)",
             "others = test_set.predict(second, pictures.images).argmax(dim=1)",
-            f"chosen = {conditions[state.which]}",
+            f"chosen = {CONDITIONS[state.which]}",
         ]
         for name, what in ((state.truth, "labels"), (state.said, "answer")):
             if name != ANY:
                 lines.append(f"chosen &= {what} == {self.pictures.classes.index(name)}  # {name}")
-        pages = f"[{SHOWN} * ({state.page} % max(1, -(-len(index) // {SHOWN}))) :][:{SHOWN}]"
-        return "\n".join(
-            [
-                *lines,
-                "index = chosen.nonzero()[:, 0]",
-                f"index = index[sure[index].argsort(descending={state.surest}, stable=True)]{pages}",
-                "counts = test_set.summarize(probabilities, labels).confusion",
-            ]
+        page = f"[{SHOWN} * ({state.page} % max(1, -(-len(index) // {SHOWN}))) :][:{SHOWN}]"
+        return with_imports(
+            *lines,
+            "index = chosen.nonzero()[:, 0]",
+            f"index = index[sure[index].argsort(descending={state.surest}, stable=True)]{page}",
+            "counts = test_set.summarize(probabilities, labels).confusion",
+            also=["from xai_lessons.training import test_set"],
         )
 
     def code_names(self, state: MistakesState) -> dict[str, Any]:
         """What the shown code takes as given."""
-        other = next(name for name in self.models if name != state.network)
-        return {"pictures": self.pictures, "first": self.models[state.network], "second": self.models[other]}
+        first, second = self.models[state.network], self.models[self._other(state)]
+        return {"pictures": self.pictures, "first": first, "second": second}
 
-    def _both(self, state: MistakesState) -> tuple[Tensor, Tensor]:
-        """The answers of the chosen network, and of the other."""
-        other = next(name for name in self.models if name != state.network)
-        return self.answers[state.network], self.answers[other]
+    def _other(self, state: MistakesState) -> str:
+        """The network that is not chosen."""
+        return next(name for name in self.models if name != state.network)
 
     def _sheet(self, result: MistakesResult, state: MistakesState) -> np.ndarray:
-        """The pictures at twice their size on the screen, below each what it is and what both say."""
+        """The images at twice their size on the screen, below each what it is and what both say."""
         side, foot = 2 * TILE, 124
         rows = max(1, -(-len(result.index) // COLUMNS))
         image = Image.new("RGB", (COLUMNS * (side + 20), rows * (side + foot)), "white")
@@ -228,40 +241,33 @@ class MistakesExplorer(Explorer):
         return self.pictures.classes[int(self.pictures.labels[int(result.index[n])])]
 
     def _say(self, result: MistakesResult, state: MistakesState, n: int) -> list[tuple[str, str, bool]]:
-        """Of both networks a short name, what it says of the n-th picture, and whether that is right."""
-        others = [name for name in self.models if name != state.network]
-        names = [name.rpartition("-")[2] for name in (state.network, *others)]
+        """Of both networks a short name, what it says of the n-th image, and whether that is right."""
+        names = [name.rpartition("-")[2] for name in (state.network, self._other(state))]
         if len(set(names)) < 2:
             names = ["it", "other"]
         truth, classes = self._truth(result, n), self.pictures.classes
         best = [(p.max(), classes[int(p.argmax())]) for p in result.answers[:, n]]
         return [(who, f"{sure:.0%} {said}", said == truth) for who, (sure, said) in zip(names, best, strict=True)]
 
-    def _told(self, result: MistakesResult, state: MistakesState) -> str:
-        told = []
+    def _alt(self, result: MistakesResult, state: MistakesState) -> str:
+        listed = []
         for n in range(len(result.index)):
             said = ", ".join(f"{who} says {what}" for who, what, _ in self._say(result, state, n))
-            told.append(f"{self._truth(result, n)} ({said})")
-        return "Pictures: " + "; ".join(told) if told else "no picture"
+            listed.append(f"{self._truth(result, n)} ({said})")
+        return "Pictures: " + "; ".join(listed) if listed else "no picture"
 
 
-def _more(state: MistakesState) -> MistakesState:
-    """The next page; after the last comes the first."""
-    return replace(state, page=state.page + 1)
+def _pages(found: int) -> int:
+    """How many pages of six there are; after the last comes the first."""
+    return max(1, -(-found // SHOWN))
 
 
-def _page(index: Tensor, page: int) -> Tensor:
-    """The six of that page, counted round and round."""
-    pages = max(1, -(-len(index) // SHOWN))
-    return index[SHOWN * (page % pages) :][:SHOWN]
-
-
-def _chosen(first: Tensor, second: Tensor, pictures: datasets.Pictures, state: MistakesState) -> Tensor:
-    """The numbers of all pictures of the chosen kind, in order of the chosen network's confidence."""
-    (sure, answer), other = first.max(dim=1), second.argmax(dim=1)
-    wrong, also = answer != pictures.labels, other != pictures.labels
+def _select(first: Tensor, second: Tensor, pictures: datasets.Pictures, state: MistakesState) -> Tensor:
+    """The indices of all images of the chosen kind, in order of the chosen network's confidence."""
+    (sure, answer), labels = first.max(dim=1), pictures.labels
+    wrong, also = answer != labels, second.argmax(dim=1) != labels
     chosen = {WRONG: wrong, ALONE: wrong & ~also, BOTH: wrong & also, RIGHT: ~wrong}[state.which]
-    for name, values in ((state.truth, pictures.labels), (state.said, answer)):
+    for name, values in ((state.truth, labels), (state.said, answer)):
         if name != ANY:
             chosen = chosen & (values == pictures.classes.index(name))
     index = chosen.nonzero()[:, 0]
