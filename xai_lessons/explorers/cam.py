@@ -18,7 +18,6 @@ from xai_lessons.explorers.kit import (
     ImageExplorer,
     ImageResult,
     ImageState,
-    NetworkState,
     Panel,
     Reporter,
     Slider,
@@ -37,7 +36,7 @@ TILES, SMALL = 5, 160
 
 
 @dataclass(frozen=True)
-class CamState(ImageState, NetworkState, TargetState):
+class CamState(ImageState, TargetState):
     """An image, a network, a class, and how the map is made and shown."""
 
     method: str = "Grad-CAM"  # a label of `METHODS`
@@ -74,7 +73,7 @@ class CamExplorer(ImageExplorer):
 
     name, title = "cam", "Where did it look?"
     question = (
-        "Ask for one class after the other: does the light move to the right thing? And for a class that is absent?"
+        "Ask for one class after the other: does the light move to the right object? And for a class that is absent?"
     )
     State = CamState
     shown_by_code = ("heatmap", "box")
@@ -217,7 +216,7 @@ class CamExplorer(ImageExplorer):
         """The fields of the result for which the truth of a drawn image is needed."""
         masks, name = evaluation.object_masks(self.scene(state, image.shape[-1])), model.classes[target]
         scores: dict[str, Any] = {
-            "inside": {thing: float(evaluation.energy_inside(heatmap, mask)) for thing, mask in masks.items()},
+            "inside": {item: float(evaluation.energy_inside(heatmap, mask)) for item, mask in masks.items()},
             "peak": _place(masks, divmod(int(heatmap.argmax()), heatmap.shape[1])),
         }
         if name in masks and masks[name].any():
@@ -249,10 +248,10 @@ class CamExplorer(ImageExplorer):
             return self.probability_panel(
                 state, result.probabilities, title=title, marked=name, caption=caption, **size
             )
-        bars = {f"on the {thing}": fraction for thing, fraction in result.inside.items()}
+        bars = {f"on the {item}": fraction for item, fraction in result.inside.items()}
         bars |= {f"{control} on the {name}": fraction for control, fraction in result.controls.items()}
         caption = "Orange: on the object of that class. A map is worth something if it beats the two controls."
-        marked = [i for i, thing in enumerate(result.inside) if thing == name]
+        marked = [i for i, item in enumerate(result.inside) if item == name]
         title = "How much of the map lies where?"
         return bar_panel(title, list(bars), list(bars.values()), marked=marked, caption=caption, **size)
 

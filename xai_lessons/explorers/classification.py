@@ -19,7 +19,6 @@ from xai_lessons.explorers.kit import (
     ImageExplorer,
     ImageResult,
     ImageState,
-    NetworkState,
     Panel,
     Reporter,
     Slider,
@@ -31,7 +30,7 @@ NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
-class PredictionState(ImageState, NetworkState):
+class PredictionState(ImageState):
     """An image, a network, and what is done to the image (see `intervene`)."""
 
     without: str = NOTHING

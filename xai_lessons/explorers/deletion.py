@@ -17,7 +17,6 @@ from xai_lessons.explorers.kit import (
     Control,
     ImageExplorer,
     ImageState,
-    NetworkState,
     Panel,
     Reporter,
     Slider,
@@ -48,7 +47,7 @@ def _not_yet() -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class DeletionState(ImageState, NetworkState):
+class DeletionState(ImageState):
     """An image, a network, a map of it, and what is done with its brightest part."""
 
     method: str = "occlusion"  # one of `MAPS`
@@ -107,7 +106,7 @@ class DeletionExplorer(ImageExplorer):
                 "Its brightest part",
                 Choice("way", "What to do", choices=(ERASE, KEEP), buttons=True),
                 Slider("fraction", "Fraction", low=0.01, high=0.3, step=0.01, format=".0%"),
-                Choice("pieces", "In", choices=(PIXELS, "1 box", "3 boxes", "9 boxes")),
+                Choice("pieces", "Shape", choices=(PIXELS, "1 box", "3 boxes", "9 boxes")),
                 Choice("fill", "Fill with", choices=occlusion.FILLS, changes=("left", "deletion", "insertion")),
                 changes=("left", "probabilities"),
             ),

@@ -21,7 +21,6 @@ from xai_lessons.explorers.kit import (
     ImageResult,
     ImageState,
     Job,
-    NetworkState,
     Panel,
     Reporter,
     Slider,
@@ -34,7 +33,7 @@ SCRIPT = Path(__file__).with_name("eraser_canvas.js").read_text(encoding="utf-8"
 
 
 def canvas(side: int) -> Any:
-    """The canvas: `picture` (JPEG) is painted over, `strokes` tells where: x, y, radius as fractions of the side."""
+    """The canvas: an image (JPEG) to paint over, with `strokes` x, y, radius as fractions of its side."""
     import anywidget
     import traitlets
 
@@ -51,7 +50,7 @@ def canvas(side: int) -> Any:
 
 
 @dataclass(frozen=True)
-class EraserState(ImageState, NetworkState):
+class EraserState(ImageState):
     """An image, a network, and what is erased."""
 
     strokes: tuple[Stroke, ...] = ()  # dots of the brush: x, y, radius as fractions of the image's side

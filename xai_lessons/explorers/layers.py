@@ -16,7 +16,6 @@ from xai_lessons.explorers.kit import (
     ImageExplorer,
     ImageResult,
     ImageState,
-    NetworkState,
     Panel,
     Reporter,
     Slider,
@@ -44,7 +43,7 @@ WHAT = {
 
 
 @dataclass(frozen=True)
-class LayerState(ImageState, NetworkState):
+class LayerState(ImageState):
     """An image, a network, a layer of it and a channel of that."""
 
     layer: str = "stem.0"  # its name

@@ -19,7 +19,6 @@ from xai_lessons.explorers.kit import (
     ImageExplorer,
     ImageResult,
     ImageState,
-    NetworkState,
     Panel,
     Reporter,
     Slider,
@@ -67,7 +66,7 @@ class Recorder:
 
 
 @dataclass(frozen=True)
-class OcclusionState(ImageState, NetworkState, TargetState):
+class OcclusionState(ImageState, TargetState):
     """An image, a network, a class, and how parts of the image are taken away."""
 
     method: str = WINDOW  # one of `METHODS`
@@ -103,7 +102,7 @@ class OcclusionExplorer(ImageExplorer):
 
     name, title = "occlusion", "Take it away and see"
     question = (
-        "What does the network need? Change what is put into the hole: does the map still say the same? "
+        "What does the network need? Change what fills the hole: does the map still say the same? "
         "Look at the pictures that the network is really shown."
     )
     State = OcclusionState
@@ -187,7 +186,7 @@ class OcclusionExplorer(ImageExplorer):
         laid = np.concatenate([plots.enlarge(laid, bar.shape[1], smooth=True), bar])
         answer = result.answers[number]
         top = int(answer.argmax())
-        says = f"There it says {classes[top]}, {answer[top]:.0%}; {name} {answer[result.target]:.0%}."
+        says = f"It says {classes[top]}, {answer[top]:.0%}; {name} {answer[result.target]:.0%}."
         bars = self.probability_panel(
             state,
             answer,
@@ -211,7 +210,7 @@ class OcclusionExplorer(ImageExplorer):
         """The network's answer, and how much of what helps lies on the object."""
         name, answers = self.model(state).classes[result.target], result.answers[:, result.target]
         text = f"The network says {name}, {result.probabilities[result.target]:.0%}"
-        text += f"; of the pictures kept, the worst leaves {answers.min():.0%}"
+        text += f"; for the worst of the pictures kept, {answers.min():.0%}"
         if result.inside is not None:
             text += f". {result.inside:.0%} of what helps lies on the {name}, which is {result.area:.0%} of the picture"
         return text + ("." if result.done else " (so far).")

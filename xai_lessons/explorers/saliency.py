@@ -18,7 +18,6 @@ from xai_lessons.explorers.kit import (
     ImageResult,
     ImageState,
     Many,
-    NetworkState,
     Panel,
     Reporter,
     Slider,
@@ -46,7 +45,7 @@ OWN, ONE = "each its own", "one for all"
 
 
 @dataclass(frozen=True)
-class SaliencyState(ImageState, NetworkState, TargetState):
+class SaliencyState(ImageState, TargetState):
     """An image, a network, a class, and which maps are made and how they are shown."""
 
     methods: tuple[str, ...] = FEW  # labels of `METHODS`
@@ -149,7 +148,7 @@ class SaliencyExplorer(ImageExplorer):
             inside = dict.fromkeys(masks, float("nan"))
             try:
                 one = METHODS[name][0](model, image, target, progress=progress, **_options(name, state)).float().cpu()
-                inside = {thing: float(evaluation.energy_inside(one[None], mask)) for thing, mask in masks.items()}
+                inside = {item: float(evaluation.energy_inside(one[None], mask)) for item, mask in masks.items()}
             except ValueError as reason:  # say, guided backprop of a network without ReLUs
                 one = torch.full_like(image, float("nan"))
                 result = replace(result, refused={**result.refused, name: str(reason)})
@@ -157,7 +156,7 @@ class SaliencyExplorer(ImageExplorer):
                 result,
                 maps=np.concatenate([result.maps, one[None].numpy()]),
                 sums=np.append(result.sums, float(one.sum())),
-                inside={thing: np.append(result.inside[thing], fraction) for thing, fraction in inside.items()},
+                inside={item: np.append(result.inside[item], fraction) for item, fraction in inside.items()},
             )
             yield result
         yield replace(result, shown=self.screen_image(state).numpy())
@@ -179,14 +178,14 @@ class SaliencyExplorer(ImageExplorer):
             tile = plots.attribution(one, how, over=image if state.blended else None, scale=scale, size=size)
             panels.append(Panel(method, tile, f"{method} for {name} of {alt}", size))
         panels.append(_colors(state, name))
-        for thing, fractions in result.inside.items():
+        for item, fractions in result.inside.items():
             done = {m: float(f) for m, f in zip(state.methods, fractions, strict=False) if f == f}
             if done:
                 title, caption = (
-                    f"How much lies on the {thing}?",
+                    f"How much lies on the {item}?",
                     "Black line: a blob in the center.",
                 )
-                blob = [result.blob[thing]] * len(done)
+                blob = [result.blob[item]] * len(done)
                 bars = bar_panel(
                     title, list(done), list(done.values()), before=blob, width=400, row=30, caption=caption
                 )

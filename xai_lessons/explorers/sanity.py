@@ -17,7 +17,6 @@ from xai_lessons.explorers.kit import (
     ImageResult,
     ImageState,
     Many,
-    NetworkState,
     Panel,
     Reporter,
     Slider,
@@ -34,7 +33,7 @@ POINTS = 12  # of the curve, at most
 
 
 @dataclass(frozen=True)
-class SanityState(ImageState, NetworkState):
+class SanityState(ImageState):
     """An image, a network, and how many of its layers, from the top, have forgotten everything."""
 
     picture: str = "bird"

@@ -3,7 +3,7 @@
 How to write one (tests/toys.py has the smallest, `classification` a whole one)::
 
     @dataclass(frozen=True)
-    class CamState(ImageState, NetworkState, TargetState):      # plain values, each with its default
+    class CamState(ImageState, TargetState):                    # plain values, each with its default
         opacity: float = 0.7
 
     @dataclass(frozen=True)

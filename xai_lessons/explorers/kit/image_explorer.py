@@ -34,8 +34,15 @@ PREDICTED = "what it predicts"
 
 
 @dataclass(frozen=True)
-class ImageState:
-    """Which image."""
+class NetworkState:
+    """Which network, by its name."""
+
+    network: str = BUILT_IN[0]
+
+
+@dataclass(frozen=True)
+class ImageState(NetworkState):
+    """Which network, and which image."""
 
     picture: str = "cat"  # a class of the drawn world, a pair of them, or the name of a photograph
     seed: int = 0  # of the drawn image
@@ -45,13 +52,6 @@ class ImageState:
     # tree, tag: whether it has a leafy tree around the object, a printed tag in the corner
     tree: bool = False
     tag: bool = False
-
-
-@dataclass(frozen=True)
-class NetworkState:
-    """Which network, by its name."""
-
-    network: str = BUILT_IN[0]
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,7 @@ class _Boxes(widgets.VBox):
         self._label = widgets.Label(label, tooltip=tip)
         self._grid = widgets.Box(layout=widgets.Layout(flex_flow="row wrap"))
         self.options: tuple[Any, ...] = ()
-        self._told: Callable[[dict[str, Any]], None] = lambda change: None
+        self._handler: Callable[[dict[str, Any]], None] = lambda change: None
         super().__init__([self._label, self._grid])
 
     @property
@@ -265,7 +265,7 @@ class _Boxes(widgets.VBox):
             boxes = [widgets.Checkbox(description=names(o), indent=False) for o in options]
             for box in boxes:
                 box.layout.width = "150px"
-                box.observe(lambda _: self._told({"new": self.value}), "value")
+                box.observe(lambda _: self._handler({"new": self.value}), "value")
             self._grid.children = boxes
         for option, box in zip(self.options, self._grid.children, strict=True):
             box.value = option in value
@@ -273,7 +273,7 @@ class _Boxes(widgets.VBox):
     def observe(self, handler: Any, names: Any = "value", type: str = "change") -> None:
         """As of any widget, for `value`."""
         if names == "value":
-            self._told = handler
+            self._handler = handler
         else:
             super().observe(handler, names, type)
 
