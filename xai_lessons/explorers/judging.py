@@ -207,7 +207,6 @@ class LeaderboardExplorer(ImageExplorer):
             "print(evaluation.table(rows))",
             "scores = np.array([[row[metric] for metric in metrics] for row in rows])",
             "control = np.array([row['control'] for row in rows])",
-            also=["from functools import partial"],
         )
 
 

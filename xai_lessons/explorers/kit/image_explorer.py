@@ -262,14 +262,13 @@ class ImageExplorer(Explorer):
         given = state.network in self._models
         return "# model is the network that you gave" if given else f"model = models.load({state.network!r})"
 
-    def script(self, state: Any, *lines: str, without: Sequence[str] = (), also: Sequence[str] = ()) -> str:
+    def script(self, state: Any, *lines: str, without: Sequence[str] = ()) -> str:
         """The shown code: imports, `model` and `image`, then these lines.
 
         Args:
             state: the state.
             lines: Python that uses them; public modules of the package, torch and numpy are imported where used.
             without: parts that the drawing does without.
-            also: further lines of imports.
         """
         setup = [self.network_code(state)]
         if self.is_drawn(state):
@@ -282,7 +281,7 @@ class ImageExplorer(Explorer):
             if opened == "picture":
                 setup.append("# picture is the picture that you gave")
             setup.append(f"image = model.prepare({opened})")
-        return with_imports(*setup, *lines, also=also)
+        return with_imports(*setup, *lines)
 
     def code_names(self, state: Any) -> dict[str, Any]:
         """What the shown code takes as given."""

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import xai_lessons
 
 LIBRARIES = {"partial": "from functools import partial", "torch": "import torch", "np": "import numpy as np"}
 
 
-def with_imports(*lines: str, also: Sequence[str] = ()) -> str:
-    """Lines of Python, below the imports of torch, numpy and the package's public modules that they use.
-
-    Args:
-        lines: the lines.
-        also: further lines of imports.
-    """
+def with_imports(*lines: str) -> str:
+    """Lines of Python, below the imports of torch, numpy, partial and the package's public modules that they use."""
     text = "\n".join(lines)
     used = set(re.findall(r"(?<![\w.])(\w+)(?:\.\w|\()", text))
-    head = [line for name, line in LIBRARIES.items() if name in used]
+    libraries = [line for name, line in LIBRARIES.items() if name in used]
     modules = sorted(used.intersection(dir(xai_lessons)))
-    ours = [f"from xai_lessons import {', '.join(modules)}"] if modules else []
-    blocks = ["\n".join(block) for block in (head, [*ours, *also], [text]) if block]
-    return "\n\n".join(blocks)
+    blocks = ["\n".join(libraries), f"from xai_lessons import {', '.join(modules)}" if modules else "", text]
+    return "\n\n".join(block for block in blocks if block)
