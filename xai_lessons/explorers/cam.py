@@ -11,21 +11,9 @@ import torch
 from torch import Tensor
 
 from xai_lessons import evaluation, models, plots
-from xai_lessons.explorers.kit import (
-    PANELS,
-    Choice,
-    Control,
-    ImageExplorer,
-    ImageResult,
-    ImageState,
-    Panel,
-    Reporter,
-    Slider,
-    TargetState,
-    Toggle,
-    bar_panel,
-    group,
-)
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, TargetState
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle, group
+from xai_lessons.explorers.kit.panels import Panel, bar_panel
 from xai_lessons.methods import cam, catalog
 
 METHODS = {method.label: method for method in catalog.METHODS.values() if method.family == "cam"}

@@ -12,19 +12,9 @@ import torch
 from xai_lessons import plots
 from xai_lessons.data import menagerie
 from xai_lessons.data.interventions import intervene
-from xai_lessons.explorers.kit import (
-    PANELS,
-    Choice,
-    Control,
-    ImageExplorer,
-    ImageResult,
-    ImageState,
-    Panel,
-    Reporter,
-    Slider,
-    Toggle,
-    group,
-)
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle, group
+from xai_lessons.explorers.kit.panels import Panel
 
 NOTHING = "nothing"
 

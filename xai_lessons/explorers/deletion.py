@@ -11,19 +11,9 @@ import numpy as np
 from torch import Tensor
 
 from xai_lessons import evaluation, plots
-from xai_lessons.explorers.kit import (
-    PANELS,
-    Choice,
-    Control,
-    ImageExplorer,
-    ImageState,
-    Panel,
-    Reporter,
-    Slider,
-    Toggle,
-    chart_panel,
-    group,
-)
+from xai_lessons.explorers.kit import ImageExplorer, ImageState, Reporter
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle, group
+from xai_lessons.explorers.kit.panels import Panel, chart_panel
 from xai_lessons.methods import catalog, occlusion
 
 #: Each map that can be tried, in the menu's words: the name of its method or control, and its options.

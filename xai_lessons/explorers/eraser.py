@@ -13,19 +13,9 @@ import torch
 
 from xai_lessons import plots
 from xai_lessons.data.interventions import Stroke, painted_mask
-from xai_lessons.explorers.kit import (
-    Button,
-    Choice,
-    Control,
-    ImageExplorer,
-    ImageResult,
-    ImageState,
-    Job,
-    Panel,
-    Reporter,
-    Slider,
-    group,
-)
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Job, Reporter
+from xai_lessons.explorers.kit.controls import Button, Choice, Control, Slider, group
+from xai_lessons.explorers.kit.panels import Panel
 from xai_lessons.methods import occlusion
 
 #: The canvas in the browser.

@@ -8,22 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xai_lessons import plots
-from xai_lessons.explorers.kit import (
-    PANELS,
-    Button,
-    Choice,
-    Control,
-    ImageExplorer,
-    ImageResult,
-    ImageState,
-    Panel,
-    Reporter,
-    Slider,
-    Toggle,
-    chart_panel,
-    group,
-    top_classes,
-)
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter
+from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Slider, Toggle, group
+from xai_lessons.explorers.kit.panels import Panel, chart_panel, top_classes
 from xai_lessons.models import anatomy
 
 SHOWN = 24

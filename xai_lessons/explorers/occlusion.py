@@ -12,19 +12,9 @@ from torch import Tensor
 
 from xai_lessons import evaluation, plots
 from xai_lessons.core import passes
-from xai_lessons.explorers.kit import (
-    PANELS,
-    Choice,
-    Control,
-    ImageExplorer,
-    ImageResult,
-    ImageState,
-    Panel,
-    Reporter,
-    Slider,
-    TargetState,
-    group,
-)
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, TargetState
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, group
+from xai_lessons.explorers.kit.panels import Panel
 from xai_lessons.methods import occlusion
 
 WINDOW, RISE, LIME, SHAP = "sliding window", "RISE", "LIME", "Kernel SHAP"

@@ -10,23 +10,9 @@ import numpy as np
 import torch
 
 from xai_lessons import evaluation, plots
-from xai_lessons.explorers.kit import (
-    PANELS,
-    Choice,
-    Control,
-    ImageExplorer,
-    ImageResult,
-    ImageState,
-    Many,
-    Panel,
-    Reporter,
-    Slider,
-    TargetState,
-    Toggle,
-    bar_panel,
-    chart_panel,
-    group,
-)
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, TargetState
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Many, Slider, Toggle, group
+from xai_lessons.explorers.kit.panels import Panel, bar_panel, chart_panel
 from xai_lessons.methods import catalog, paths
 
 # label -> the method, and the options that make it a variant

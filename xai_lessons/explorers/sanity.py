@@ -11,18 +11,9 @@ import torch
 from torch import Tensor
 
 from xai_lessons import evaluation, models, plots
-from xai_lessons.explorers.kit import (
-    Control,
-    ImageExplorer,
-    ImageResult,
-    ImageState,
-    Many,
-    Panel,
-    Reporter,
-    Slider,
-    chart_panel,
-    group,
-)
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter
+from xai_lessons.explorers.kit.controls import Control, Many, Slider, group
+from xai_lessons.explorers.kit.panels import Panel, chart_panel
 from xai_lessons.methods import catalog
 
 EDGES = "Edges (no network)"

@@ -46,14 +46,7 @@ class Control:
 
 
 def group(heading: str, *controls: Control, changes: tuple[str, ...] = (), when: Any = None) -> tuple[Control, ...]:
-    """Controls under one heading, with what they have in common said once.
-
-    Args:
-        heading: the heading; one that begins with "+" is folded away at first.
-        controls: the controls.
-        changes: for those that name nothing themselves.
-        when: likewise.
-    """
+    """Controls under one heading; `changes` and `when` are for those that have none of their own."""
     return tuple(replace(c, group=heading, changes=c.changes or changes, when=c.when or when) for c in controls)
 
 

@@ -230,19 +230,9 @@ class ImageExplorer(Explorer):
         width: int = 380,
         row: int = 40,
     ) -> Panel:
-        """Bars of the five most probable classes.
+        """Bars of the five most probable classes (by `order`, if given) and of the class number `include`.
 
-        Args:
-            state: the state.
-            probabilities: of all classes (K,).
-            before: the same before a change, drawn as black lines.
-            title: of the panel.
-            marked: the class whose bar is orange.
-            include: number of a class that is shown in any case.
-            order: what the five are chosen by; by default the probabilities.
-            caption: of the panel.
-            width: of the panel in pixels.
-            row: height of a bar in pixels.
+        The bar of the class `marked` is orange; black lines show the probabilities `before`.
         """
         first = top_classes(probabilities if order is None else order, include)
         names = [self.model(state).classes[i] for i in first]
@@ -263,13 +253,7 @@ class ImageExplorer(Explorer):
         return "# model is the network that you gave" if given else f"model = models.load({state.network!r})"
 
     def script(self, state: Any, *lines: str, without: Sequence[str] = ()) -> str:
-        """The shown code: imports, `model` and `image`, then these lines.
-
-        Args:
-            state: the state.
-            lines: Python that uses them; public modules of the package, torch and numpy are imported where used.
-            without: parts that the drawing does without.
-        """
+        """The shown code: imports, `model` and `image` (drawn without some parts), then lines that use them."""
         setup = [self.network_code(state)]
         if self.is_drawn(state):
             setup.append(f"scene = {self._drawing_code(state)}")

@@ -48,14 +48,7 @@ def top_classes(scores: np.ndarray, include: int | None = None, count: int = 5) 
 
 
 def contact_sheet(title: str, sentence: str, panels: Sequence[Panel], width: int = 860) -> np.ndarray:
-    """A title, a sentence, and the panels in rows on white, uint8 (H, W, 3): what Save image writes.
-
-    Args:
-        title: what stands on top.
-        sentence: what is to be seen.
-        panels: the panels, each drawn at its own width.
-        width: the widest that a row may be, in pixels.
-    """
+    """A title, a sentence, and the panels in rows on white, uint8 (H, W, 3): what Save image writes."""
     rows: list[list[tuple[Panel, Image.Image]]] = [[]]
     for panel in panels:
         array = plots.pixels(panel.image)

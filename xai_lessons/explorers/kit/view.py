@@ -39,15 +39,7 @@ def _div(name: str, text: str, attributes: str = "") -> str:
 
 
 class View:
-    """The widgets of one explorer.
-
-    Args:
-        explorer: what they show and move.
-
-    Attributes:
-        root: all of it.
-        inputs: the widget of each control, by the control's name.
-    """
+    """The widgets of one explorer: `root` holds all of them, `inputs` that of each control by its name."""
 
     def __init__(self, explorer: Any) -> None:
         self.explorer, self._syncing = explorer, False

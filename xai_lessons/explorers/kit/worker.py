@@ -67,25 +67,18 @@ class Reporter(progress.Reporter):
 
 
 class Job:
-    """One request: a state to compute, an event that stops it, and its result.
-
-    Attributes:
-        state: the state to compute.
-        long: whether to compute the whole of it, or only what is shown before Run.
-        stop: set it and the work ends at its next progress call.
-        done: set when the job has ended.
-        result, error: the latest result, or why there is none.
-        showed: True once a result is on the screen.
-        over: True once the view has been told that the job has ended.
-    """
+    """One request: a state to compute."""
 
     def __init__(self, state: Any, long: bool = True) -> None:
-        self.state, self.long = state, long
-        self.stop, self.done = threading.Event(), threading.Event()
+        self.state = state
+        self.long = long  # whether to compute the whole result, or only what is shown before Run
+        self.stop = threading.Event()  # set it and the work ends at its next progress call
+        self.done = threading.Event()  # set when the job has ended
         self.started = 0.0
-        self.result: Any = None
+        self.result: Any = None  # the latest result
         self.error: BaseException | None = None
-        self.showed = self.over = False
+        self.showed = False  # whether a result is on the screen
+        self.over = False  # whether the view has been told that the job has ended
 
     @classmethod
     def finished(cls, result: Any) -> Job:
