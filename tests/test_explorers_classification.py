@@ -11,7 +11,6 @@ from torch import nn
 from sweep import check_code, sweep
 from xai_lessons import models
 from xai_lessons.data import menagerie, photos
-from xai_lessons.data.interventions import intervene
 from xai_lessons.explorers import PredictionExplorer as Whole
 from xai_lessons.explorers.classification import PredictionState
 from xai_lessons.explorers.kit import Reporter, image_explorer
@@ -222,51 +221,6 @@ def test_networks_by_name_are_loaded_once(monkeypatch, model):
 def test_equal_states_are_equal():
     assert PredictionState(turn=5) == PredictionState(turn=5)
     assert hash(PredictionState()) == hash(PredictionState())
-
-
-IMAGE = menagerie.draw("cat", 1).image
-
-
-def test_nothing_done_leaves_the_picture():
-    assert torch.equal(intervene(IMAGE), IMAGE)
-
-
-def test_a_half_turn_is_two_flips():
-    assert torch.allclose(intervene(IMAGE, turn=180), IMAGE.flip(1, 2), atol=1e-4)
-
-
-def test_a_quarter_turn_is_clockwise():
-    assert torch.allclose(intervene(IMAGE, turn=90), IMAGE.rot90(-1, (1, 2)), atol=1e-4)
-
-
-def test_shifts_go_right_and_down():
-    moved = intervene(IMAGE, shift=(0.25, 0.125))
-    assert torch.allclose(moved[:, 12:, 24:], IMAGE[:, :-12, :-24], atol=1e-4)
-
-
-def test_turn_and_shift_turn_first():
-    both = intervene(IMAGE, turn=90, shift=(0.25, 0.0))
-    assert torch.allclose(both[:, :, 24:], intervene(IMAGE, turn=90)[:, :, :-24], atol=1e-3)
-
-
-def test_upside_down_brighter_and_clipped():
-    assert torch.equal(intervene(IMAGE, upside_down=True), IMAGE.flip(1))
-    assert torch.allclose(intervene(IMAGE, brighten=0.2), (IMAGE + 0.2).clamp(0, 1))
-    assert intervene(IMAGE, brighten=1.0).max() == 1
-
-
-def test_noise_is_always_the_same_has_its_size_and_leaves_the_global_state():
-    gray = torch.full((3, 96, 96), 0.5)
-    state = torch.get_rng_state()
-    noisy = intervene(gray, noise=0.1)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(noisy, intervene(gray, noise=0.1))
-    assert (noisy - gray).std() == pytest.approx(0.1, rel=0.02)
-
-
-def test_the_noise_on_the_screen_is_the_noise_that_the_network_sees():
-    small, large = (intervene(torch.full((3, s, s), 0.5), noise=0.1, grain=24) for s in (24, 96))
-    assert torch.equal(large, small.repeat_interleave(4, 1).repeat_interleave(4, 2))
 
 
 @pytest.mark.data

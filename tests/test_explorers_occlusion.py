@@ -10,7 +10,6 @@ from xai_lessons import evaluation, models
 from xai_lessons.core import passes
 from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import menagerie
-from xai_lessons.data.interventions import painted_mask
 from xai_lessons.explorers import DeletionExplorer as WholeDeletion
 from xai_lessons.explorers import EraserExplorer as WholeEraser
 from xai_lessons.explorers import OcclusionExplorer as WholeOcclusion
@@ -214,17 +213,6 @@ def test_every_control_of_the_eraser_changes_what_it_says(model, other):
 )
 def test_the_eraser_code_gives_what_is_on_the_screen(model, changes):
     check_code(EraserExplorer("dog", model, **changes), tolerance=1e-5)
-
-
-def test_dots_and_rectangles_are_where_they_are_painted():
-    mask = painted_mask(20, [(0.25, 0.75, 0.1)])
-    assert mask[15, 5]
-    assert not mask[5, 15]
-    assert mask.float().mean() == pytest.approx(np.pi * 0.1**2, rel=0.35)
-    box = painted_mask(20, box=(0.5, 0.0, 0.25, 0.1))
-    assert box.sum() == 5 * 2
-    assert box[:2, 10:15].all()
-    assert not painted_mask(20).any()
 
 
 def test_what_the_mouse_paints_is_erased(model):
