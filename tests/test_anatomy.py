@@ -57,7 +57,7 @@ def test_a_receptive_field_is_where_an_impulse_changes_something(resnet, name, a
     assert [i for i in range(32) if changed[32 + i]] == list(range(x0, x1))
 
 
-def test_the_layers_come_in_the_order_in_which_a_picture_passes_them(resnet):
+def test_the_layers_come_in_the_order_of_the_forward_pass(resnet):
     names = anatomy.names(resnet)
     assert names[:3] == ("stem.0", "stem.1", "stem.2")
     assert names[-3:] == ("pool", "flatten", "head")

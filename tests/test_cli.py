@@ -1,4 +1,4 @@
-"""The command `xai-lessons`: its command line, what each sub-command hands on, how it fails."""
+"""The command `xai-lessons`: its command line, what each sub-command passes on, how it fails."""
 
 import importlib
 import subprocess
@@ -22,7 +22,7 @@ def stand_in(monkeypatch, name, **members):
     monkeypatch.setattr(importlib.import_module(f"xai_lessons.{package}"), module, replacement, raising=False)
 
 
-def test_train_hands_the_recipe_what_was_given(monkeypatch):
+def test_train_passes_its_options_to_the_recipe(monkeypatch):
     calls = []
     stand_in(monkeypatch, "training.recipes", main=lambda name, **options: calls.append((name, options)) or True)
     assert cli.main(["train", "menagerie-resnet", "--evaluate"]) == 0
@@ -33,12 +33,12 @@ def test_train_hands_the_recipe_what_was_given(monkeypatch):
     ]
 
 
-def test_train_fails_where_a_bar_is_missed(monkeypatch):
+def test_train_fails_below_the_required_accuracy(monkeypatch):
     stand_in(monkeypatch, "training.recipes", main=lambda name, **options: False)
     assert cli.main(["train", "menagerie-resnet", "--evaluate"]) == 1
 
 
-def test_prefetch_hands_the_names_on_and_says_where_they_are(monkeypatch, capsys):
+def test_prefetch_passes_the_names_on_and_prints_the_files(monkeypatch, capsys):
     def prefetch(names):
         return {name: Path("cache") / f"{name}.pth" for name in names}
 

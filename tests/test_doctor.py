@@ -1,4 +1,4 @@
-"""`xai-lessons doctor`: what it sees, and what it advises."""
+"""`xai-lessons doctor`: what it finds, and what it advises."""
 
 import sys
 
@@ -8,7 +8,7 @@ from xai_lessons.command import cli, doctor, lab
 from xai_lessons.models import store
 
 
-def test_the_doctor_looks_at_everything_in_one_screen(capsys):
+def test_the_doctor_reports_everything_on_one_screen(capsys):
     cli.main(["doctor"])
     said = capsys.readouterr().out
     for subject in (
@@ -43,7 +43,7 @@ def test_the_doctor_says_what_to_do(monkeypatch, capsys):
     assert said.endswith("The lessons cannot run yet: see torch.\n")
 
 
-def test_the_doctor_survives_a_look_that_fails(monkeypatch):
+def test_the_doctor_survives_an_examination_that_fails(monkeypatch):
     def broken():
         raise RuntimeError("no such thing")
 

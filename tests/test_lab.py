@@ -54,7 +54,7 @@ def test_the_students_changes_stay(source, tmp_path):
     assert held(mine) == {**FRESH, "01_classification.ipynb": "my work", "notes.txt": "mine, too"}
 
 
-def test_an_untouched_lesson_is_brought_up_to_date(source, tmp_path):
+def test_an_untouched_lesson_is_updated(source, tmp_path):
     mine = tmp_path / "mine"
     lab.copy_lessons(source, mine)
     (source / "01_classification.ipynb").write_text("first, better")
@@ -62,7 +62,7 @@ def test_an_untouched_lesson_is_brought_up_to_date(source, tmp_path):
     assert held(mine) == {**FRESH, "01_classification.ipynb": "first, better"}
 
 
-def test_a_new_version_is_put_beside_the_students_own_once(source, tmp_path):
+def test_a_new_version_is_written_next_to_the_students_own_once(source, tmp_path):
     mine = tmp_path / "mine"
     lab.copy_lessons(source, mine)
     (mine / "01_classification.ipynb").write_text("my work")
@@ -122,7 +122,7 @@ def test_a_file_in_the_folders_place_is_one_sentence(source, tmp_path):
     assert (tmp_path / "mine").read_text() == "a file"
 
 
-def test_the_lessons_of_a_checkout_are_beside_the_package(monkeypatch, tmp_path):
+def test_the_lessons_of_a_checkout_are_next_to_the_package(monkeypatch, tmp_path):
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setattr(lab, "PACKAGE", tmp_path / "xai_lessons")
     assert lab.lessons_folder() == tmp_path / "notebooks"
@@ -201,7 +201,7 @@ def test_the_users_own_jupyter_settings_come_after_ours(monkeypatch):
     assert lab.environment()["JUPYTER_CONFIG_PATH"] == os.pathsep.join([str(lab.SETTINGS), "theirs"])
 
 
-def test_our_settings_ask_nobody_for_news():
+def test_our_settings_turn_off_news():
     settings = json.loads((lab.SETTINGS / "labconfig" / "default_setting_overrides.json").read_text())
     config = json.loads((lab.SETTINGS / "jupyter_lab_config.json").read_text())
     assert settings["@jupyterlab/apputils-extension:notification"] == {"checkForUpdates": False, "fetchNews": "false"}

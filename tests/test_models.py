@@ -92,7 +92,7 @@ def test_a_network_for_one_size_knows_it():
     assert not wrap(seeded(PoolingNet)).fixed_size
 
 
-def test_a_network_whose_classes_grow_with_the_picture_is_of_one_size():
+def test_a_network_whose_classes_grow_with_the_image_has_one_size():
     net = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(8), nn.Flatten())
     assert wrap(net).fixed_size
 
@@ -106,14 +106,14 @@ def test_a_network_whose_classes_grow_with_the_picture_is_of_one_size():
         (lambda y: OrderedDict(loss=None, logits=y), "returns a OrderedDict"),
     ],
 )
-def test_a_tuple_or_a_mapping_works_with_a_notice(then, says):
+def test_a_tuple_or_a_mapping_works_with_a_warning(then, says):
     with pytest.warns(UserWarning, match=says):
         model = wrap(After(then))
     x = pictures(2, dtype=torch.float32)
     assert torch.allclose(model(x), model.network.net((x - model.mean) / model.std), atol=1e-6)
 
 
-def test_probabilities_work_with_a_notice():
+def test_probabilities_work_with_a_warning():
     with pytest.warns(UserWarning, match="returns probabilities"):
         model = wrap(After(lambda y: y.softmax(1)))
     x = pictures(2, dtype=torch.float32)
@@ -121,7 +121,7 @@ def test_probabilities_work_with_a_notice():
     assert torch.isfinite(model(x)).all()
 
 
-def test_logits_and_log_probabilities_give_no_notice():
+def test_logits_and_log_probabilities_give_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         wrapped = [wrap(After(lambda y: y)), wrap(After(lambda y: y.log_softmax(1)))]
@@ -217,7 +217,7 @@ def test_what_cannot_work_is_refused_in_one_sentence(module, options, says):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_network_or_wrapped_already_is_refused(model):
+def test_functions_and_wrapped_networks_are_refused(model):
     with pytest.raises(TypeError, match="takes an nn.Module, got function"):
         models.wrap(lambda x: x)
     with pytest.raises(TypeError, match="is a Classifier already"):
@@ -244,7 +244,7 @@ def test_prepare_takes_pillow_pictures_arrays_and_very_long_pictures(model):
 
 
 @pytest.mark.parametrize("picture", [torch.zeros(1, 16, 16), torch.zeros(2, 3, 16, 16), np.zeros((4, 4))])
-def test_prepare_refuses_what_is_no_single_rgb_picture(model, picture):
+def test_prepare_refuses_anything_but_one_rgb_image(model, picture):
     with pytest.raises((ValueError, TypeError), match="(pictures?|images?) "):
         model.prepare(picture)
 

@@ -63,6 +63,6 @@ def test_without_widgets_question_options_and_folded_answer_are_there(question):
         {"hints": {"f": "no"}},
     ],
 )
-def test_a_question_that_cannot_be_is_refused(wrong):
+def test_an_impossible_question_is_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         quiz.ask(**{"text": "?", "options": ["x", "y"], "answer": "a", "why": "", **wrong})

@@ -1,4 +1,4 @@
-"""Student copies without solutions, and answers handed in as one file a student."""
+"""Student copies without solutions, and answers handed in as one file per student."""
 
 import json
 import types
@@ -39,7 +39,7 @@ def test_an_exercise_is_judged_again_and_its_code_kept(mine, verdict, mistake):
     assert "lambda x" in found["code"]
 
 
-def test_an_answer_that_is_gone_is_an_error_not_a_crash():
+def test_a_deleted_answer_is_an_error_not_a_crash():
     found = submission.gather({"checks": checks}, [CHECK, "%matplotlib inline"])["exercises"]["lesson99.twice"]
     assert found["verdict"] == "error"
     assert "NameError" in found["code"]
@@ -74,13 +74,13 @@ def test_lessons_join_in_one_file(monkeypatch, tmp_path, capsys):
     assert list(file["lessons"]) == ["01_classification", "02_cam_to_gradcam"]
 
 
-def test_a_name_is_asked_for(monkeypatch, tmp_path):
+def test_an_empty_name_is_refused(monkeypatch, tmp_path):
     shell(monkeypatch)
     with pytest.raises(ValueError, match="expected a student's name"):
         submission.hand_in("  ", "01_classification", tmp_path)
 
 
-def test_it_is_for_notebooks(tmp_path):
+def test_hand_in_needs_a_notebook(tmp_path):
     with pytest.raises(RuntimeError, match="running notebook"):
         submission.hand_in("Ada", "01_classification", tmp_path)
 
@@ -144,7 +144,7 @@ def test_the_last_cell_hands_in_from_a_real_kernel(tmp_path):
     assert file["lessons"]["01_classification"]["questions"] == [{"question": "Which?", "given": "b", "right": True}]
 
 
-def test_the_teacher_collects_a_row_a_student_and_lesson(monkeypatch, tmp_path, capsys):
+def test_the_teacher_collects_one_row_per_student_and_lesson(monkeypatch, tmp_path, capsys):
     question = ask()
     question.judge("b")
     shell(monkeypatch, mine=lambda x: x * x, out=question)
@@ -155,4 +155,4 @@ def test_the_teacher_collects_a_row_a_student_and_lesson(monkeypatch, tmp_path, 
     assert [row["student"] for row in rows] == ["Ada", "Bob"]
     assert rows[0]["right"] == "1"
     assert rows[0]["exercises"] == "lesson99.twice: mistake"
-    assert "left out" in capsys.readouterr().err
+    assert "skipped" in capsys.readouterr().err

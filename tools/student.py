@@ -1,6 +1,6 @@
-"""``make student``: the notebooks without solutions, in student/; ``--collect FOLDER``: what came back, as a table.
+"""``make student``: the notebooks without solutions, in student/; ``--collect FOLDER``: the submissions as a table.
 
-A student's copy ends in a cell that writes all answers into one file, ``answers-NAME.json``; put those into one folder.
+The last cell of a student's copy writes all answers into one file, ``answers-NAME.json``; put those into one folder.
 """
 
 import argparse
@@ -25,7 +25,7 @@ questions and the code of the exercises; each lesson adds to the same file."""
 
 
 def without_solutions(book: nbformat.NotebookNode, lesson: str) -> nbformat.NotebookNode:
-    """The student's copy of a notebook: hints stay, solutions go; questions hide their code; the last cell hands in."""
+    """The student's copy of a notebook: with hints, no solutions, hidden code of questions, and a last cell."""
     cells = []
     for cell in book.cells:
         if "solution" in cell.metadata.get("tags", ()):
@@ -34,7 +34,7 @@ def without_solutions(book: nbformat.NotebookNode, lesson: str) -> nbformat.Note
             cell.source = DETAILS.sub(lambda found: "" if SOLUTION.search(found[0]) else found[0], cell.source)
         elif re.search(r"\bquiz\.\w+\(", cell.source):
             cell.metadata["jupyter"] = {"source_hidden": True}
-            cell.outputs = []  # it is folded away there, too
+            cell.outputs = []  # they contain the folded answer
         cells.append(cell)
     code = f'from xai_lessons.lessons import submission\n\nsubmission.hand_in(student="", lesson="{lesson}")'
     cells += [nbformat.v4.new_markdown_cell(HAND_IN, id="hand-in"), nbformat.v4.new_code_cell(code, id="hand-in-cell")]
@@ -47,7 +47,7 @@ def without_solutions(book: nbformat.NotebookNode, lesson: str) -> nbformat.Note
 
 
 def write_copies(target: Path) -> list[Path]:
-    """Write all copies; what else is in the folder stays."""
+    """Write all copies; other files in the folder stay."""
     target.mkdir(exist_ok=True)
     written = []
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
@@ -58,14 +58,14 @@ def write_copies(target: Path) -> list[Path]:
 
 
 def collect(folder: Path) -> list[dict[str, str]]:
-    """A row a student and lesson of the files in a folder: questions answered and right, each exercise's verdict."""
+    """One row per student and lesson of the files in a folder: questions answered and right, verdicts of exercises."""
     rows = []
     for path in sorted(folder.rglob("answers-*.json")):
         try:
             file = json.loads(path.read_text(encoding="utf-8"))
             lessons = sorted(file["lessons"].items())
         except (ValueError, KeyError, TypeError):
-            print(f"{path} is not a file of answers: left out", file=sys.stderr)
+            print(f"{path} is not a file of answers: skipped", file=sys.stderr)
             continue
         for lesson, answers in lessons:
             given = [question for question in answers["questions"] if question["given"] is not None]

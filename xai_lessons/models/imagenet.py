@@ -43,19 +43,12 @@ def exists(name: str) -> bool:
 
 
 def load(name: str, weights: str | os.PathLike[str] | None = None) -> Classifier:
-    """Load one of torchvision's networks as a `Classifier`; see `models.load`.
+    """Load one of torchvision's networks, on the CPU; `models.load` says more.
 
     Args:
         name: torchvision's name.
         weights: a file of weights; by default that of the folder `XAI_LESSONS_WEIGHTS` (see `given_file`), or else the
             one in torch's cache (`TORCH_HOME`), downloaded if necessary.
-
-    Returns:
-        The network on the CPU.
-
-    Raises:
-        ValueError: if the file or the folder does not exist, or the file is damaged or of another network.
-        ConnectionError: if the download fails; no incomplete file is left behind.
     """
     import torchvision
 
@@ -88,35 +81,26 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path.name} is damaged or holds no weights: fetch it again") from error
 
 
-def download(entry: Any, progress: bool = True) -> dict[str, Tensor]:
-    """Read the weights of a torchvision entry from torch's cache, or download them and check their hash.
-
-    Args:
-        entry: a member of one of torchvision's weights enumerations.
-        progress: whether to show a bar.
-
-    Returns:
-        The state dict.
+def download(entry: Any) -> dict[str, Tensor]:
+    """Read the state dict of a torchvision weights entry from torch's cache, or download it and check its hash.
 
     Raises:
-        ConnectionError: in one sentence, if the download fails.
+        ConnectionError: in one sentence, if the download fails; no incomplete file is left behind.
     """
     file = cached_file(entry)
     start = torch.hub.HASH_REGEX.search(file.name)
-    if file.is_file() and start and not _hash(file).startswith(start[1]):
-        file.unlink()  # damaged: download it again
+    if file.is_file() and start:
+        with file.open("rb") as content:
+            damaged = not hashlib.file_digest(content, "sha256").hexdigest().startswith(start[1])
+        if damaged:  # download it again
+            file.unlink()
     try:
         with _timeout(TIMEOUT):
-            return entry.get_state_dict(progress=progress, check_hash=True, map_location="cpu", weights_only=True)
+            return entry.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         advice = "connect and run xai-lessons prefetch, or go on with a built-in network"
         raise ConnectionError(f"the weights {entry} could not be downloaded ({reason}): {advice}") from error
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 @contextmanager

@@ -34,13 +34,7 @@ def built_in() -> tuple[str, ...]:
 
 
 def card(name: str) -> dict[str, Any]:
-    """The card of a stored network: data, seeds, recipe, accuracy, known faults, history.
-
-    Args:
-        name: a built-in network, or the path of a saved one.
-
-    Returns:
-        The content of its JSON file.
+    """The card of a built-in network, or of the one at a path: data, seeds, recipe, accuracy, known faults, history.
 
     Raises:
         ValueError: if there is no such network, or its card is damaged.
@@ -63,13 +57,7 @@ def card(name: str) -> dict[str, Any]:
 
 
 def find(name: str) -> Path | None:
-    """Find the two files of a stored network.
-
-    Args:
-        name: a built-in network, or a path, with or without one of the two endings.
-
-    Returns:
-        The path without an ending, or None.
+    """The path, without an ending, of a built-in network or of a path with or without ending; None if there is none.
 
     Example:
         >>> find("menagerie-resnet.json").name
@@ -83,13 +71,7 @@ def find(name: str) -> Path | None:
 
 
 def load(path: Path) -> Classifier:
-    """Load a stored network.
-
-    Args:
-        path: the path without an ending; see `find`.
-
-    Returns:
-        The network on the CPU.
+    """Load a stored network by its path without an ending, on the CPU.
 
     Raises:
         ValueError: if the card or the weights are missing, damaged or of another network.

@@ -47,10 +47,8 @@ def _logits(rng: torch.Generator) -> tuple[Tensor, int]:
         "or below?",
         "no exponential": "You divide the logits by their sum; softmax divides their exponentials, which are positive.",
         "logits themselves": "The classes are right, but these are still logits: make them probabilities first.",
-        "softmax of the top-k only": "You take the softmax of the top k only: they sum to 1, as if no other class "
-        "existed.",
-        "sigmoid": "That is the sigmoid, which treats each class on its own. In softmax the probabilities of all "
-        "classes sum to 1.",
+        "softmax of the top-k only": "Your softmax covers the top k only, as if no other class existed.",
+        "sigmoid": "That is the sigmoid, one class at a time. In softmax the probabilities of all classes sum to 1.",
         "log-probabilities": "These are logarithms of probabilities: the last step, exp, is missing.",
         "smallest first": "These are the k least likely classes: sort in the other order.",
         "ascending": "The classes are right, but the most likely one must come first.",
@@ -193,8 +191,7 @@ _OTHER_HINTS = {
         "counted from 0": "You found the right place in the list, but lists count from 0 and epochs from 1.",
         "one too late": "This is one epoch too late: return the last epoch that still helped.",
         "first rise": "The validation loss first rises there, but it falls again later: look for its minimum.",
-        "before the first rise": "You stop where the validation loss first rises, but it falls again: look for its "
-        "minimum.",
+        "before the first rise": "You stop where the loss first rises, but it falls again: look for its minimum.",
         **_OTHER_HINTS,
         **{f"{name}, from 0": f"{h} (And lists count from 0, epochs from 1.)" for name, h in _OTHER_HINTS.items()},
         "last epoch": "That is the last epoch. If training had run longer, would it still be that one?",

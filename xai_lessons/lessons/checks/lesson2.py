@@ -41,11 +41,9 @@ def _layer(rng: torch.Generator) -> tuple[Tensor, Tensor]:
         "begins with 1 / Z, and Z is the number of positions.",
         "mean over the maps": "You average over the K maps and are left with one number per position. Average over the "
         "positions instead: one number per map.",
-        "one weight for all": "That is a single number, the mean of everything. Each of the K maps needs its own "
-        "weight.",
+        "one weight for all": "That is one number, the mean of everything. Each of the K maps needs its own weight.",
         "one axis only": "You averaged over one axis of the map. A map has two: height and width.",
-        "the other axis only": "You averaged over the height only, and are left with one number per column. Average "
-        "over the width too.",
+        "the other axis only": "You averaged over the height only. Average over the width too.",
         "the wrong two axes": "You averaged over axes 0 and 1, but axis 0 counts the maps. Average over the other two.",
         "shape kept": "The numbers are right; the shape is (K, 1, 1), from keepdim=True. Return (K,).",
         "mean of the maps": "You averaged the maps A: that says how strong a map is, not how much it matters to the "
@@ -106,12 +104,9 @@ def _fraction(maps: Tensor, mask: Tensor) -> Tensor:
     hints={
         "not divided": "You compare how much of each map is on the part. A map that is strong everywhere wins that "
         "without pointing at anything: divide by the sum of the map.",
-        "highest value on the part": "You compare the highest value on the part. One bright spot does not say where "
-        "the rest of the map lies: use the sum.",
-        "divided by the peak": "You divide by the highest value of each map. A fraction is relative to the whole: "
-        "divide by the sum of the map.",
-        "the smallest fraction": "That is the class whose map avoids the part most: is it argmin, or the inverted "
-        "mask?",
+        "highest value on the part": "One bright spot on the part does not say where the rest lies: use the sum.",
+        "divided by the peak": "You divide by the highest value of each map: divide by the sum of the map.",
+        "the smallest fraction": "That is the class whose map avoids the part most: argmin, or the inverted mask?",
         "the fraction itself": "That is the largest fraction; return the number of its class: argmax instead of max.",
         "all fractions": "These are the right fractions, one per class. Return the class with the largest.",
         "counted from 1": "The class is right, but classes are counted from 0.",

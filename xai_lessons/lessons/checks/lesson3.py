@@ -78,7 +78,7 @@ def _integral(gradient: Gradient, x: Tensor, b: Tensor, alphas: Tensor) -> Tenso
     hints={
         "baseline ignored": "That is the lesson's version, which starts from black. Two things change if it starts "
         "from b: the path and the factor.",
-        "times the picture": "You multiply by x. That is right for a black baseline only: how far does each pixel "
+        "times the picture": "You multiply by x, which is right for a black baseline only: how far does each pixel "
         "move?",
         "difference forgotten": "That is the mean gradient along the path. An attribution is a slope times a distance: "
         "how far does each pixel move?",
@@ -86,21 +86,19 @@ def _integral(gradient: Gradient, x: Tensor, b: Tensor, alphas: Tensor) -> Tenso
         "wrong direction": "All signs are reversed: the path leads from the baseline b to the picture x, so use x - b.",
         "only at the picture": "You take the gradient at the picture only. The network may be saturated there: follow "
         "the path and take the gradient at every step.",
-        "only in the middle": "You take one gradient, in the middle of the path; take m of them, each in the middle of "
-        "its own step.",
+        "only in the middle": "You take one gradient, in the middle of the path; take m, one in the middle of each "
+        "step.",
         "from black": "Your path begins at black, a x. It has to begin at the baseline: where are you for a = 0?",
         "ends of the steps": "You take the end of each step, k / m, as the paper does. With the middle, (k - 1/2) / m, "
         "the attributions add up far better: compare both.",
-        "beginnings of the steps": "You take the beginning of each step, (k - 1) / m: the path never reaches the "
-        "picture. Take the middle.",
+        "beginnings of the steps": "You take the beginning of each step, (k - 1) / m. Take the middle.",
         "both ends": "linspace(0, 1, m) includes both ends, which no step has in its middle. Take (k - 1/2) / m.",
         "k counted from 0": "With k = 0 your first point lies before the baseline, and the last step is missing. "
         "range(m) begins at 0: take range(1, m + 1).",
         "last step missing": "Your last step is missing: range(1, m) ends at m - 1. Take range(1, m + 1).",
         "overshoots": "You follow b + a x, beyond the picture. The path is x - b: after the fraction a of it you are "
         "at b + a (x - b).",
-        "the sum alone": "That is the sum of the attributions, and it is right. Return the attributions, one per "
-        "pixel.",
+        "the sum alone": "That is the sum of the attributions. Return the attributions themselves, one per pixel.",
         "without sign": "The absolute values are right, but without the signs nothing adds up to the score.",
     },
 )
@@ -161,20 +159,17 @@ def _right(maps: Tensor, mask: Tensor) -> tuple[Tensor, int]:
         "number only": lambda maps, mask: _right(maps, mask)[1],
     },
     hints={
-        "highest fraction": "The fractions are right. But the broken network is the one that looks at the object "
-        "least.",
+        "highest fraction": "The fractions are right. But the broken network looks at the object least.",
         "with the sign": "You add signed values: evidence for and against cancels out. Take absolute values first "
         "(abs), then the largest color.",
         "sum of the colors": "Absolute values are right; but take the largest of a pixel's three colors (amax), as the "
         "paper does, not the sum.",
         "only for": "You keep positive values only. A gradient of -1 matters as much as one of +1: take abs.",
-        "amount instead of fraction": "That is how much lies on the object, not which fraction of the map: divide by "
-        "the sum of the whole map.",
+        "amount instead of fraction": "That is the amount on the object: divide by the sum of the whole map.",
         "fraction of the outside": "That is the fraction outside the object (~mask), largest for the broken network.",
         "mean inside": "You divide by the number of pixels of the object; divide by the sum of the whole map.",
         "inside to outside": "The network is right, but you divide by what lies outside: divide by the whole.",
-        "weakest map": "You look for the weakest map. Random weights may give strong gradients, but in the wrong "
-        "places.",
+        "weakest map": "You look for the weakest map. Random weights may give strong gradients in the wrong places.",
         "the wrong dimension": "You take the largest over the networks, dimension 0. The colors are dimension 1.",
         "counted from 1": "The fractions are right, and so is the network; but count the networks from 0.",
         "number first": "Both are right, but in the wrong order: first the fractions, then the number.",
@@ -238,8 +233,7 @@ def _copies(x: Tensor, noise: Tensor, sigma: float) -> Tensor:
         "squares": "That is SmoothGrad squared; here the gradients themselves are averaged.",
         "noise clamped": "You clamp the noise, so none of it darkens a pixel. Add it, then clamp the picture.",
         "absolute value at the end": "The mean is right, but its signs are lost: return the mean as it is.",
-        "times the picture": "You multiply by the picture, as gradient × input does. SmoothGrad is the mean gradient "
-        "alone.",
+        "times the picture": "You multiply by the picture. SmoothGrad is the mean gradient alone.",
         "no noise": "That is the plain gradient: the noisy copies are never used.",
     },
 )

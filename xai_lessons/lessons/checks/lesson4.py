@@ -98,8 +98,7 @@ def _picture(rng: torch.Generator) -> tuple[Scores, Tensor, int, int, int]:
         "one color only": "You hide only the red channel: the first axis of the picture has three colors, use all.",
         "a pixel too large": "Your windows are one pixel too large: the slice i : i + patch has patch pixels already.",
         "gray": "You fill with gray, 0.5. Fill with black: 0.",
-        "everything but the window": "You hide everything but the window. That is another good question (what is "
-        "enough?), but not this one.",
+        "everything but the window": "You hide everything but the window, which answers another question.",
         "last windows missing": "The last row and the last column of windows are missing: range(0, H - patch, stride) "
         "ends one too early, but a window also fits at H - patch.",
         "rows and columns swapped": "Rows and columns are swapped: let the outer loop run over the height.",

@@ -64,11 +64,9 @@ def _per_picture(g: Tensor, norm: float) -> Tensor:
         "and most pixels hardly move: take its sign.",
         "gradient scaled to length 1": "You scale the gradient to length 1. That is the best step of a given length; "
         "here each pixel may move by epsilon on its own, so take the sign.",
-        "gradient scaled to its largest value": "You divide the gradient by its largest value: only one pixel moves by "
-        "the whole epsilon. With the sign, all do.",
+        "gradient scaled to its largest value": "Only one pixel moves by the whole epsilon. With the sign, all do.",
         "away from the answer": "You move away from the network's own answer, the untargeted attack. Use t.",
-        "loss of the answer": "You lower the loss of the network's own answer: it becomes more confident. Use that of "
-        "t.",
+        "loss of the answer": "You lower the loss of the network's own answer; lower that of t.",
         "down the logit": "You decrease the logit of t. The loss falls where the logit rises: either minus with the "
         "loss, or plus with the logit. The loss also includes the other classes.",
         "up the logit": "You increase the logit of t alone. It may work, but it is not FGSM: the cross-entropy also "
@@ -197,11 +195,9 @@ def _back(x: Tensor, m: Tensor, s: Tensor) -> Tensor:
         "z moves the pixel only by epsilon times std.",
         "epsilon times std": "You multiply epsilon by std. Normalizing divides by std, so the step is divided too.",
         "mean subtracted from epsilon": "You normalize epsilon like a picture. It is a difference: the mean cancels.",
-        "not clipped": "The step is right, but some pixels leave the range of a picture: clip them, at the right "
-        "limits.",
+        "not clipped": "The step is right, but some pixels leave the range of a picture: clip at the right limits.",
         "clipped to [-1, 1]": "[-1, 1] is right for mean = std = 0.5 only. Where do black (0) and white (1) end up?",
-        "one limit for all channels": "You clip all channels at the same two values. Each channel has its own mean and "
-        "std, so its own limits.",
+        "one limit for all channels": "Each channel has its own mean and std, so it has its own two limits.",
         "pixels returned": "The picture is right, but not normalized: normalize it again.",
         "mean and std swapped": "You use mean where std belongs, and vice versa.",
         "no sign": "You step along the gradient itself: take its sign, so that every pixel moves by epsilon.",

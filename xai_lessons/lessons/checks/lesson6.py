@@ -72,8 +72,7 @@ def _each_way(x: Tensor, beta: float) -> Tensor:
         "nothing. Add the right one.",
         "each direction on its own": "You raise each direction to its power, then add. Add the squares of both "
         "directions at the same position first; the power comes after. Crop both to (3, H-1, W-1).",
-        "differences that cancel": "You add the differences before you square: one up and one down cancel. Square "
-        "first.",
+        "differences that cancel": "You add the differences first: one up and one down cancel. Square first.",
         "absolute differences added": "You add absolute differences. Add the squares, then raise to beta / 2.",
         "times instead of power": "You multiply by beta / 2 instead of raising to it: ** (beta / 2), in parentheses.",
         "colors summed": "This is exactly three times too large: you sum over the three colors and take the mean over "
@@ -126,8 +125,7 @@ def _square(x: Tensor) -> Tensor:
         "each by the square of its own code.",
         "means instead of relative distances": "A mean corrects for how many numbers a layer has, but not for how "
         "large they are. Divide by the sum of the squares of its own code.",
-        "one denominator": "You divide both distances by one number, so the larger layer dominates. Divide each by its "
-        "own.",
+        "one denominator": "You divide both by one number, so the larger layer dominates. Divide each by its own.",
         "divided by the found code": "You divide by the code of the picture that is optimized. It changes in every "
         "step, and a strong code would look close: divide by the given codes A_0 and B_0.",
         "not squared": "These are the distances, not their squares: the equation says |.|^2 above and below.",
@@ -137,10 +135,8 @@ def _square(x: Tensor) -> Tensor:
         "only the first layer": "Only A is compared. Add the same for B.",
         "only the second layer": "Only B is compared. Add the same for A.",
         "product": "You multiply the two. Then it is enough to match one of them, and the other is free: add them.",
-        "differences summed, then squared": "You sum the differences before you square: one too high and one too low "
-        "cancel. Square each, then sum.",
-        "absolute differences": "You take absolute differences. Use the squared distance: it penalizes one large error "
-        "more than many small ones.",
+        "differences summed, then squared": "You sum the differences first, so they cancel. Square each, then sum.",
+        "absolute differences": "Use squared differences: one large error counts more than many small ones.",
     },
 )
 def two_layers(A: Tensor, A_0: Tensor, B: Tensor, B_0: Tensor) -> Tensor:

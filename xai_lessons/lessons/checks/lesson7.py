@@ -72,10 +72,8 @@ def _peak(M: Tensor) -> tuple[Tensor, Tensor]:
         "the mean": "That is the mean over the pictures. Return one value per picture: 1 for a hit, 0 for a miss.",
         "absolute value": "You take the position of the largest absolute value. In a heatmap a negative value speaks "
         "against the class: its peak is the highest value.",
-        "rows and columns swapped": "Rows and columns are swapped: with i = index // width and j = index % width, look "
-        "up the mask at [i, j].",
-        "one peak for all": "You look for one peak in all maps together. Each picture has its own: argmax along dim=1 "
-        "of the flattened maps.",
+        "rows and columns swapped": "Rows and columns are swapped: i = index // width, j = index % width, mask[i, j].",
+        "one peak for all": "You look for one peak in all maps together. Each picture has its own: argmax per picture.",
         "more inside than outside": "You compare how much of the map is inside with how much is outside. That is the "
         "energy; the pointing game looks at the peak only.",
         "energy inside": "That is energy_inside, a fraction between 0 and 1. The pointing game knows only hit or miss.",
@@ -203,12 +201,9 @@ def _all(table: dict[str, Scores], high: bool) -> _Names:
         "no score at all": lambda t, high: _Names(m for m, row in t.items() if row["empty"] == 0),
     },
     hints={
-        "high always good": "You look for the highest score everywhere. The lowest wins if high_is_good[metric] is "
-        "False.",
-        "low always good": "You look for the lowest score everywhere. The highest wins if high_is_good[metric] is "
-        "True.",
-        "directions swapped": "You found where the empty map comes last. Look at the direction: max where high is "
-        "good, min where low is.",
+        "high always good": "You look for the highest score everywhere. Where high_is_good is False, the lowest wins.",
+        "low always good": "You look for the lowest score everywhere. Where high_is_good is True, the highest wins.",
+        "directions swapped": "You found where the empty map comes last. Use max where high is good, min where low is.",
         "ties left out": "You miss a metric in which the empty map ties for first place. A tie counts: no method did "
         "better than the empty map.",
         "the winners": "These are the winners, one per metric. Return the metrics that the empty map wins.",
