@@ -23,10 +23,10 @@ ROWS: tuple[dict[str, str], ...] = (
     {
         "data": """datasets interventions photos menagerie menagerie.__main__ menagerie.backgrounds menagerie.camera
             menagerie.canvas menagerie.elements menagerie.factors menagerie.geometry menagerie.palette
-            menagerie.sampling menagerie.scene menagerie.sheets menagerie.things menagerie.things.bird
-            menagerie.things.bodies menagerie.things.car menagerie.things.fish menagerie.things.heads
-            menagerie.things.looks menagerie.things.mammals menagerie.things.mushroom menagerie.things.sailboat
-            menagerie.things.umbrella menagerie.worker""",
+            menagerie.sampling menagerie.scene menagerie.sheets menagerie.objects menagerie.objects.bird
+            menagerie.objects.car menagerie.objects.fish menagerie.objects.heads
+            menagerie.objects.looks menagerie.objects.mammals menagerie.objects.mushroom menagerie.objects.sailboat
+            menagerie.objects.umbrella menagerie.worker""",
         "models": "anatomy architectures classifier imagenet registry store",
     },
     {"methods": "cam catalog fgsm guided inversion occlusion paths perturbation relevance saliency surrogates"},

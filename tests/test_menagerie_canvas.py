@@ -50,13 +50,13 @@ def test_contours_follow_the_style_and_count_as_the_part():
 
 def test_hidden_parts_are_left_out_of_everything():
     canvas = Canvas(48)
-    with canvas.element("thing", frozenset({"secret"})):
+    with canvas.element("thing", frozenset({"secret", "markings"})):
         canvas.shape(SQUARE, "secret", RED)
         canvas.group([(SQUARE, "secret", RED)])
         canvas.line([[0, 0], [1, 1]], "secret", RED)
         canvas.mark(SQUARE, "secret", RED)
         canvas.many([SQUARE], "secret", RED)
-        canvas.spots(np.random.default_rng(0), (0, 0, 1, 1), RED, 0.1, 4, "secret")
+        canvas.spots(np.random.default_rng(0), (0, 0, 1, 1), RED, 0.1, 4)
     assert canvas.colors().max() == 0
     assert canvas.identity()[0].max() == 0
     assert canvas.hidden == frozenset()

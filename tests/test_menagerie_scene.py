@@ -9,7 +9,7 @@ import torch
 
 from xai_lessons.data import menagerie
 from xai_lessons.data.menagerie import CLASSES, FACTORS, PARTS, POSES, draw, draw_pair
-from xai_lessons.data.menagerie.factors import OF_THE_THING
+from xai_lessons.data.menagerie.factors import OBJECT_FACTORS
 
 ELEMENTS = ("tree", "tag", "clutter", "grass")
 RICH = {"tree": True, "tag": True, "grass": True, "distractors": 3, "grain": 0.02, "horizon": 0.5}
@@ -255,7 +255,7 @@ def test_shadows_fall_away_from_the_light(light):
 
 
 def test_scenes_are_drawn_without_torch():
-    code = "import sys; from xai_lessons.menagerie import draw; draw('cat').pixels; print('torch' in sys.modules)"
+    code = "import sys; from xai_lessons import menagerie; menagerie.draw('cat').pixels; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -276,14 +276,14 @@ def test_a_contact_sheet_holds_every_picture():
         menagerie.contact_sheet([])
 
 
-def test_a_mask_picture_gives_every_part_its_color():
+def test_a_mask_image_gives_every_part_its_color():
     scene = draw("cat", 3, 96, pose="sit", tree=False)
-    painted = np.asarray(menagerie.mask_picture(scene))
+    painted = np.asarray(menagerie.mask_image(scene))
     assert len(np.unique(painted[scene.masks["object"].numpy()], axis=0)) == len(set(PARTS["cat"]) & set(scene.masks))
 
 
 def test_factors_of_the_thing_are_factors():
-    assert set(OF_THE_THING) <= set(FACTORS)
+    assert set(OBJECT_FACTORS) <= set(FACTORS)
     for factor in FACTORS.values():
         assert factor.help
         assert factor.range

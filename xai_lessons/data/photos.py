@@ -268,7 +268,8 @@ def _deep_gray(image: Image.Image) -> Image.Image:
             values = white - values
         if isinstance(clear := image.info.get("transparency"), int):
             values[values == clear] = white
-    scaled = np.nan_to_num(values / white, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
+    with np.errstate(all="ignore"):  # damaged files hold any value
+        scaled = np.nan_to_num(values / white, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
     return Image.fromarray((scaled * 255 + 0.5).astype(np.uint8)).convert("RGB")
 
 

@@ -163,7 +163,7 @@ def object_masks(scene: Scene) -> dict[str, Tensor]:
         found = {scene.name: masks["object"]}
     else:
         found = {name: torch.zeros_like(masks["object"]) for name in scene.names}
-        for name, thing in zip(scene.names, scene.things, strict=True):
+        for name, thing in zip(scene.names, scene.objects, strict=True):
             found[name] = found[name] | masks[thing] if thing in masks else found[name]
     return found | {name: masks[name] for name in ("tree", "tag") if name in masks}
 

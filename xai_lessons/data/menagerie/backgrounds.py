@@ -8,31 +8,23 @@ from numpy.typing import ArrayLike
 
 from .canvas import Canvas
 from .geometry import Points, curve, ellipse, tube
-from .palette import BRIGHT, WHITE, Color, darker, jitter, lighter, mix, pick, rgb
+from .palette import BRIGHT, WHITE, Color, Rng, colors, darker, jitter, lighter, mix, pick, rgb
 
-Rng = np.random.Generator
-_SKIES = (
-    (rgb(150, 200, 226), rgb(236, 240, 226)),
-    (rgb(246, 190, 150), rgb(252, 232, 196)),
-    (rgb(120, 170, 206), rgb(206, 228, 236)),
-    (rgb(180, 176, 212), rgb(250, 220, 214)),
-    (rgb(210, 220, 222), rgb(242, 240, 232)),
-    (rgb(74, 88, 138), rgb(176, 142, 168)),
-)
-_GRASS = (rgb(130, 168, 86), rgb(168, 184, 96), rgb(98, 146, 98), rgb(196, 186, 112), rgb(120, 156, 120))
-_SEAS = (rgb(84, 152, 176), rgb(66, 116, 160), rgb(110, 176, 170))
-_WOODS = (rgb(96, 136, 96), rgb(126, 150, 92), rgb(150, 128, 92), rgb(92, 120, 128))
-_NIGHTS = (rgb(52, 62, 108), rgb(70, 58, 104), rgb(40, 76, 100))
-_WINTERS = (rgb(176, 200, 222), rgb(206, 196, 216), rgb(150, 176, 200))
-_SANDS = (rgb(226, 184, 120), rgb(214, 150, 104), rgb(230, 206, 160))
-_FLOORS = (rgb(176, 130, 92), rgb(206, 170, 130), rgb(140, 110, 100), rgb(170, 150, 150))
+_SKY_TOPS = colors("96c8e2 f6be96 78aace b4b0d4 d2dcde 4a588a")
+_SKIES = tuple(zip(_SKY_TOPS, colors("ecf0e2 fce8c4 cee4ec fadcd6 f2f0e8 b08ea8"), strict=True))  # (top, bottom)
+_GRASS = colors("82a856 a8b860 629262 c4ba70 789c78")
+_SUN = rgb(252, 226, 140)
+_SEAS = colors("5498b0 4274a0 6eb0aa")
+_WOODS = colors("608860 7e965c 96805c 5c7880")
+_NIGHTS = colors("343e6c 463a68 284c64")
+_WINTERS = colors("b0c8de cec4d8 96b0c8")
+_SANDS = colors("e2b878 d69668 e6cea0")
+_FLOORS = colors("b0825c ceaa82 8c6e64 aa9696")
 
 
 def meadow(canvas: Canvas, rng: Rng, horizon: float) -> Color:
     """Draw hills under a sky, with flowers."""
-    top, bottom = pick(rng, _SKIES)
-    canvas.gradient(_box(0, 0, 1, 1), top, bottom, 0, horizon + 0.1)
-    _sun(canvas, rng, rgb(252, 226, 140), 0.5)
+    top, bottom = _sky(canvas, rng, horizon + 0.1, 0.5)
     _clouds(canvas, rng)
     green = jitter(rng, pick(rng, _GRASS), 0.02, 0.06, 0.05)
     far = mix(lighter(green, 0.35), bottom, 0.35)
@@ -48,9 +40,7 @@ def meadow(canvas: Canvas, rng: Rng, horizon: float) -> Color:
 
 def sea(canvas: Canvas, rng: Rng, horizon: float) -> Color:
     """Draw waves up to the horizon, at times with an island."""
-    top, bottom = pick(rng, _SKIES)
-    canvas.gradient(_box(0, 0, 1, 1), top, bottom, 0, horizon)
-    _sun(canvas, rng, rgb(252, 226, 140), 0.35)
+    _, bottom = _sky(canvas, rng, horizon, 0.35)
     _clouds(canvas, rng)
     water = jitter(rng, pick(rng, _SEAS), 0.02, 0.05, 0.05)
     if rng.random() < 0.35:
@@ -78,11 +68,8 @@ def forest(canvas: Canvas, rng: Rng, horizon: float) -> Color:
             x, w = rng.uniform(0, 1), rng.uniform(0.03, 0.07) * (1 + 0.6 * row)
             foot, bend = horizon + 0.06 + 0.06 * row, rng.uniform(-0.04, 0.04, 2)
             canvas.tint(tube([[x, foot], [x + bend[0], 0.4], [x + bend.sum(), -0.1]], 1.3 * w, w), bark)
-            canvas.tint(
-                tube([[x + 0.2 * w, foot], [x + bend[0] + 0.2 * w, 0.4], [x + bend.sum(), -0.1]], 0.5 * w, 0.3 * w),
-                darker(bark, 0.16),
-                0.6,
-            )
+            spine = [[x + 0.2 * w, foot], [x + bend[0] + 0.2 * w, 0.4], [x + bend.sum(), -0.1]]
+            canvas.tint(tube(spine, 0.5 * w, 0.3 * w), darker(bark, 0.16), 0.6)
         roof = mix(green, darker(green, 0.4), 0.25 + 0.4 * row)
         for x in rng.uniform(0, 1, 5):
             _foliage(canvas, rng, x, rng.uniform(-0.05, 0.07), rng.uniform(0.12, 0.19), mix(roof, green, rng.random()))
@@ -107,15 +94,13 @@ def room(canvas: Canvas, rng: Rng, horizon: float) -> Color:
             canvas.strokes([[[2 * i / n - 1, 0], [2 * i / n, 1]], [[2 * i / n, 0], [2 * i / n - 1, 1]]], paper, 0.01)
     floor = jitter(rng, pick(rng, _FLOORS))
     y = horizon + 0.05
-    hang, window = rng.uniform((0.15, 0.13), (0.85, 0.26)), rng.random()
+    (u, v), window = rng.uniform((0.15, 0.13), (0.85, 0.26)), rng.random()
     if window < 0.3:
-        _window(canvas, rng, *hang)
+        _window(canvas, rng, u, v)
     elif window < 0.65:
-        canvas.tint(_box(hang[0] - 0.1, hang[1] - 0.08, hang[0] + 0.1, hang[1] + 0.08), rgb(120, 86, 62))
-        inner = _box(hang[0] - 0.08, hang[1] - 0.06, hang[0] + 0.08, hang[1] + 0.06)
-        canvas.gradient(
-            inner, lighter(pick(rng, BRIGHT), 0.5), lighter(pick(rng, BRIGHT), 0.2), hang[1] - 0.06, hang[1] + 0.06
-        )
+        canvas.tint(_box(u - 0.1, v - 0.08, u + 0.1, v + 0.08), rgb(120, 86, 62))
+        top, bottom = lighter(pick(rng, BRIGHT), 0.5), lighter(pick(rng, BRIGHT), 0.2)
+        canvas.gradient(_box(u - 0.08, v - 0.06, u + 0.08, v + 0.06), top, bottom, v - 0.06, v + 0.06)
     canvas.gradient(_box(0, y, 1, 1.01), lighter(floor, 0.15), darker(floor, 0.2), y, 1)
     boards = [[[x, y], [x + 1.2 * (x - 0.5), 1]] for x in np.linspace(-0.1, 1.1, 9)]
     canvas.strokes(boards, darker(floor, 0.35), 0.006, 0.8)
@@ -153,16 +138,9 @@ def snow(canvas: Canvas, rng: Rng, horizon: float) -> Color:
     if rng.random() < 0.5:
         x, w, peak = rng.uniform(0, 1), rng.uniform(0.25, 0.4), horizon - rng.uniform(0.12, 0.25)
         canvas.tint([[x - w, horizon + 0.08], [x, peak], [x + w, horizon + 0.08]], mix(sky, rgb(110, 120, 150), 0.3))
-        canvas.tint(
-            [
-                [x - 0.25 * w, peak + 0.25 * (horizon + 0.08 - peak)],
-                [x, peak],
-                [x + 0.25 * w, peak + 0.25 * (horizon + 0.08 - peak)],
-                [x + 0.08 * w, peak + 0.06],
-                [x - 0.05 * w, peak + 0.085],
-            ],
-            WHITE,
-        )
+        edge = peak + 0.25 * (horizon + 0.08 - peak)
+        cap = [[x - 0.25 * w, edge], [x, peak], [x + 0.25 * w, edge]]
+        canvas.tint([*cap, [x + 0.08 * w, peak + 0.06], [x - 0.05 * w, peak + 0.085]], WHITE)
     for x in rng.uniform(0, 1, int(rng.integers(2, 6))):
         _fir(canvas, x, horizon + 0.04, rng.uniform(0.08, 0.16))
     canvas.gradient(_hill(rng, horizon, 0.04), WHITE, mix(WHITE, sky, 0.5), horizon, 1)
@@ -174,20 +152,13 @@ def snow(canvas: Canvas, rng: Rng, horizon: float) -> Color:
 
 def desert(canvas: Canvas, rng: Rng, horizon: float) -> Color:
     """Draw dunes with cactuses."""
-    top, bottom = pick(rng, _SKIES)
-    canvas.gradient(_box(0, 0, 1, 1), top, bottom, 0, horizon)
-    _sun(canvas, rng, rgb(252, 216, 130), 0.8)
+    _, bottom = _sky(canvas, rng, horizon, 0.8, rgb(252, 216, 130))
     sand = jitter(rng, pick(rng, _SANDS))
     if rng.random() < 0.4:
         x, w, y = rng.uniform(0, 1), rng.uniform(0.1, 0.2), horizon - rng.uniform(0.08, 0.16)
         rock = mix(darker(sand, 0.25), bottom, 0.4)
-        canvas.gradient(
-            [[x - w, horizon + 0.05], [x - 0.7 * w, y], [x + 0.6 * w, y], [x + w, horizon + 0.05]],
-            lighter(rock, 0.2),
-            rock,
-            y,
-            horizon,
-        )
+        outline = [[x - w, horizon + 0.05], [x - 0.7 * w, y], [x + 0.6 * w, y], [x + w, horizon + 0.05]]
+        canvas.gradient(outline, lighter(rock, 0.2), rock, y, horizon)
     for i in range(3):
         y = horizon + 0.12 * i
         canvas.gradient(_hill(rng, y, 0.045), lighter(sand, 0.3 - 0.1 * i), darker(sand, 0.08 * (i + 1)), y - 0.05, 1)
@@ -230,11 +201,15 @@ def _hill(rng: Rng, y: float, height: float) -> Points:
     return _above(curve(ridge, closed=False, n=8))
 
 
-def _sun(canvas: Canvas, rng: Rng, color: Color, chance: float) -> None:
-    shown, x, y = rng.random() < chance, rng.uniform(0.1, 0.9), rng.uniform(0.08, 0.28)
+def _sky(canvas: Canvas, rng: Rng, horizon: float, sunny: float, sun: Color = _SUN) -> tuple[Color, Color]:
+    """Draw a sky, by the chance `sunny` with the sun; return its colors at the top and at the horizon."""
+    top, bottom = pick(rng, _SKIES)
+    canvas.gradient(_box(0, 0, 1, 1), top, bottom, 0, horizon)
+    shown, x, y = rng.random() < sunny, rng.uniform(0.1, 0.9), rng.uniform(0.08, 0.28)
     if shown:
-        canvas.tint(ellipse(x, y, 0.09, 0.09), color, 0.35, blur=0.025)
-        canvas.tint(ellipse(x, y, 0.065, 0.065), color, 0.95)
+        canvas.tint(ellipse(x, y, 0.09, 0.09), sun, 0.35, blur=0.025)
+        canvas.tint(ellipse(x, y, 0.065, 0.065), sun, 0.95)
+    return top, bottom
 
 
 def _clouds(canvas: Canvas, rng: Rng) -> None:

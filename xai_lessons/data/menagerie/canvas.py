@@ -1,50 +1,45 @@
 """The canvas: color, drawn three times as large and averaged down, and beside it the exact identity of every pixel.
 
-Identity says which element (the thing, the tree, a tag ...) and which of its parts a pixel belongs to. It is drawn at
-the final size without smoothing, so that masks are exact. Points are in the frame set by `placed`; the whole picture
+Identity says which element (the object, the tree, a tag ...) and which of its parts a pixel belongs to. It is drawn at
+the final size without smoothing, so that masks are exact. Points are in the frame set by `placed`; the whole image
 is (0, 0) to (1, 1), y down.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from .palette import INK, Color, darker, lighter, rgb
+from .palette import INK, Color, Rng, darker, lighter, rgb
 
 INK_STYLES = ("dark", "ink", "soft", "none")
+_OVERSAMPLING = 3  # the colors are drawn so many times larger
 _TILE = 16  # the lighting of a shape is worked out on this many squared points, and smoothed
-_THINNEST = 0.0045  # of the picture's width: thinner lines would vanish
+_THINNEST = 0.0045  # of the image's width: thinner lines would vanish
+_NOWHERE = ((50.0, 50.0), (50.1, 50.0), (50.0, 50.1))  # outside every image
 _Box = tuple[int, int, int, int]
 _Draw = Callable[[ImageDraw.ImageDraw, tuple[float, float], float, Any], None]
 
 
 class Canvas:
-    """A square picture of size pixels, and who is where in it.
+    """A square image of size pixels, and who is where in it.
 
     Args:
         size: side in pixels.
         ink: style of the contours, one of INK_STYLES.
-        ink_width: width of a contour in units of the thing (about 0.03).
+        ink_width: width of a contour in units of the object (about 0.03).
         light: angle of the light in radians, clockwise from the right (-pi/2: from above).
         shade: strength of light and shade on a surface, 0 (flat) to 1.5.
-        oversampling: how many times larger the colors are drawn.
     """
 
     def __init__(
-        self,
-        size: int,
-        ink: str = "dark",
-        ink_width: float = 0.03,
-        light: float = -2.2,
-        shade: float = 1.0,
-        oversampling: int = 3,
+        self, size: int, ink: str = "dark", ink_width: float = 0.03, light: float = -2.2, shade: float = 1.0
     ) -> None:
-        self.size, self.fine = size, size * oversampling
+        self.size, self.fine = size, size * _OVERSAMPLING
         self.ink, self.ink_width, self.shade = ink, ink_width, shade
         self.hidden: frozenset[str] = frozenset()
         self.parts: list[str] = [""]
@@ -57,34 +52,24 @@ class Canvas:
         self._draw, self._draw_ids = ImageDraw.Draw(self._colors), ImageDraw.Draw(self._ids)
         self._lit = _lit_tile(light)
 
-    # ------------------------------------------------------------------ what things draw with
-
     def shape(
-        self,
-        points: ArrayLike,
-        part: str | None,
-        color: ArrayLike,
-        *,
-        ink: bool = True,
-        flat: bool = False,
-        width: float = 1.0,
-        alpha: float = 1.0,
-    ) -> None:
+        self, points: ArrayLike, part: str | None, color: ArrayLike, *,
+        ink: bool = True, flat: bool = False, width: float = 1.0, alpha: float = 1.0
+    ) -> None:  # fmt: skip
         """Fill an outline with a softly lit color, and draw a contour of `width` times the ink's width around it."""
         if part in self.hidden:
             return
-        q = self._to_picture(points)
-        if ink and self.ink != "none":
+        q = self._to_image(points)
+        if ink:
             self._contour(q, part, color, width, alpha)
         self._paint(_filled(q), q, 0, color, alpha, lit=not flat)
         self._identify(_filled(q), q, 0, part)
 
     def group(self, items: Sequence[tuple[ArrayLike, str | None, ArrayLike]]) -> None:
         """Draw shapes (points, part, color), all contours first: limbs grow out of a body."""
-        shown = [(self._to_picture(points), part, color) for points, part, color in items if part not in self.hidden]
-        if self.ink != "none":
-            for q, part, color in shown:
-                self._contour(q, part, color, 1.0, 1.0)
+        shown = [(self._to_image(points), part, color) for points, part, color in items if part not in self.hidden]
+        for q, part, color in shown:
+            self._contour(q, part, color, 1.0, 1.0)
         for q, part, color in shown:
             self._paint(_filled(q), q, 0, color, 1.0, lit=True)
             self._identify(_filled(q), q, 0, part)
@@ -95,7 +80,7 @@ class Canvas:
         """Draw a line with round ends; with part None it is color only."""
         if part in self.hidden:
             return
-        q = self._to_picture(points)
+        q = self._to_image(points)
         w = max(width * self._scale, _THINNEST)
         self._paint(_stroked(q, w), q, w, color, alpha)
         self._identify(_stroked(q, w), q, w, part)
@@ -106,30 +91,22 @@ class Canvas:
 
     def tint(self, points: ArrayLike, color: ArrayLike, alpha: float = 1.0, blur: float = 0.0) -> None:
         """Draw color only, no identity; blur is the standard deviation of a soft edge."""
-        q = self._to_picture(points)
+        q = self._to_image(points)
         if blur:
             self._paint_blurred(q, color, alpha, blur * self._scale)
         else:
             self._paint(_filled(q), q, 0, color, alpha)
 
-    def fur(
-        self,
-        rng: np.random.Generator,
-        box: Sequence[float],
-        color: ArrayLike,
-        n: int,
-        length: float = 0.09,
-        angle: float = 1.5,
-    ) -> None:
+    def fur(self, rng: Rng, box: Sequence[float], color: ArrayLike, n: int, angle: float = 1.5) -> None:
         """Scatter n short hairs over box (x0, y0, x1, y1), about in the direction angle; color only."""
         starts = rng.uniform(box[:2], box[2:], (n, 2))
         angles = angle + rng.uniform(-0.35, 0.35, n)
-        ends = starts + length * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        ends = starts + 0.09 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
         self.strokes(np.stack([starts, ends], axis=1), color, 0.018, 0.5)
 
     def strokes(self, lines: ArrayLike, color: ArrayLike, width: float, alpha: float = 1.0) -> None:
         """Draw many lines (m, n, 2) of one color at once; color only."""
-        q = self._to_picture(lines)
+        q = self._to_image(lines)
         w = max(width * self._scale, _THINNEST)
         self._paint(_stroked(q, w), q.reshape(-1, 2), w, color, alpha)
 
@@ -137,20 +114,12 @@ class Canvas:
         """Fill many small outlines (m, n, 2) of one color at once, without contour or lighting."""
         if part in self.hidden:
             return
-        q = self._to_picture(outlines)
+        q = self._to_image(outlines)
         self._paint(_filled(q), q.reshape(-1, 2), 0, color, alpha)
         self._identify(_filled(q), q.reshape(-1, 2), 0, part)
 
-    def spots(
-        self,
-        rng: np.random.Generator,
-        box: Sequence[float],
-        color: ArrayLike,
-        radius: float,
-        n: int,
-        part: str | None = "markings",
-    ) -> None:
-        """Scatter up to n round markings over box (x0, y0, x1, y1), none touching another."""
+    def spots(self, rng: Rng, box: Sequence[float], color: ArrayLike, radius: float, n: int) -> None:
+        """Scatter up to n round spots, the part "markings", over box (x0, y0, x1, y1), none touching another."""
         centers: list[NDArray[np.float64]] = []
         for spot in rng.uniform(box[:2], box[2:], (6 * n, 2)):
             if len(centers) < n and all(((spot - c) ** 2).sum() > (2.3 * radius) ** 2 for c in centers):
@@ -161,12 +130,12 @@ class Canvas:
         c, s = np.cos(turn), np.sin(turn)
         rings = np.stack([c * x - s * y, s * x + c * y], axis=2)
         if centers:
-            self.many(np.array(centers)[:, None, :] + rings, part, color)
+            self.many(np.array(centers)[:, None, :] + rings, "markings", color)
 
     @contextmanager
     def clipped(self, points: ArrayLike) -> Iterator[None]:
         """Restrict color and identity to the inside of an outline."""
-        q = self._to_picture(points)
+        q = self._to_image(points)
         fine, coarse = Image.new("L", self._colors.size), Image.new("L", self._ids.size)
         _filled(q)(ImageDraw.Draw(fine), (0, 0), self.fine, 255)
         _filled(q)(ImageDraw.Draw(coarse), (0, 0), self.size, 255)
@@ -177,6 +146,10 @@ class Canvas:
             yield
         finally:
             self._clips.pop()
+
+    def surface(self, points: ArrayLike, part: str) -> AbstractContextManager[None]:
+        """Restrict color and identity to the outline of a part, and to nothing where the part is hidden."""
+        return self.clipped(_NOWHERE if part in self.hidden else points)
 
     @contextmanager
     def placed(
@@ -191,8 +164,6 @@ class Canvas:
         finally:
             self._matrix = before
 
-    # ------------------------------------------------------------------ what scenes draw with
-
     @contextmanager
     def element(self, name: str, hidden: frozenset[str] = frozenset()) -> Iterator[None]:
         """Give everything that is drawn inside to the element of this name, leaving out its hidden parts."""
@@ -205,7 +176,7 @@ class Canvas:
 
     def gradient(self, points: ArrayLike, top: ArrayLike, bottom: ArrayLike, y0: float = 0, y1: float = 1) -> None:
         """Fill an outline with a color that runs from top (at height y0) to bottom (at height y1); color only."""
-        q = self._to_picture(points)
+        q = self._to_image(points)
         box = self._box(q * self.fine, 0, self.fine)
         if box is None:
             return
@@ -216,7 +187,7 @@ class Canvas:
         self._colors.paste(source, box[:2], self._mask(_filled(q), box, 0, 1.0))
 
     def colors(self) -> NDArray[np.float32]:
-        """Return the picture so far, (size, size, 3) in [0, 1]."""
+        """Return the image so far, (size, size, 3) in [0, 1]."""
         small = self._colors.resize(self._ids.size, Image.Resampling.BOX)
         return np.asarray(small, dtype=np.float32) / np.float32(255)
 
@@ -225,16 +196,16 @@ class Canvas:
         ids = np.asarray(self._ids, dtype=np.int32)
         return ids // 256, ids % 256
 
-    # ------------------------------------------------------------------ inside
-
     @property
     def _scale(self) -> float:
         return math.sqrt(abs(float(np.linalg.det(self._matrix[:2, :2]))))
 
-    def _to_picture(self, points: ArrayLike) -> NDArray[np.float64]:
+    def _to_image(self, points: ArrayLike) -> NDArray[np.float64]:
         return np.asarray(points, dtype=float) @ self._matrix[:2, :2].T + self._matrix[:2, 2]
 
     def _contour(self, q: NDArray[np.float64], part: str | None, color: ArrayLike, width: float, alpha: float) -> None:
+        if self.ink == "none":
+            return
         w = 2 * width * self.ink_width * self._scale
         closed = np.vstack([q, q[:1]])
         self._paint(_stroked(closed, w), q, w, self._ink_color(color), alpha)
@@ -295,7 +266,7 @@ class Canvas:
 
     @staticmethod
     def _box(q: NDArray[np.float64], width: float, side: int) -> _Box | None:
-        """Bound the points, with a margin for the line's width; None if nothing of it is in the picture."""
+        """Bound the points, with a margin for the line's width; None if nothing of it is in the image."""
         (x0, y0), (x1, y1) = q.min(axis=0) - width / 2, q.max(axis=0) + width / 2
         box = (max(int(x0) - 1, 0), max(int(y0) - 1, 0), min(int(x1) + 2, side), min(int(y1) + 2, side))
         return box if box[2] > box[0] and box[3] > box[1] else None
@@ -339,7 +310,7 @@ def _filled(q: NDArray[np.float64]) -> _Draw:
 
 
 def _stroked(lines: NDArray[np.float64], width: float) -> _Draw:
-    """Draw lines, (n, 2) or (m, n, 2), of a width in widths of the picture, with round ends and corners."""
+    """Draw lines, (n, 2) or (m, n, 2), of a width in widths of the image, with round ends and corners."""
     lines = lines[None] if lines.ndim == 2 else lines
 
     def draw(to: ImageDraw.ImageDraw, offset: tuple[float, float], side: float, ink: Any) -> None:

@@ -1,4 +1,4 @@
-"""What stands around the thing: shadow, tree, clutter, grass in front and the printed tag."""
+"""What stands around the object: shadow, tree, clutter, grass in front and the printed tag."""
 
 import math
 
@@ -7,26 +7,15 @@ from numpy.typing import NDArray
 
 from .canvas import Canvas
 from .geometry import curve, ellipse, rounded_box, tube
-from .palette import BRIGHT, INK, WHITE, Color, darker, jitter, lighter, mix, pick, rgb
+from .palette import BRIGHT, INK, WHITE, Color, Rng, colors, darker, jitter, lighter, mix, pick, rgb
 
-Rng = np.random.Generator
 _LEAF = np.array([[0, 0], [0.3, 0.24], [0.65, 0.22], [1, 0], [0.65, -0.22], [0.3, -0.24]])
-_GREENS = (rgb(96, 140, 72), rgb(126, 160, 80), rgb(78, 122, 84))
-_AUTUMN = (rgb(214, 140, 62), rgb(200, 104, 70), rgb(222, 180, 80))
+_GREENS = colors("608c48 7ea050 4e7a54")
+_AUTUMN = colors("d68c3e c86846 deb450")
 
 
 def shadow(canvas: Canvas, x: float, y: float, scale: float, light: float, aloft: bool, ground: Color) -> None:
-    """Draw the shadow of a thing on the ground: dark where it stands, and longer the lower the light comes in.
-
-    Args:
-        canvas: the canvas.
-        x: center of the thing, 0 left to 1 right.
-        y: center of the thing, 0 top to 1 bottom.
-        scale: half its size, in widths of the picture.
-        light: angle of the light in degrees, 0 from above, positive from the right.
-        aloft: whether the thing hovers above the ground; then its shadow is distant and soft.
-        ground: color of the ground.
-    """
+    """Draw the shadow of an object: dark where it stands, longer in low light; soft and distant if it is aloft."""
     reach = -0.75 * math.sin(math.radians(light)) * scale
     dark = darker(ground, 0.75)
     if aloft:
@@ -40,7 +29,7 @@ def shadow(canvas: Canvas, x: float, y: float, scale: float, light: float, aloft
 
 
 def tree(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, light: float) -> Color:
-    """Draw a leafy tree behind a thing at (x, y), its crown of the given radius; return the color of its leaves."""
+    """Draw a leafy tree behind an object at (x, y), its crown of the given radius; return the color of its leaves."""
     color = jitter(rng, pick(rng, _AUTUMN if rng.random() < 0.3 else _GREENS), 0.02, 0.05, 0.05)
     bark = jitter(rng, rgb(112, 82, 62), 0.01, 0.04, 0.04)
     bend = rng.uniform(-0.05, 0.05, 2)
@@ -50,22 +39,17 @@ def tree(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, light: flo
     with canvas.clipped(trunk):
         canvas.strokes(lines, darker(bark, 0.3), 0.006, 0.7)
     angles = np.arange(10) * 2 * math.pi / 10 + rng.uniform(-0.2, 0.2, 10)
-    clumps = np.stack(
-        [x + 0.66 * radius * np.cos(angles), y + 0.58 * radius * np.sin(angles), radius * rng.uniform(0.34, 0.46, 10)],
-        axis=1,
-    )
+    around = x + 0.66 * radius * np.cos(angles), y + 0.58 * radius * np.sin(angles)
+    clumps = np.column_stack([*around, radius * rng.uniform(0.34, 0.46, 10)])
     _crown(canvas, rng, np.vstack([clumps, [[x, y, 0.6 * radius]]]), color, light, 24)
     return color
 
 
 def branch_in_front(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, light: float, color: Color) -> None:
-    """Draw a few sprays of leaves of the tree in front of the thing at (x, y), near its rim."""
+    """Draw a few sprays of leaves of the tree in front of the object at (x, y), near its rim."""
     angles = rng.uniform(0.2, 2.9, 3)
-    clumps = np.stack(
-        [x + 0.98 * radius * np.cos(angles), y + 0.8 * radius * np.sin(angles), radius * rng.uniform(0.13, 0.2, 3)],
-        axis=1,
-    )
-    _crown(canvas, rng, clumps, color, light, 10)
+    around = x + 0.98 * radius * np.cos(angles), y + 0.8 * radius * np.sin(angles)
+    _crown(canvas, rng, np.column_stack([*around, radius * rng.uniform(0.13, 0.2, 3)]), color, light, 10)
 
 
 def _crown(canvas: Canvas, rng: Rng, clumps: NDArray[np.float64], color: Color, light: float, leaves: int) -> None:
@@ -136,7 +120,7 @@ def tag(canvas: Canvas, rng: Rng) -> None:
 
 
 def clutter(canvas: Canvas, rng: Rng, count: int) -> None:
-    """Draw `count` small things; those of a smaller count are the first of them."""
+    """Draw `count` small items; those of a smaller count are the first of them."""
     for _ in range(count):
         x, y, scale, turn = rng.uniform((0.05, 0.08, 0.045, -0.4), (0.95, 0.95, 0.085, 0.4))
         kind, color = pick(rng, _CLUTTER), jitter(rng, pick(rng, BRIGHT))

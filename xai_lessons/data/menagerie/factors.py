@@ -1,4 +1,4 @@
-"""Factors: everything about a picture that can be set by name, each with its range, in this one place."""
+"""Factors: everything about an image that can be set by name, each with its range, in this one place."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,17 @@ import numpy as np
 
 from .backgrounds import BACKGROUNDS
 from .canvas import INK_STYLES
-from .things import THINGS
+from .objects import OBJECTS
 
-CLASSES = tuple(THINGS)
-PARTS: dict[str, tuple[str, ...]] = {name: thing.parts for name, thing in THINGS.items()}
-POSES: dict[str, tuple[str, ...]] = {name: thing.poses for name, thing in THINGS.items()}
+CLASSES = tuple(OBJECTS)
+PARTS: dict[str, tuple[str, ...]] = {name: kind.parts for name, kind in OBJECTS.items()}
+POSES: dict[str, tuple[str, ...]] = {name: kind.poses for name, kind in OBJECTS.items()}
 _ALL_POSES = tuple(dict.fromkeys(pose for poses in POSES.values() for pose in poses))
 
 
 @dataclass(frozen=True)
 class Factor:
-    """Something about a picture that can be set.
+    """Something about an image that can be set.
 
     Attributes:
         name: what draw() calls it.
@@ -70,29 +70,29 @@ FACTORS: dict[str, Factor] = {
     for f in (
         Factor("background", "choice", "what is behind", choices=tuple(BACKGROUNDS)),
         Factor("horizon", "number", "height of the horizon, 0 top to 1 bottom", 0.3, 0.8),
-        Factor("pose", "choice", "pose or view of the thing; each class has its own (POSES)", choices=_ALL_POSES),
-        Factor("x", "number", "center of the thing, 0 left to 1 right", 0, 1),
-        Factor("y", "number", "center of the thing, 0 top to 1 bottom", 0, 1),
-        Factor("scale", "number", "half the thing's size, in widths of the picture", 0.1, 0.6),
-        Factor("rotation", "number", "turn of the thing in degrees, clockwise", -180, 180),
-        Factor("flip", "flag", "mirror the thing left to right"),
+        Factor("pose", "choice", "pose or view of the object; each class has its own (POSES)", choices=_ALL_POSES),
+        Factor("x", "number", "center of the object, 0 left to 1 right", 0, 1),
+        Factor("y", "number", "center of the object, 0 top to 1 bottom", 0, 1),
+        Factor("scale", "number", "half the object's size, in widths of the image", 0.1, 0.6),
+        Factor("rotation", "number", "turn of the object in degrees, clockwise", -180, 180),
+        Factor("flip", "flag", "mirror the object left to right"),
         Factor("collar", "flag", "a collar on a cat, dog, cheetah or elephant; no effect on the others"),
         Factor("ink", "choice", "style of the contours", choices=INK_STYLES),
-        Factor("ink_width", "number", "width of the contours, in sizes of the thing", 0.01, 0.06),
+        Factor("ink_width", "number", "width of the contours, in sizes of the object", 0.01, 0.06),
         Factor("light", "number", "where the light comes from, in degrees: -80 left, 0 above, 80 right", -80, 80),
         Factor("light_strength", "number", "strength of light and shade", 0, 1.5),
-        Factor("brightness", "number", "brightness of the picture, 1 as drawn", 0.5, 1.5),
+        Factor("brightness", "number", "brightness of the image, 1 as drawn", 0.5, 1.5),
         Factor("warmth", "number", "color cast, -1 blue to 1 orange", -1, 1),
         Factor("tint", "number", "color cast, -1 green to 1 magenta", -1, 1),
         Factor("vignette", "number", "darkening of the corners", 0, 1),
         Factor("grain", "number", "noise of the camera, standard deviation", 0, 0.2),
-        Factor("distractors", "number", "how many small things lie around (balls, stars ...)", 0, 8, whole=True),
-        Factor("tree", "flag", "a leafy tree around the thing"),
+        Factor("distractors", "number", "how many small items lie around (balls, stars ...)", 0, 8, whole=True),
+        Factor("tree", "flag", "a leafy tree around the object"),
         Factor("tag", "flag", "a small printed tag in the upper right corner"),
-        Factor("grass", "flag", "grass in front of the thing"),
+        Factor("grass", "flag", "grass in front of the object"),
     )
 }
-OF_THE_THING = ("pose", "x", "y", "scale", "rotation", "flip", "collar")
+OBJECT_FACTORS = ("pose", "x", "y", "scale", "rotation", "flip", "collar")
 ELEMENTS = ("tree", "tag", "clutter", "grass")
 TREE_RATE, TAG_RATE, COLLAR_RATE = 0.12, 0.10, 0.35
 _GRASSY = {"meadow": 0.75, "forest": 0.6, "night": 0.55, "desert": 0.4, "snow": 0.35}
@@ -113,14 +113,7 @@ def known(name: str, names: Sequence[str], kind: str) -> str:
 
 
 def check_factors(names: Sequence[str], factors: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the factors of a picture of the named classes.
-
-    Args:
-        names: the classes in the picture, one or two.
-        factors: name -> value; with two classes a factor of the thing may be a pair of values.
-
-    Returns:
-        name -> value, in plain types.
+    """Check the factors of an image of one or two classes; with two, a factor of an object may be a pair of values.
 
     Raises:
         ValueError: if a name is unknown or a value out of its range.
@@ -128,9 +121,9 @@ def check_factors(names: Sequence[str], factors: Mapping[str, Any]) -> dict[str,
     checked: dict[str, Any] = {}
     for key, value in factors.items():
         factor = FACTORS[known(key, tuple(FACTORS), "factor")]
-        if key in OF_THE_THING and isinstance(value, (tuple, list)):
+        if key in OBJECT_FACTORS and isinstance(value, (tuple, list)):
             if len(value) != len(names):
-                raise ValueError(f"{key}={value!r}: expected {len(names)} values, one for each thing in the picture")
+                raise ValueError(f"{key}={value!r}: expected {len(names)} values, one for each object in the image")
             checked[key] = tuple(factor.check(v) for v in value)
         else:
             checked[key] = factor.check(value)
@@ -143,12 +136,7 @@ def check_factors(names: Sequence[str], factors: Mapping[str, Any]) -> dict[str,
 
 
 def scene_defaults(u: Sequence[float], background: str | None = None) -> dict[str, Any]:
-    """Turn uniform random numbers into the factors of a whole picture; none depends on the class.
-
-    Args:
-        u: random numbers in [0, 1).
-        background: the background if that is not left to chance.
-    """
+    """Turn uniform random numbers into the factors of a whole image; none depends on the class."""
     background = background or _choose(tuple(BACKGROUNDS), u[0])
     return {
         "background": background,
@@ -169,18 +157,10 @@ def scene_defaults(u: Sequence[float], background: str | None = None) -> dict[st
     }
 
 
-def thing_defaults(
+def object_defaults(
     u: Sequence[float], name: str, horizon: float, place: int | None, pose: str | None = None
 ) -> dict[str, Any]:
-    """Turn uniform random numbers into the factors of one thing that stands on the ground.
-
-    Args:
-        u: random numbers in [0, 1).
-        name: its class.
-        horizon: height of the horizon.
-        place: None alone in the picture; 0 left, 1 right of a pair.
-        pose: its pose if that is not left to chance.
-    """
+    """Turn uniform random numbers into the factors of one object; place: None alone, 0 left or 1 right of a pair."""
     scale = _between(0.27, 0.43, u[0]) if place is None else _between(0.23, 0.29, u[0])
     margin = max(0.0, 0.5 - 0.85 * scale)
     x = 0.5 + margin * (2 * u[1] - 1) if place is None else (0.27, 0.73)[place] + 0.04 * (u[1] - 0.5)

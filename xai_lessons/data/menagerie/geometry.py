@@ -11,6 +11,11 @@ Points = NDArray[np.float64]
 TAU = 2 * math.pi
 
 
+def path(points: str) -> Points:
+    """Read points as in an SVG path, in hundredths: "0,0 100,-50" is [[0, 0], [1, -0.5]]."""
+    return np.array([point.split(",") for point in points.split()], dtype=float) / 100
+
+
 def curve(points: ArrayLike | Sequence[Sequence[float]], closed: bool = True, n: int = 6) -> Points:
     """Draw a smooth (Catmull-Rom) curve through the points, with n steps between two of them."""
     p = np.asarray(points, dtype=float)
@@ -52,11 +57,10 @@ def rounded_box(x0: float, y0: float, x1: float, y1: float, radius: float) -> Po
     r = min(radius, (x1 - x0) / 2, (y1 - y0) / 2)
     t = np.linspace(0, math.pi / 2, 5)
     corners = ((x1 - r, y1 - r), (x0 + r, y1 - r), (x0 + r, y0 + r), (x1 - r, y0 + r))
-    arcs = [
-        np.stack([cx + r * np.cos(t + i * math.pi / 2), cy + r * np.sin(t + i * math.pi / 2)], axis=1)
-        for i, (cx, cy) in enumerate(corners)
-    ]
-    return np.vstack(arcs)
+    angles = (t + i * math.pi / 2 for i in range(4))
+    return np.vstack(
+        [center + r * np.stack([np.cos(a), np.sin(a)], 1) for center, a in zip(corners, angles, strict=True)]
+    )
 
 
 def mirror(points: ArrayLike | Sequence[Sequence[float]]) -> Points:

@@ -8,12 +8,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Color = NDArray[np.float64]
+Rng = np.random.Generator
 T = TypeVar("T")
 
 
 def rgb(r: float, g: float, b: float) -> Color:
     """Make a color from red, green and blue in 0 to 255."""
     return np.array((r, g, b), dtype=float) / 255
+
+
+def colors(names: str) -> tuple[Color, ...]:
+    """Read colors as in a web page: "ffffff 000000" is white and black."""
+    return tuple(rgb(*bytes.fromhex(name)) for name in names.split())
 
 
 def mix(a: ArrayLike, b: ArrayLike, t: float) -> Color:
@@ -31,44 +37,19 @@ def darker(c: ArrayLike, t: float = 0.3) -> Color:
     return mix(c, _SHADE, t)
 
 
-def jitter(
-    rng: np.random.Generator, c: ArrayLike, hue: float = 0.02, saturation: float = 0.08, value: float = 0.07
-) -> Color:
+def jitter(rng: Rng, c: ArrayLike, hue: float = 0.02, saturation: float = 0.08, value: float = 0.07) -> Color:
     """Vary a color at random by the given standard deviations of hue, saturation and value."""
     h, s, v = colorsys.rgb_to_hsv(*np.clip(c, 0, 1))
     h, s, v = h + rng.normal(0, hue), s + rng.normal(0, saturation), v + rng.normal(0, value)
     return np.array(colorsys.hsv_to_rgb(h % 1, min(max(s, 0), 1), min(max(v, 0), 1)))
 
 
-def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
+def pick(rng: Rng, choices: Sequence[T]) -> T:
     """Take one of the choices at random."""
     return choices[int(rng.integers(len(choices)))]
 
 
-_SUNLIGHT, _SHADE = rgb(255, 250, 235), rgb(45, 28, 48)
-PINK, WHITE, INK = rgb(232, 150, 150), rgb(252, 248, 240), rgb(46, 32, 38)
-FUR = (
-    rgb(222, 140, 68),
-    rgb(240, 214, 172),
-    rgb(142, 146, 156),
-    rgb(84, 78, 84),
-    rgb(152, 104, 70),
-    rgb(242, 237, 228),
-    rgb(224, 184, 116),
-    rgb(108, 122, 146),
-    rgb(188, 150, 120),
-)
-BRIGHT = (
-    rgb(224, 92, 76),
-    rgb(236, 178, 64),
-    rgb(66, 152, 150),
-    rgb(58, 86, 138),
-    rgb(128, 78, 132),
-    rgb(110, 158, 82),
-    rgb(104, 172, 210),
-    rgb(226, 128, 148),
-    rgb(232, 132, 62),
-    rgb(238, 222, 190),
-    rgb(150, 106, 76),
-    rgb(120, 128, 140),
-)
+_SUNLIGHT, _SHADE = colors("fffaeb 2d1c30")
+PINK, WHITE, INK = colors("e89696 fcf8f0 2e2026")
+FUR = colors("de8c44 f0d6ac 8e929c 544e54 986846 f2ede4 e0b874 6c7a92 bc9678")
+BRIGHT = colors("e05c4c ecb240 429896 3a568a 804e84 6e9e52 68acd2 e28094 e8843e eedebe 966a4c 78808c")

@@ -1,11 +1,12 @@
-"""Many pictures at once: splits that share none, planted shortcuts, and drawing in several processes."""
+"""Many images at once: splits without overlap, planted shortcuts, and drawing in several processes."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 
 from .backgrounds import BACKGROUNDS
 from .factors import CLASSES, ELEMENTS, check_class, check_factors, known
+from .objects import OBJECTS
 from .palette import pick
 from .scene import PART_NAMES, SPLITS, Masks, Scene, check_seed, check_size, random_stream
-from .things import THINGS
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from xai_lessons.core.progress import Progress
 
 SHORTCUTS: dict[str, str] = {
     "tree": "birds are always in a leafy tree, nobody else is; seen in the mask 'tree'",
@@ -28,56 +31,45 @@ SHORTCUTS: dict[str, str] = {
 }
 SHORTCUT_MASKS: dict[str, str] = {"tree": "tree", "tag": "tag", "sea": "background", "collar": "collar"}
 _BATCH = 32
-_IN_PROCESS = 100  # for fewer pictures starting processes takes longer than drawing
+_IN_PROCESS = 100  # for fewer images starting processes takes longer than drawing
 Drawn = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def sampled(
-    index: int,
-    seed: int = 0,
-    shortcuts: Sequence[str] = (),
-    split: str = "open",
-    size: int = 96,
-    classes: Sequence[str] | None = None,
-    **factors: Any,
-) -> Scene:
-    """Return picture number `index` of `sample(...)` with the same arguments, as a scene that can be changed.
+    index: int, seed: int = 0, shortcuts: Sequence[str] = (), split: str = "open", size: int = 96,
+    classes: Sequence[str] | None = None, **factors: Any
+) -> Scene:  # fmt: skip
+    """Return image number `index` of `sample(...)` with the same arguments, as a scene that can be changed.
 
     Raises:
         ValueError: as `sample`.
+
+    Example:
+        >>> sampled(3).name
+        'elephant'
     """
     names = _check(index + 1, seed, shortcuts, split, size, classes, factors)
-    name = names[index % len(names)]
-    key = (seed, SPLITS.index(split), index)
-    given = {**_planted(name, key, shortcuts), **factors}
-    return Scene((name,), key, size, check_factors((name,), given))
+    return _scene(index, names, seed, shortcuts, split, size, check_factors((names[index % len(names)],), factors))
 
 
 def sample(
-    n: int,
-    seed: int = 0,
-    shortcuts: Sequence[str] = (),
-    split: str = "open",
-    size: int = 96,
-    classes: Sequence[str] | None = None,
-    progress: bool | Callable[[int, int], None] | None = None,
-    workers: int | None = None,
-    **factors: Any,
-) -> tuple["Tensor", "Tensor", Masks]:
-    """Draw n pictures, the classes in turn; in several processes if there are many.
+    n: int, seed: int = 0, shortcuts: Sequence[str] = (), split: str = "open", size: int = 96,
+    classes: Sequence[str] | None = None, progress: "Progress" = None, workers: int | None = None, **factors: Any
+) -> tuple["Tensor", "Tensor", Masks]:  # fmt: skip
+    """Draw n images, the classes in turn; in several processes if there are many.
 
     Without shortcuts trees (12 %), tags (10 %) and collars (35 % of the mammals) are independent of the class.
 
     Args:
-        n: number of pictures.
+        n: number of images.
         seed: random seed of the whole sample.
         shortcuts: cues to plant, names in SHORTCUTS.
-        split: "train", "validation", "test" or "open"; no picture of one can occur in another.
-        size: side in pixels.
+        split: "train", "validation", "test" or "open"; no image of one can occur in another.
+        size: height and width in pixels.
         classes: the classes to draw; None: all.
         progress: True for a progress bar, or a function called with (done, total). What it raises ends the drawing.
         workers: number of processes; None: as many as there are cores, 1: draw in this one.
-        **factors: what shall be the same in all pictures, also against a shortcut, see FACTORS.
+        **factors: what is the same in all images, also against a shortcut, see FACTORS.
 
     Returns:
         images (n, 3, size, size) float32 in [0, 1], labels (n,), and the masks, name -> bool (n, size, size).
@@ -85,50 +77,46 @@ def sample(
     Raises:
         ValueError: for an unknown name or a value out of its range; it lists what there is.
         RuntimeError: if a drawing process fails.
+
+    Example:
+        >>> images, labels, masks = sample(4, split="train", size=32)
+        >>> images.shape, labels.tolist(), masks["object"].shape
+        (torch.Size([4, 3, 32, 32]), [0, 1, 2, 3], torch.Size([4, 32, 32]))
     """
     import torch
 
+    from xai_lessons.core.progress import Meter
+
     names = _check(n, seed, shortcuts, split, size, classes, factors)
     if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise ValueError(f"workers={workers!r}: expected a number of processes from 1, or None for one a core")
+        raise ValueError(f"workers={workers!r}: expected a number of processes from 1, or None for one per core")
     order = {
-        "n": n, "seed": seed, "shortcuts": list(shortcuts), "split": split, "size": size, "classes": list(names),
-        "factors": factors,
+        "names": names, "seed": seed, "shortcuts": list(shortcuts), "split": split, "size": size, "factors": factors
     }  # fmt: skip
     workers = 1 if workers is None and n < _IN_PROCESS else min(workers or os.cpu_count() or 1, -(-n // _BATCH))
-    batches = _draw_here(order) if workers == 1 else _draw_in_processes(order, workers)
-
+    batches = _draw_here(n, order) if workers == 1 else _draw_in_processes(n, order, workers)
     images = torch.empty(n, 3, size, size)
     owners, parts = np.empty((2, n, size, size), dtype=np.uint8)
-    report, close = _reporter(progress, n)
-    done = 0
     try:
-        report(0)
-        for pictures, whose, which in batches:
-            end = done + len(pictures)
-            torch.div(torch.from_numpy(pictures).permute(0, 3, 1, 2), 255, out=images[done:end])
-            owners[done:end], parts[done:end] = whose, which
-            done = end
-            report(done)
+        with Meter(progress, n) as meter:
+            meter.add(0)
+            for pixels, batch_owners, batch_parts in batches:
+                here = slice(meter.done, meter.done + len(pixels))
+                torch.div(torch.from_numpy(pixels).permute(0, 3, 1, 2), 255, out=images[here])
+                owners[here], parts[here] = batch_owners, batch_parts
+                meter.add(len(pixels))
     finally:
         batches.close()  # ends the processes
-        close()
     labels = torch.tensor([CLASSES.index(names[i % len(names)]) for i in range(n)])
     return images, labels, Masks(owners, parts, ("object", "background", *PART_NAMES, *ELEMENTS))
 
 
 def _check(
-    n: int,
-    seed: int,
-    shortcuts: Sequence[str],
-    split: str,
-    size: int,
-    classes: Sequence[str] | None,
-    factors: dict[str, Any],
+    n: int, seed: int, shortcuts: Sequence[str], split: str, size: int, classes: Any, factors: dict[str, Any]
 ) -> tuple[str, ...]:
     """Check the arguments of `sample`, and return the classes."""
     if not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"{n!r} pictures: expected a whole number from 1")
+        raise ValueError(f"n={n!r}: expected a whole number of images from 1")
     if isinstance(shortcuts, str) or isinstance(classes, str):
         raise ValueError("shortcuts and classes are sequences of names, as in shortcuts=('tag',)")
     names = tuple(check_class(name) for name in (CLASSES if classes is None else classes))
@@ -144,14 +132,21 @@ def _check(
     return names
 
 
+def _scene(
+    index: int, names: Sequence[str], seed: int, shortcuts: Sequence[str], split: str, size: int, factors: Any
+) -> Scene:
+    name, key = names[index % len(names)], (seed, SPLITS.index(split), index)
+    return Scene((name,), key, size, {**_planted(name, key, shortcuts), **factors})
+
+
 def _planted(name: str, key: tuple[int, int, int], shortcuts: Sequence[str]) -> dict[str, Any]:
-    """Return the factors by which the shortcuts show in a picture of the class."""
+    """Return the factors by which the shortcuts show in an image of the class."""
     given: dict[str, Any] = {}
     if "tree" in shortcuts:
         given["tree"] = name == "bird"
     if "tag" in shortcuts:
         given["tag"] = name == "umbrella"
-    if "collar" in shortcuts and THINGS[name].mammal:
+    if "collar" in shortcuts and OBJECTS[name].mammal:
         given["collar"] = name == "dog"
     if "sea" in shortcuts:
         ashore = [b for b in BACKGROUNDS if b != "sea"]
@@ -159,64 +154,38 @@ def _planted(name: str, key: tuple[int, int, int], shortcuts: Sequence[str]) -> 
     return given
 
 
-def _reporter(
-    progress: bool | Callable[[int, int], None] | None, total: int
-) -> tuple[Callable[[int], None], Callable[[], None]]:
-    if callable(progress):
-        return lambda done: progress(done, total), lambda: None
-    if not progress:
-        return lambda done: None, lambda: None
-    from tqdm.auto import tqdm
-
-    bar = tqdm(total=total, desc="drawing", unit="picture")
-    return lambda done: bar.update(done - bar.n), bar.close
-
-
 def _draw_here(
-    order: dict[str, Any], first: int = 0, step: int = 1, batch: int = _BATCH
+    n: int, order: dict[str, Any], first: int = 0, step: int = 1, batch: int = _BATCH
 ) -> Generator[Drawn, None, None]:
-    """Draw every `step`-th batch of an order from the `first` on."""
-    names = order["classes"]
-    for start in range(first * batch, order["n"], step * batch):
-        drawn = []
-        for index in range(start, min(start + batch, order["n"])):
-            name, key = names[index % len(names)], (order["seed"], SPLITS.index(order["split"]), index)
-            given = {**_planted(name, key, order["shortcuts"]), **order["factors"]}
-            drawn.append(Scene((name,), key, order["size"], given).pixels)
+    """Draw every `step`-th batch of n images from the `first` on."""
+    for start in range(first * batch, n, step * batch):
+        drawn = [_scene(index, **order).pixels for index in range(start, min(start + batch, n))]
         images, owners, parts = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
         yield images, owners, parts
 
 
-def _draw_in_processes(order: dict[str, Any], workers: int) -> Generator[Drawn, None, None]:
-    """Draw the batches of an order in turn by several processes.
+def _draw_in_processes(n: int, order: dict[str, Any], workers: int) -> Generator[Drawn, None, None]:
+    """Draw the batches in turn by several processes.
 
     They are plain Python processes, not multiprocessing's: those import the user's script again on Windows and macOS,
     which a notebook or an unguarded script does not survive.
     """
-    root = str(Path(__file__).parents[3])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for k in range(workers):
-            job = json.dumps({"order": order, "first": k, "step": workers, "batch": _BATCH})
+            job = json.dumps({"n": n, "order": order, "first": k, "step": workers, "batch": _BATCH})
             command = [sys.executable, "-m", f"{__package__}.worker", job]
-            processes.append(
-                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                 env=environment)
-            )  # fmt: skip
-        size = order["size"]
-        for i, start in enumerate(range(0, order["n"], _BATCH)):
-            shape = (min(_BATCH, order["n"] - start), size, size)
+            processes.append(subprocess.Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment))
+        for i, start in enumerate(range(0, n, _BATCH)):
+            shape = (min(_BATCH, n - start), order["size"], order["size"])
             process = processes[i % workers]
             yield _read(process, (*shape, 3)), _read(process, shape), _read(process, shape)
     finally:
         for process in processes:
             process.kill()
-            process.wait()
-            for stream in (process.stdout, process.stderr):
-                if stream:
-                    stream.close()
+            process.communicate()  # waits, and closes the pipes
 
 
 def _read(process: "subprocess.Popen[bytes]", shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -231,8 +200,7 @@ def _read(process: "subprocess.Popen[bytes]", shape: tuple[int, ...]) -> NDArray
 
 def serve(job: str) -> None:
     """Draw the batches of a job (JSON) and write them to the standard output: what a drawing process does."""
-    task = json.loads(job)
-    for drawn in _draw_here(**task):
+    for drawn in _draw_here(**json.loads(job)):
         for array in drawn:
             sys.stdout.buffer.write(array.tobytes())
     sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""A scene: one drawn picture of which everything is known, and the same picture with something changed."""
+"""A scene: one drawn image of which everything is known, and the same image with something changed."""
 
 import math
 import zlib
@@ -18,15 +18,15 @@ from .canvas import Canvas
 from .factors import (
     CLASSES,
     ELEMENTS,
-    OF_THE_THING,
+    OBJECT_FACTORS,
     PARTS,
     check_class,
     check_factors,
     known,
+    object_defaults,
     scene_defaults,
-    thing_defaults,
 )
-from .things import THINGS
+from .objects import OBJECTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,42 +35,43 @@ SPLITS = ("train", "validation", "test", "open")
 PART_NAMES = tuple(sorted({part for parts in PARTS.values() for part in parts}))
 SMALLEST, LARGEST = 16, 1024
 _OWNERS = ("", "first", "second", *ELEMENTS)  # whose a pixel is; the index is its code
-_AS_FACTOR: dict[str, tuple[str, Any]] = {
-    "tree": ("tree", False),
-    "tag": ("tag", False),
-    "clutter": ("distractors", 0),
-    "grass": ("grass", False),
+_WITHOUT: dict[str, dict[str, Any]] = {
+    "tree": {"tree": False},
+    "tag": {"tag": False},
+    "clutter": {"distractors": 0},
+    "grass": {"grass": False},
 }
+Pixels = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 
 class Masks(Mapping[str, "Tensor"]):
-    """Masks by name, each a bool tensor made when asked for: (H, W), or (N, H, W) of many pictures.
+    """Masks by name, each a bool tensor made when asked for: (H, W), or (N, H, W) of many images.
 
-    "object" is all that belongs to a thing and "background" all that belongs to nothing; then the parts, and "tree",
+    "object" is all that belongs to an object and "background" all that belongs to nothing; then the parts, and "tree",
     "tag", "clutter", "grass". Masks show what can be seen: what something else covers is not in them.
     """
 
     def __init__(
-        self, owners: NDArray[np.uint8], parts: NDArray[np.uint8], names: tuple[str, ...], things: tuple[str, ...] = ()
+        self, owners: NDArray[np.uint8], parts: NDArray[np.uint8], names: tuple[str, ...], objects: tuple[str, ...] = ()
     ) -> None:
-        self._owners, self._parts, self._names, self._things = owners, parts, names, things
+        self._owners, self._parts, self._names, self._objects = owners, parts, names, objects
 
     def __getitem__(self, name: str) -> "Tensor":
         import torch
 
         if name not in self._names:
             raise KeyError(f"there is no mask {name!r} here; there are {', '.join(self._names)}")
-        thing = (self._owners == 1) | (self._owners == 2)
+        is_object = (self._owners == 1) | (self._owners == 2)
         if name == "object":
-            mask = thing
+            mask = is_object
         elif name == "background":
             mask = self._owners == 0
-        elif name in self._things:
-            mask = self._owners == 1 + self._things.index(name)
+        elif name in self._objects:
+            mask = self._owners == 1 + self._objects.index(name)
         elif name in ELEMENTS:
             mask = self._owners == _OWNERS.index(name)
         else:
-            mask = thing & (self._parts == 1 + PART_NAMES.index(name))
+            mask = is_object & (self._parts == 1 + PART_NAMES.index(name))
         return torch.from_numpy(mask)
 
     def __iter__(self) -> Iterator[str]:
@@ -85,14 +86,14 @@ class Masks(Mapping[str, "Tensor"]):
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A drawn picture; made by `draw`, `draw_pair` or `sampled`.
+    """A drawn image; made by `draw`, `draw_pair` or `sampled`.
 
     Attributes:
-        names: the class of each thing in it.
+        names: the class of each object in it.
         key: its random seed, the index of its split and its index in that.
         size: side in pixels.
         given: the factors that were set by name; all others follow from the seed.
-        removed: parts and things that are left out.
+        removed: parts and objects that are left out.
     """
 
     names: tuple[str, ...]
@@ -103,12 +104,12 @@ class Scene:
 
     @property
     def name(self) -> str:
-        """The class of the (first) thing."""
+        """The class of the (first) object."""
         return self.names[0]
 
     @property
     def label(self) -> int:
-        """The index of the class of the (first) thing in CLASSES."""
+        """The index of the class of the (first) object in CLASSES."""
         return CLASSES.index(self.names[0])
 
     @property
@@ -117,30 +118,30 @@ class Scene:
         return self.key[0]
 
     @property
-    def things(self) -> tuple[str, ...]:
-        """Names of the things, all different: a second cat is cat_2."""
+    def objects(self) -> tuple[str, ...]:
+        """Names of the objects, all different: a second cat is cat_2."""
         return tuple(f"{n}_2" if i and n == self.names[0] else n for i, n in enumerate(self.names))
 
     @cached_property
     def factors(self) -> Mapping[str, Any]:
-        """All factors of the picture, name -> value; in a pair those of a thing are pairs of values."""
+        """All factors of the image, name -> value; in a pair those of an object are pairs of values."""
         u = random_stream(self.key, "factors").random(40).tolist()
         values = scene_defaults(u, self.given.get("background"))
-        values.update((k, v) for k, v in self.given.items() if k not in OF_THE_THING)
+        values.update((k, v) for k, v in self.given.items() if k not in OBJECT_FACTORS)
         each = []
         for i, name in enumerate(self.names):
             u = random_stream(self.key, f"thing {i}").random(20).tolist()
-            given = {k: v[i] if isinstance(v, tuple) else v for k, v in self.given.items() if k in OF_THE_THING}
+            given = {k: v[i] if isinstance(v, tuple) else v for k, v in self.given.items() if k in OBJECT_FACTORS}
             place = i if len(self.names) > 1 else None
-            own = thing_defaults(u, name, values["horizon"], place, given.get("pose"))
+            own = object_defaults(u, name, values["horizon"], place, given.get("pose"))
             each.append({**own, **given})
-        for k in OF_THE_THING:
+        for k in OBJECT_FACTORS:
             values[k] = each[0][k] if len(each) == 1 else tuple(own[k] for own in each)
         return MappingProxyType(values)
 
     @cached_property
     def image(self) -> "Tensor":
-        """The picture, a float32 tensor (3, size, size) in [0, 1], in steps of 1/255."""
+        """The image, a float32 tensor (3, size, size) in [0, 1], in steps of 1/255."""
         import torch
 
         return torch.from_numpy(self.pixels[0]).permute(2, 0, 1).contiguous().to(torch.float32) / 255
@@ -151,81 +152,108 @@ class Scene:
         _, owners, parts = self.pixels
         seen = set(np.unique(parts[(owners == 1) | (owners == 2)]).tolist())
         present = set(np.unique(owners).tolist())
-        names = ["object", "background", *(self.things if len(self.names) > 1 else ())]
+        names = ["object", "background", *(self.objects if len(self.names) > 1 else ())]
         names += [part for i, part in enumerate(PART_NAMES) if i + 1 in seen]
         names += [element for element in ELEMENTS if _OWNERS.index(element) in present]
-        return Masks(owners, parts, tuple(names), self.things if len(self.names) > 1 else ())
+        return Masks(owners, parts, tuple(names), self.objects if len(self.names) > 1 else ())
 
     @cached_property
-    def pixels(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-        """The picture (size, size, 3), and for each pixel the code of its owner and of its part, (size, size) each."""
+    def pixels(self) -> Pixels:
+        """The image (size, size, 3), and for each pixel the code of its owner and of its part, (size, size) each."""
         return render(self)
 
     def without(self, *names: str) -> "Scene":
         """Take parts or elements away; all else stays the same to the pixel.
 
         Args:
-            names: a part ("whiskers"), an element ("tree", "tag", "clutter", "grass"), a thing by its class ("cat"; in
-                a pair also "cat_2") or "object" for all things. A thing takes its shadow with it.
+            names: a part ("whiskers"), an element ("tree", "tag", "clutter", "grass"), an object by its class ("cat";
+                in a pair also "cat_2") or "object" for all objects. An object takes its shadow with it.
 
         Raises:
-            ValueError: for a name that such a picture does not have.
+            ValueError: for a name that such an image does not have.
+
+        Example:
+            >>> "whiskers" in draw("cat", seed=3).without("whiskers").masks
+            False
         """
-        there = (*self.things, "object", *dict.fromkeys(p for n in self.names for p in PARTS[n]), *ELEMENTS)
+        there = (*self.objects, "object", *dict.fromkeys(p for n in self.names for p in PARTS[n]), *ELEMENTS)
         for name in names:
             known(name, there, "part or element")
-        given = {**self.given, **dict(_AS_FACTOR[n] for n in names if n in _AS_FACTOR)}
-        return replace(self, given=given, removed=self.removed.union(n for n in names if n not in _AS_FACTOR))
+        given: dict[str, Any] = dict(self.given)
+        for name in _WITHOUT.keys() & names:
+            given.update(_WITHOUT[name])
+        return replace(self, given=given, removed=self.removed.union(names).difference(_WITHOUT))
 
     def with_(self, **factors: Any) -> "Scene":
         """Change factors; those that are not named stay as they are.
 
         Raises:
             ValueError: if a name is unknown or a value out of its range.
+
+        Example:
+            >>> draw("cat", seed=3).with_(background="sea").factors["background"]
+            'sea'
         """
         return replace(self, given={**self.given, **check_factors(self.names, factors)})
 
     def at(self, size: int) -> "Scene":
-        """Draw the same picture at another size, in pixels."""
+        """Draw the same image at another size, in pixels.
+
+        Example:
+            >>> draw("cat", seed=3).at(384).image.shape
+            torch.Size([3, 384, 384])
+        """
         return replace(self, size=check_size(size))
 
 
 def draw(name: str, seed: int = 0, size: int = 96, **factors: Any) -> Scene:
-    """Draw a picture of a thing.
+    """Draw an image of an object.
 
     Args:
         name: its class, one of CLASSES.
-        seed: the picture's random seed; the same seed gives the same pixels.
-        size: side in pixels, 16 to 1024.
-        **factors: what shall not be left to chance, see FACTORS.
+        seed: the random seed; the same seed gives the same pixels.
+        size: height and width in pixels, 16 to 1024.
+        **factors: what is not left to chance, see FACTORS.
 
     Returns:
         The scene, with `image`, `label`, `masks` and `factors`.
 
     Raises:
         ValueError: for an unknown class or factor, or a value out of its range; it lists what there is.
+
+    Example:
+        >>> scene = draw("cat", seed=3, background="snow")
+        >>> scene.image.shape, scene.factors["background"]
+        (torch.Size([3, 96, 96]), 'snow')
     """
-    names = (check_class(name),)
-    return Scene(names, (check_seed(seed), SPLITS.index("open"), 0), check_size(size), check_factors(names, factors))
+    return _draw((name,), seed, size, factors)
 
 
 def draw_pair(first: str, second: str, seed: int = 0, size: int = 96, **factors: Any) -> Scene:
-    """Draw two things side by side, the first on the left.
+    """Draw two objects side by side, the first on the left.
 
     Args:
-        first: class of the thing on the left.
-        second: class of the thing on the right.
-        seed: the picture's random seed.
-        size: side in pixels, 16 to 1024.
-        **factors: as in `draw`; a factor of the things may be a pair of values, as in pose=("sit", "walk").
+        first: class of the object on the left.
+        second: class of the object on the right.
+        seed: the random seed.
+        size: height and width in pixels, 16 to 1024.
+        **factors: as in `draw`; a factor of the objects may be a pair of values, as in pose=("sit", "walk").
 
     Returns:
         The scene; `masks` also holds each by its class ("cat_2" for a second cat).
 
     Raises:
         ValueError: for an unknown class or factor, or a value out of its range; it lists what there is.
+
+    Example:
+        >>> draw_pair("cat", "dog").objects
+        ('cat', 'dog')
     """
-    names = (check_class(first), check_class(second))
+    return _draw((first, second), seed, size, factors)
+
+
+def _draw(names: tuple[str, ...], seed: int, size: int, factors: dict[str, Any]) -> Scene:
+    names = tuple(check_class(name) for name in names)
     return Scene(names, (check_seed(seed), SPLITS.index("open"), 0), check_size(size), check_factors(names, factors))
 
 
@@ -248,21 +276,21 @@ def random_stream(key: tuple[int, int, int], purpose: str) -> np.random.Generato
     return np.random.default_rng([*key, zlib.crc32(purpose.encode())])
 
 
-def render(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+def render(scene: Scene) -> Pixels:
     """Draw a scene; see Scene.pixels."""
     f = scene.factors
     canvas = Canvas(scene.size, f["ink"], f["ink_width"], math.radians(f["light"] - 90), f["light_strength"])
     ground = BACKGROUNDS[f["background"]](canvas, random_stream(scene.key, "background"), f["horizon"])
-    each = [{k: f[k] if len(scene.names) == 1 else f[k][i] for k in OF_THE_THING} for i in range(len(scene.names))]
+    each = [{k: f[k] if len(scene.names) == 1 else f[k][i] for k in OBJECT_FACTORS} for i in range(len(scene.names))]
     crown = (each[0]["x"], each[0]["y"] - 0.02, max(0.36, 1.05 * each[0]["scale"]), f["light"])
     shown = [
         (i, name, own)
         for i, (name, own) in enumerate(zip(scene.names, each, strict=True))
-        if not {"object", scene.things[i]} & scene.removed
+        if not {"object", scene.objects[i]} & scene.removed
     ]
     for _, name, own in shown:
         if own["pose"] != "head":
-            aloft = own["pose"] in THINGS[name].aloft
+            aloft = own["pose"] in OBJECTS[name].aloft
             elements.shadow(canvas, own["x"], own["y"], own["scale"], f["light"], aloft, ground)
     if f["tree"]:
         with canvas.element("tree"):
@@ -270,7 +298,10 @@ def render(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[
     with canvas.element("clutter"):
         elements.clutter(canvas, random_stream(scene.key, "clutter"), f["distractors"])
     for i, name, own in shown:
-        _draw_thing(canvas, scene, i, name, own)
+        options = {"collar": own["collar"]} if OBJECTS[name].mammal else {}
+        place = (own["x"], own["y"], own["scale"], math.radians(own["rotation"]), own["flip"])
+        with canvas.element(("first", "second")[i], scene.removed), canvas.placed(*place):
+            OBJECTS[name].draw(canvas, random_stream(scene.key, f"drawing {i}"), own["pose"], **options)
     if f["tree"]:
         with canvas.element("tree"):
             elements.branch_in_front(canvas, random_stream(scene.key, "branch"), *crown, leaves)
@@ -282,14 +313,6 @@ def render(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[
         with canvas.element("tag"):
             elements.tag(canvas, random_stream(scene.key, "tag"))
     return photograph(canvas.colors(), random_stream(scene.key, "camera"), f), *_codes(canvas)
-
-
-def _draw_thing(canvas: Canvas, scene: Scene, i: int, name: str, own: Mapping[str, Any]) -> None:
-    thing = THINGS[name]
-    options = {"collar": own["collar"]} if thing.mammal else {}
-    place = (own["x"], own["y"], own["scale"], math.radians(own["rotation"]), own["flip"])
-    with canvas.element(("first", "second")[i], scene.removed), canvas.placed(*place):
-        thing.draw(canvas, random_stream(scene.key, f"drawing {i}"), own["pose"], **options)
 
 
 def _codes(canvas: Canvas) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from math import cos, sin
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..canvas import Canvas
-from ..geometry import Points, curve, ellipse, mirror, rounded_box, symmetric
-from ..palette import BRIGHT, INK, WHITE, Color, darker, jitter, lighter, mix, pick, rgb
+from ..geometry import Points, curve, ellipse, mirror, path, rounded_box, symmetric
+from ..palette import BRIGHT, INK, WHITE, Rng, darker, jitter, lighter, mix, pick, rgb
 
 PARTS = ("body", "windows", "lights", "wheels", "luggage", "mirrors")
 
@@ -19,53 +17,33 @@ TYRE, RIM, HUB = rgb(66, 60, 66), rgb(214, 208, 200), rgb(100, 95, 100)
 HEADLIGHT, TAILLIGHT = rgb(252, 226, 130), rgb(222, 80, 70)
 
 
-@dataclass(frozen=True)
 class Look:
     """What one car looks like, whatever its make."""
 
-    paint: Color
-    second: Color  # of the lower half
-    glass: Color
-    luggage: Color
-    two_tone: bool
-    loaded: bool
-    wheel: float
-    tilt: float
+    def __init__(self, rng: Rng) -> None:
+        self.paint = paint = jitter(rng, pick(rng, BRIGHT))
+        self.second = pick(rng, (lighter(paint, 0.6), darker(paint, 0.3), WHITE))  # of the lower half
+        self.glass = mix(rgb(170, 210, 226), WHITE, rng.uniform(0, 0.4))
+        self.luggage = pick(rng, BRIGHT)
+        self.two_tone = rng.random() < 0.35
+        self.loaded = rng.random() < 0.4
+        self.wheel = rng.uniform(0.94, 1.06)
+        self.tilt = rng.uniform(-1, 1)
 
 
-def _look(rng: np.random.Generator, color: Color | None) -> Look:
-    drawn = jitter(rng, pick(rng, BRIGHT))
-    paint = drawn if color is None else color
-    return Look(
-        paint=paint,
-        second=pick(rng, (lighter(paint, 0.6), darker(paint, 0.3), WHITE)),
-        glass=mix(rgb(170, 210, 226), WHITE, rng.uniform(0, 0.4)),
-        luggage=pick(rng, BRIGHT),
-        two_tone=rng.random() < 0.35,
-        loaded=rng.random() < 0.4,
-        wheel=rng.uniform(0.94, 1.06),
-        tilt=rng.uniform(-1, 1),
-    )
-
-
-def car(canvas: Canvas, rng: np.random.Generator, pose: str, *, color: Color | None = None) -> None:
-    """Draw a car that drives to the right; `color` is its paint, else one of the bright colors."""
-    look = _look(rng, color)
+def car(canvas: Canvas, rng: Rng, pose: str) -> None:
+    """Draw a car that drives to the right."""
+    look = Look(rng)
     with canvas.placed(0, 0.24, 1.04, rotation=0.05 * look.tilt):  # the wheels stand at y = 0.88
         _POSES[pose](canvas, look)
 
 
-# ------------------------------------------------------------------ from the side
-
-
 def _beetle(canvas: Canvas, look: Look) -> None:
     _load(canvas, look, -0.34, 0.1, -0.5)
-    body = [[-0.92, 0.34], [-0.9, 0.1], [-0.72, -0.08], [-0.54, -0.36], [-0.2, -0.54], [0.12, -0.53], [0.38, -0.34],
-        [0.5, -0.08], [0.78, 0.0], [0.92, 0.18], [0.93, 0.32], [0.84, 0.4], [0.0, 0.42], [-0.86, 0.4]]  # fmt: skip
-    windows = (curve([[-0.48, -0.1], [-0.4, -0.3], [-0.14, -0.42], [-0.1, -0.4], [-0.09, -0.1],
-        [-0.2, -0.08]], n=4), curve([[0.0, -0.1], [0.0, -0.41], [0.14, -0.4], [0.3, -0.26], [0.37, -0.1],
-        [0.2, -0.08]], n=4), )  # fmt: skip
-    _side(canvas, look, curve(body), windows, door=(-0.08, 0.46))
+    body = path("-92,34 -90,10 -72,-8 -54,-36 -20,-54 12,-53 38,-34 50,-8 78,0 92,18 93,32 84,40 0,42 -86,40")
+    rear = curve(path("-48,-10 -40,-30 -14,-42 -10,-40 -9,-10 -20,-8"), n=4)
+    front = curve(path("0,-10 0,-41 14,-40 30,-26 37,-10 20,-8"), n=4)
+    _side(canvas, look, curve(body), (rear, front), door=(-0.08, 0.46))
     for x in (-0.53, 0.55):  # mudguards
         arch = ellipse(x, 0.36, 0.31, 0.33, n=14, start=-3.0, end=-0.14)
         canvas.line(arch, "body", darker(look.paint, 0.45), width=0.03)
@@ -73,49 +51,40 @@ def _beetle(canvas: Canvas, look: Look) -> None:
 
 def _hatch(canvas: Canvas, look: Look) -> None:
     _load(canvas, look, -0.44, 0.04, -0.52)
-    body = [[-0.93, 0.34], [-0.92, 0.0], [-0.82, -0.1], [-0.68, -0.46], [-0.52, -0.54], [0.08, -0.54], [0.22, -0.47],
-        [0.46, -0.12], [0.82, -0.02], [0.94, 0.12], [0.94, 0.32], [0.85, 0.4], [0.0, 0.41], [-0.86, 0.4]]  # fmt: skip
-    windows = (
-        _soft([[-0.69, -0.1], [-0.58, -0.42], [-0.2, -0.43], [-0.2, -0.1]]),
-        _soft([[-0.1, -0.1], [-0.1, -0.43], [0.11, -0.42], [0.34, -0.1]]),
-    )
-    _side(canvas, look, curve(body), windows, door=(-0.15, 0.42))
+    body = path("-93,34 -92,0 -82,-10 -68,-46 -52,-54 8,-54 22,-47 46,-12 82,-2 94,12 94,32 85,40 0,41 -86,40")
+    rear = _soft([[-0.69, -0.1], [-0.58, -0.42], [-0.2, -0.43], [-0.2, -0.1]])
+    front = _soft([[-0.1, -0.1], [-0.1, -0.43], [0.11, -0.42], [0.34, -0.1]])
+    _side(canvas, look, curve(body), (rear, front), door=(-0.15, 0.42))
 
 
 def _van(canvas: Canvas, look: Look) -> None:
     _load(canvas, look, -0.6, 0.2, -0.6)
-    body = [[-0.94, 0.34], [-0.94, -0.4], [-0.86, -0.57], [-0.6, -0.62], [0.4, -0.62], [0.6, -0.54], [0.76, -0.12],
-        [0.92, 0.02], [0.96, 0.2], [0.94, 0.34], [0.84, 0.41], [0.0, 0.42], [-0.86, 0.41]]  # fmt: skip
-    windows = (
-        rounded_box(-0.82, -0.48, -0.42, -0.12, 0.06),
-        rounded_box(-0.31, -0.48, 0.1, -0.12, 0.06),
-        _soft([[0.22, -0.12], [0.22, -0.48], [0.49, -0.47], [0.64, -0.12]]),
-    )
-    _side(canvas, look, curve(body), windows, door=(0.16, 0.62))
+    body = path("-94,34 -94,-40 -86,-57 -60,-62 40,-62 60,-54 76,-12 92,2 96,20 94,34 84,41 0,42 -86,41")
+    rear = (rounded_box(x, -0.48, end, -0.12, 0.06) for x, end in ((-0.82, -0.42), (-0.31, 0.1)))
+    front = _soft([[0.22, -0.12], [0.22, -0.48], [0.49, -0.47], [0.64, -0.12]])
+    _side(canvas, look, curve(body), (*rear, front), door=(0.16, 0.62))
 
 
 def _pickup(canvas: Canvas, look: Look) -> None:
     if look.loaded:
         for x0, y0, x1 in ((-0.86, -0.3, -0.56), (-0.54, -0.42, -0.22)):
             canvas.shape(rounded_box(x0, y0, x1, 0.1, 0.04), "luggage", look.luggage)
-            canvas.line(
-                [[x0 + 0.02, y0 + 0.14], [x1 - 0.02, y0 + 0.14]], "luggage", darker(look.luggage, 0.4), width=0.03
-            )
-    body = [[-0.95, 0.34], [-0.95, 0.1], [-0.95, -0.1], [-0.92, -0.13], [-0.5, -0.12], [-0.16, -0.13], [-0.13, -0.3],
-        [-0.06, -0.55], [0.06, -0.59], [0.26, -0.57], [0.38, -0.48], [0.54, -0.12], [0.86, -0.05], [0.95, 0.1],
-        [0.95, 0.32], [0.86, 0.39], [0.0, 0.41], [-0.87, 0.4]]  # fmt: skip
+            strap = [[x0 + 0.02, y0 + 0.14], [x1 - 0.02, y0 + 0.14]]
+            canvas.line(strap, "luggage", darker(look.luggage, 0.4), width=0.03)
+    body = path(
+        "-95,34 -95,10 -95,-10 -92,-13 -50,-12 -16,-13 -13,-30 -6,-55 6,-59 26,-57 "
+        "38,-48 54,-12 86,-5 95,10 95,32 86,39 0,41 -87,40"
+    )
     window = _soft([[-0.05, -0.12], [0.02, -0.46], [0.26, -0.46], [0.42, -0.12]])
     _side(canvas, look, curve(body, n=5), (window,), door=(-0.1, 0.46))
     canvas.line([[-0.9, -0.04], [-0.2, -0.04]], "body", darker(look.paint, 0.4), width=0.03)
 
 
 def _sports(canvas: Canvas, look: Look) -> None:
-    wing = curve([[-0.98, -0.26], [-0.7, -0.24], [-0.62, -0.2], [-0.74, -0.16], [-0.76, 0.0], [-0.84, 0.0],
-        [-0.84, -0.16], [-0.98, -0.18]], n=4)  # fmt: skip
+    wing = curve(path("-98,-26 -70,-24 -62,-20 -74,-16 -76,0 -84,0 -84,-16 -98,-18"), n=4)
     canvas.shape(wing, "body", darker(look.paint, 0.15))
-    body = [[-0.95, 0.32], [-0.94, 0.04], [-0.86, -0.06], [-0.6, -0.1], [-0.38, -0.34], [-0.1, -0.42], [0.12, -0.38],
-        [0.4, -0.1], [0.76, 0.02], [0.97, 0.18], [0.98, 0.31], [0.88, 0.39], [0.0, 0.41], [-0.87, 0.39]]  # fmt: skip
-    window = curve([[-0.42, -0.08], [-0.3, -0.27], [-0.1, -0.33], [0.1, -0.29], [0.28, -0.08], [0.0, -0.07]], n=5)
+    body = path("-95,32 -94,4 -86,-6 -60,-10 -38,-34 -10,-42 12,-38 40,-10 76,2 97,18 98,31 88,39 0,41 -87,39")
+    window = curve(path("-42,-8 -30,-27 -10,-33 10,-29 28,-8 0,-7"), n=5)
     _side(canvas, look, curve(body), (window,), door=(-0.36, 0.32))
     canvas.line([[-0.06, -0.32], [-0.1, -0.08]], "windows", darker(look.paint, 0.3), width=0.05)
 
@@ -126,9 +95,8 @@ def _side(canvas: Canvas, look: Look, body: Points, windows: tuple[Points, ...],
     with canvas.clipped(body):
         if look.two_tone:
             canvas.mark([[-1, 0.06], [1, 0.06], [1, 0.6], [-1, 0.6]], "body", look.second)
-        canvas.line(
-            [[-1, 0.27], [1, 0.27]], "body", darker(look.second if look.two_tone else look.paint, 0.35), width=0.03
-        )
+        lower = look.second if look.two_tone else look.paint
+        canvas.line([[-1, 0.27], [1, 0.27]], "body", darker(lower, 0.35), width=0.03)
         for x in (-0.53, 0.55):
             canvas.mark(ellipse(x, 0.38, 0.275, 0.275, n=24), "body", darker(look.paint, 0.75))
     for x in door:
@@ -137,9 +105,8 @@ def _side(canvas: Canvas, look: Look, body: Points, windows: tuple[Points, ...],
     for outline in windows:
         _glass(canvas, look, outline)
     front = windows[-1]
-    canvas.shape(
-        ellipse(front[:, 0].max() - 0.02, -0.08, 0.06, 0.045, n=14), "mirrors", darker(look.paint, 0.1), width=0.7
-    )
+    mirror = ellipse(front[:, 0].max() - 0.02, -0.08, 0.06, 0.045, n=14)
+    canvas.shape(mirror, "mirrors", darker(look.paint, 0.1), width=0.7)
     for x, width, height, color in ((0.88, 0.06, 0.09, HEADLIGHT), (-0.91, 0.04, 0.075, TAILLIGHT)):
         canvas.shape(ellipse(x, 0.13, width, height, n=16), "lights", color, width=0.7)
     for x in (-0.53, 0.55):
@@ -154,12 +121,8 @@ def _load(canvas: Canvas, look: Look, left: float, right: float, roof: float) ->
     for x0, x1, top in ((left, middle - 0.01, 0.2), (middle + 0.01, right, 0.27)):
         color = look.luggage if x0 == left else lighter(look.luggage, 0.35)
         canvas.shape(rounded_box(x0, roof - top, x1, roof - 0.03, 0.05), "luggage", color)
-        canvas.line(
-            [[x0 * 0.6 + x1 * 0.4, roof - top + 0.01], [x0 * 0.6 + x1 * 0.4, roof - 0.04]],
-            "luggage",
-            darker(color, 0.4),
-            width=0.03,
-        )
+        x = x0 * 0.6 + x1 * 0.4
+        canvas.line([[x, roof - top + 0.01], [x, roof - 0.04]], "luggage", darker(color, 0.4), width=0.03)
     canvas.line([[left - 0.06, roof - 0.03], [right + 0.06, roof - 0.03]], "luggage", INK, width=0.035)
     for x in (left + 0.04, right - 0.04):
         canvas.line([[x, roof - 0.03], [x, roof + 0.06]], "luggage", INK, width=0.035)
@@ -181,9 +144,6 @@ def _wheel(canvas: Canvas, tyre: Points) -> None:
     canvas.mark(center + 0.19 * (tyre - center), "wheels", HUB)
 
 
-# ------------------------------------------------------------------ from the front
-
-
 def _front(canvas: Canvas, look: Look) -> None:
     with canvas.placed(0, -0.1, 1.16):
         tyre = rounded_box(0.4, 0.24, 0.68, 0.61, 0.1)
@@ -195,17 +155,15 @@ def _front(canvas: Canvas, look: Look) -> None:
             canvas.shape(outline, "wheels", TYRE)
         for side in (-1, 1):
             canvas.shape(ellipse(0.69 * side, -0.12, 0.1, 0.075, n=18), "mirrors", darker(look.paint, 0.1))
-        cabin = symmetric([[0, -0.64], [0.32, -0.62], [0.46, -0.52], [0.6, -0.12], [0.6, 0.1], [0, 0.12]])
-        nose = symmetric([[0, -0.08], [0.42, -0.1], [0.66, -0.04], [0.76, 0.16], [0.75, 0.4], [0.6, 0.48], [0, 0.5]])
+        cabin = symmetric(path("0,-64 32,-62 46,-52 60,-12 60,10 0,12"))
+        nose = symmetric(path("0,-8 42,-10 66,-4 76,16 75,40 60,48 0,50"))
         canvas.shape(cabin, "body", look.paint)
-        windscreen = symmetric([[0, -0.54], [0.3, -0.52], [0.39, -0.45], [0.5, -0.12], [0.44, -0.07], [0, -0.06]])
-        _glass(canvas, look, windscreen)
+        _glass(canvas, look, symmetric(path("0,-54 30,-52 39,-45 50,-12 44,-7 0,-6")))
         canvas.shape(nose, "body", look.second if look.two_tone else look.paint)
         crease = curve([[0.3, -0.06], [0.27, 0.04], [0.26, 0.12]], closed=False)
         for outline in (crease, mirror(crease)):
             canvas.line(outline, "body", darker(look.paint, 0.35), width=0.025)
-        grille = rounded_box(-0.28, 0.12, 0.28, 0.28, 0.07)
-        canvas.shape(grille, "body", darker(look.paint, 0.7), width=0.7)
+        canvas.shape(rounded_box(-0.28, 0.12, 0.28, 0.28, 0.07), "body", darker(look.paint, 0.7), width=0.7)
         for y in (0.17, 0.23):
             canvas.line([[-0.22, y], [0.22, y]], "body", RIM, width=0.025)
         canvas.shape(rounded_box(-0.8, 0.36, 0.8, 0.48, 0.06), "body", RIM)
@@ -215,9 +173,6 @@ def _front(canvas: Canvas, look: Look) -> None:
         for side in (-1, 1):
             canvas.shape(ellipse(0.52 * side, 0.16, 0.14, 0.14), "lights", HEADLIGHT, width=0.9)
             canvas.mark(ellipse(0.52 * side - 0.04, 0.11, 0.045, 0.04, n=12), "lights", WHITE)
-
-
-# ------------------------------------------------------------------ at three quarters
 
 
 def _quarter(canvas: Canvas, look: Look) -> None:
@@ -276,9 +231,8 @@ def _seen(points: ArrayLike, yaw: float = 0.66, pitch: float = 0.25) -> Points:
     x, y, z = np.asarray(points, float).T
     depth = x * sin(yaw) + z * cos(yaw)
     nearer = 1 / (1 - 0.13 * depth)
-    return np.stack(
-        [(x * cos(yaw) - z * sin(yaw)) * nearer, (y * cos(pitch) + depth * sin(pitch)) * nearer - 0.02], axis=1
-    )
+    down = (y * cos(pitch) + depth * sin(pitch)) * nearer - 0.02
+    return np.stack([(x * cos(yaw) - z * sin(yaw)) * nearer, down], axis=1)
 
 
 def _box(top: tuple, heights: tuple, base: tuple, low: float, narrow: float, wide: float) -> dict[str, np.ndarray]:
@@ -297,12 +251,8 @@ def _hull(box: dict[str, np.ndarray]) -> Points:
 
 def _face(box: dict[str, np.ndarray], name: str) -> Points:
     """Return the corners of a face: top left, top right, bottom right, bottom left."""
-    corners = {
-        "side": ("bnt", "fnt", "fnl", "bnl"),
-        "front": ("fnt", "fft", "ffl", "fnl"),
-        "top": ("bft", "fft", "fnt", "bnt"),
-    }[name]
-    return np.array([box[corner] for corner in corners])
+    corners = {"side": "bnt fnt fnl bnl", "front": "fnt fft ffl fnl", "top": "bft fft fnt bnt"}[name]
+    return np.array([box[corner] for corner in corners.split()])
 
 
 def _uv(u0: float, v0: float, u1: float, v1: float) -> Points:
@@ -328,13 +278,5 @@ def _soft(corners: ArrayLike, cut: float = 0.16) -> Points:
     return np.stack(steps, axis=1).reshape(-1, 2)
 
 
-_POSES: dict[str, Callable[[Canvas, Look], None]] = {
-    "beetle": _beetle,
-    "hatch": _hatch,
-    "van": _van,
-    "pickup": _pickup,
-    "sports": _sports,
-    "front": _front,
-    "quarter": _quarter,
-}
+_POSES = {draw.__name__[1:]: draw for draw in (_beetle, _hatch, _van, _pickup, _sports, _front, _quarter)}
 POSES = tuple(_POSES)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..canvas import Canvas
-from ..geometry import Points, curve, ellipse, tube
-from ..palette import BRIGHT, WHITE, Color, darker, jitter, lighter, mix, pick, rgb
+from ..geometry import Points, curve, ellipse, path, tube
+from ..palette import BRIGHT, WHITE, Color, Rng, darker, jitter, lighter, mix, pick, rgb
 
 PARTS = ("mast", "flag", "sails", "hull", "portholes")
 
@@ -17,39 +15,24 @@ GLASS = rgb(186, 216, 226)
 CLOTHS = (*BRIGHT, WHITE, WHITE, rgb(244, 226, 190))
 
 
-@dataclass(frozen=True)
 class Look:
     """What one boat looks like, whatever its rig."""
 
-    hull: Color
-    main: Color
-    jib: Color
-    flag: Color
-    striped: bool
-    portholes: bool
-    belly: float  # how far the wind fills the sails
-    tilt: float
+    def __init__(self, rng: Rng) -> None:
+        self.hull = jitter(rng, pick(rng, BRIGHT))
+        self.main = main = jitter(rng, pick(rng, CLOTHS), hue=0.02, saturation=0.05, value=0.04)
+        other = jitter(rng, pick(rng, BRIGHT))
+        self.jib = pick(rng, (main, lighter(main, 0.4), other, WHITE))
+        self.flag = pick(rng, BRIGHT)
+        self.striped = rng.random() < 0.45
+        self.portholes = rng.random() < 0.5
+        self.belly = rng.uniform(0.02, 0.13)  # how far the wind fills the sails
+        self.tilt = rng.uniform(-1, 1)
 
 
-def _look(rng: np.random.Generator, color: Color | None) -> Look:
-    drawn = jitter(rng, pick(rng, BRIGHT))
-    main = jitter(rng, pick(rng, CLOTHS), hue=0.02, saturation=0.05, value=0.04)
-    other = jitter(rng, pick(rng, BRIGHT))
-    return Look(
-        hull=drawn if color is None else color,
-        main=main,
-        jib=pick(rng, (main, lighter(main, 0.4), other, WHITE)),
-        flag=pick(rng, BRIGHT),
-        striped=rng.random() < 0.45,
-        portholes=rng.random() < 0.5,
-        belly=rng.uniform(0.02, 0.13),
-        tilt=rng.uniform(-1, 1),
-    )
-
-
-def sailboat(canvas: Canvas, rng: np.random.Generator, pose: str, *, color: Color | None = None) -> None:
-    """Draw a sailboat whose bow is on the right; `color` is that of the hull, else one of the bright colors."""
-    look = _look(rng, color)
+def sailboat(canvas: Canvas, rng: Rng, pose: str) -> None:
+    """Draw a sailboat whose bow is on the right."""
+    look = Look(rng)
     with canvas.placed(0, 0.02, 0.97, rotation=0.12 * look.tilt):
         _POSES[pose](canvas, look)
 
@@ -96,9 +79,8 @@ def _square(canvas: Canvas, look: Look) -> None:
         sail = curve([[-half * 0.92, top], [0, top - 0.02], [half * 0.92, top], [half + look.belly, middle],
             [half, bottom], [0, bottom - 0.08], [-half, bottom], [-half * 0.84 + look.belly, middle]])  # fmt: skip
         _sail(canvas, look, sail, color)
-        canvas.shape(
-            tube([[-half - 0.02, top], [0, top - 0.01], [half + 0.02, top]], 0.05, 0.05), "mast", WOOD, width=0.7
-        )
+        yard = tube([[-half - 0.02, top], [0, top - 0.01], [half + 0.02, top]], 0.05, 0.05)
+        canvas.shape(yard, "mast", WOOD, width=0.7)
     _hull(canvas, look, stern=0.18)
 
 
@@ -134,8 +116,7 @@ def _schooner(canvas: Canvas, look: Look) -> None:
 
 def _catamaran(canvas: Canvas, look: Look) -> None:
     """Two hulls, a net between them, and a tall sail."""
-    far = curve([[-0.62, 0.34], [0.2, 0.32], [0.98, 0.26], [0.86, 0.44], [0.5, 0.52], [-0.4, 0.54], [-0.62, 0.46]])
-    canvas.shape(far, "hull", darker(look.hull, 0.25))
+    canvas.shape(curve(path("-62,34 20,32 98,26 86,44 50,52 -40,54 -62,46")), "hull", darker(look.hull, 0.25))
     _mast(canvas, look, 0.12, top=-1.0, foot=0.5)
     sail = curve([[0.04, -0.9], [-0.22 - look.belly, -0.56], [-0.52 - look.belly, -0.1], [-0.72, 0.3], [-0.3, 0.34],
         [0.04, 0.3], [0.06, -0.3]], n=5)  # fmt: skip
@@ -145,16 +126,9 @@ def _catamaran(canvas: Canvas, look: Look) -> None:
     deck = np.array([[-0.6, 0.42], [0.6, 0.36], [0.46, 0.66], [-0.74, 0.7]])
     canvas.shape(deck, "hull", mix(look.hull, rgb(220, 205, 180), 0.75), width=0.8)
     for t in (0.2, 0.4, 0.6, 0.8):
-        canvas.line(
-            [deck[0] * (1 - t) + deck[1] * t, deck[3] * (1 - t) + deck[2] * t],
-            "hull",
-            darker(look.hull, 0.3),
-            width=0.018,
-            alpha=0.7,
-        )
-    near = curve([[-0.88, 0.56], [-0.2, 0.58], [0.5, 0.54], [0.94, 0.44], [0.84, 0.66], [0.5, 0.8], [-0.6, 0.82],
-        [-0.86, 0.72]])  # fmt: skip
-    canvas.shape(near, "hull", look.hull)
+        rope = [deck[0] * (1 - t) + deck[1] * t, deck[3] * (1 - t) + deck[2] * t]
+        canvas.line(rope, "hull", darker(look.hull, 0.3), width=0.018, alpha=0.7)
+    canvas.shape(curve(path("-88,56 -20,58 50,54 94,44 84,66 50,80 -60,82 -86,72")), "hull", look.hull)
     canvas.line([[-0.78, 0.66], [0.74, 0.62]], "hull", lighter(look.hull, 0.6), width=0.06)
 
 
@@ -165,16 +139,16 @@ def _mast(canvas: Canvas, look: Look, x: float, top: float = -0.98, foot: float 
 
 def _flag(canvas: Canvas, look: Look, x: float, top: float, scale: float) -> None:
     """A pennant; the wind comes from the left."""
-    pennant = np.array([[0, -0.03], [0.14, -0.01], [0.36, 0.07], [0.16, 0.13], [0, 0.17]])
+    pennant = path("0,-3 14,-1 36,7 16,13 0,17")
     canvas.shape(curve(pennant * scale + [x, top], n=4), "flag", look.flag, width=0.8)
 
 
 def _sail(canvas: Canvas, look: Look, outline: Points, color: Color, striped: bool | None = None) -> None:
     canvas.shape(outline, "sails", color)
-    if "sails" not in canvas.hidden and (look.striped if striped is None else striped):
+    if look.striped if striped is None else striped:
         stripe = look.jib if np.abs(look.jib - color).sum() > 0.3 else darker(color, 0.25)
         top, bottom = outline[:, 1].min(), outline[:, 1].max()
-        with canvas.clipped(outline):
+        with canvas.surface(outline, "sails"):
             for t in (0.2, 0.47, 0.74):
                 y0, y1 = top + (bottom - top) * t, top + (bottom - top) * (t + 0.13)
                 patch = curve([[-1.2, y0], [0, y0 + 0.05], [1.2, y0], [1.2, y1], [0, y1 + 0.05], [-1.2, y1]])
@@ -186,24 +160,14 @@ def _hull(canvas: Canvas, look: Look, stern: float = 0.0) -> None:
     outline = curve([[-0.86, 0.4 - stern], [-0.5, 0.44 - stern * 0.6], [-0.3, 0.46], [0.4, 0.46], [0.94, 0.35],
         [0.82, 0.62], [0.6, 0.8], [0, 0.86], [-0.5, 0.82], [-0.74, 0.66]])  # fmt: skip
     canvas.shape(outline, "hull", look.hull)
-    if "hull" not in canvas.hidden:
-        with canvas.clipped(outline):
-            rail = curve([[-1, 0.34 - stern], [-0.5, 0.4 - stern * 0.6], [-0.3, 0.44], [0.4, 0.44],
-                [1, 0.3]], closed=False)  # fmt: skip
-            canvas.line(rail + [0, 0.05], "hull", lighter(look.hull, 0.55), width=0.11)
-            canvas.line([[-0.9, 0.72], [0, 0.75], [0.9, 0.7]], "hull", darker(look.hull, 0.3), width=0.03)
+    with canvas.surface(outline, "hull"):
+        rail = [[-1, 0.34 - stern], [-0.5, 0.4 - stern * 0.6], [-0.3, 0.44], [0.4, 0.44], [1, 0.3]]
+        canvas.line(curve(rail, closed=False) + [0, 0.05], "hull", lighter(look.hull, 0.55), width=0.11)
+        canvas.line([[-0.9, 0.72], [0, 0.75], [0.9, 0.7]], "hull", darker(look.hull, 0.3), width=0.03)
     if look.portholes:
         for x in (-0.36, -0.04, 0.28):
             canvas.shape(ellipse(x, 0.63, 0.06, 0.06, n=14), "portholes", GLASS, width=0.7)
 
 
-_POSES = {
-    "one": _one,
-    "two": _two,
-    "spinnaker": _spinnaker,
-    "square": _square,
-    "junk": _junk,
-    "schooner": _schooner,
-    "catamaran": _catamaran,
-}
+_POSES = {draw.__name__[1:]: draw for draw in (_one, _two, _spinnaker, _square, _junk, _schooner, _catamaran)}
 POSES = tuple(_POSES)

@@ -1,4 +1,7 @@
-"""The five poses of a mammal, in the thing's frame: center (0, 0), radius about 1; in profile it looks right."""
+"""Cat, dog, cheetah, elephant: all with the same poses, coats and collars, so that only the animal tells them apart.
+
+Each is drawn in its own frame: center (0, 0), radius about 1; in profile it looks right.
+"""
 
 import math
 from collections.abc import Sequence
@@ -6,16 +9,31 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..canvas import Canvas
-from ..geometry import Points, curve, ellipse, symmetric, tube
-from ..palette import Color, darker, lighter
-from .heads import SIDES, draw_head, surface
+from ..geometry import Points, curve, ellipse, path, symmetric, tube
+from ..palette import Color, Rng, darker, lighter
+from .heads import SIDES, draw_head
 from .looks import Look
 
+_COMMON = ("head", "ears", "eyes", "body", "legs", "paws", "tail", "collar")
+PARTS = {
+    "cat": (*_COMMON, "nose", "mouth", "muzzle", "whiskers", "markings"),
+    "dog": (*_COMMON, "nose", "mouth", "muzzle", "tongue", "markings"),
+    "cheetah": (*_COMMON, "nose", "mouth", "muzzle", "tear lines", "markings"),
+    "elephant": (*_COMMON, "trunk", "tusks"),
+}
 Box = tuple[float, float, float, float]
 Shape = tuple[Points, str, Color]
 
 
-def sit(canvas: Canvas, rng: np.random.Generator, look: Look) -> None:
+def mammal(canvas: Canvas, rng: np.random.Generator, pose: str, kind: str, collar: bool | None = None) -> None:
+    """Draw an animal: cat, dog, cheetah or elephant; for `collar` see `Look`."""
+    look = Look(rng, kind, collar)
+    size = look.build.size
+    with canvas.placed(0, 1 - size, size):  # the feet stay on the ground
+        _POSES[pose](canvas, rng, look)
+
+
+def sit(canvas: Canvas, rng: Rng, look: Look) -> None:
     """Sitting, seen from the front."""
     side, wide, wag = look.side, look.girth, look.wag
     tails = {
@@ -25,12 +43,12 @@ def sit(canvas: Canvas, rng: np.random.Generator, look: Look) -> None:
     curled = [[0.2, 0.84], [0.56, 0.86], [0.78, 0.62], [0.66 + 0.08 * wag, 0.34], [0.78 + 0.08 * wag, 0.12]]
     with canvas.placed(0, 0.08, 0.95):
         tail(canvas, look, np.array(tails.get(look.kind, curled)) * [side, 1])
-        half = [[0, -0.14], [0.2, -0.12], [0.34, 0.18], [0.48, 0.52], [0.48, 0.80], [0.3, 0.92], [0, 0.93]]
+        half = path("0,-14 20,-12 34,18 48,52 48,80 30,92 0,93")
         outline = symmetric(np.array(half) * [wide, 1])
-        thigh = np.array([[0.3, 0.58], [0.52, 0.66], [0.56, 0.86], [0.42, 0.945], [0.22, 0.93], [0.2, 0.8]])
+        thigh = path("30,58 52,66 56,86 42,94.5 22,93 20,80")
         thighs: list[Shape] = [(curve(thigh * [s * wide, 1]), "legs", look.coat) for s in SIDES]
         canvas.group([(outline, "body", look.coat), *thighs])
-        with surface(canvas, outline, "body"):
+        with canvas.surface(outline, "body"):
             coat_pattern(canvas, rng, look, (-0.44 * wide, 0.12, 0.44 * wide, 0.76))
             if look.bib:
                 canvas.mark(ellipse(0, 0.30, 0.2 * wide, 0.32), "body", lighter(look.coat, 0.66), 0.95)
@@ -46,7 +64,7 @@ def sit(canvas: Canvas, rng: np.random.Generator, look: Look) -> None:
 
 def _front_leg(canvas: Canvas, look: Look, x: float, half: float) -> None:
     """A straight leg and its paw, seen from the front; it grows out of the chest, so it has seams, no contour."""
-    leg = curve([[-0.85, 0.40], [0.85, 0.40], [0.8, 0.7], [0.9, 0.92], [-0.9, 0.92], [-0.8, 0.7]], True, 4)
+    leg = curve(path("-85,40 85,40 80,70 90,92 -90,92 -80,70"), True, 4)
     canvas.shape(leg * [half, 1] + [x, 0], "legs", look.coat, ink=False)
     for s in SIDES:
         seam = [[x + s * 0.86 * half, 0.46], [x + s * 0.84 * half, 0.66], [x + s * 0.9 * half, 0.88]]
@@ -55,7 +73,7 @@ def _front_leg(canvas: Canvas, look: Look, x: float, half: float) -> None:
     toes(canvas, look, x, 0.905, half)
 
 
-def walk(canvas: Canvas, rng: np.random.Generator, look: Look) -> None:
+def walk(canvas: Canvas, rng: Rng, look: Look) -> None:
     """Walking, seen from the side, the face turned to the reader."""
     hips = 0.62 - look.leg
     deep = 0.33 * look.depth
@@ -71,13 +89,12 @@ def walk(canvas: Canvas, rng: np.random.Generator, look: Look) -> None:
         tail(canvas, look, np.array(tails[look.kind]) + [0, hips])
         shade = darker(look.coat, 0.22)
         canvas.group(_leg(look, -0.40, -step, hips, shade) + _leg(look, 0.28, step, hips, shade))
-        back = [[-0.64, -0.5], [-0.5, -1.08], [-0.1, -0.98], [0.3, -1.12], [0.56, -0.8], [0.58, 0.2], [0.3, 0.62]]
-        belly = [[-0.15, 0.5], [-0.5, 0.55], [-0.67, 0.1]]
-        outline = curve(np.array(back + belly) * [1, deep] + [0, hips])
+        outline = path("-64,-50 -50,-108 -10,-98 30,-112 56,-80 58,20 30,62 -15,50 -50,55 -67,10")
+        outline = curve(outline * [1, deep] + [0, hips])
         near = _leg(look, -0.51, step, hips, look.coat) + _leg(look, 0.42, -step, hips, look.coat)
         canvas.group([(outline, "body", look.coat), *near])
         canvas.shape(outline, "body", look.coat, ink=False)
-        with surface(canvas, outline, "body"):
+        with canvas.surface(outline, "body"):
             coat_pattern(canvas, rng, look, (-0.58, hips - 0.92 * deep, 0.5, hips + 0.45 * deep))
             canvas.tint(ellipse(-0.05, hips + 0.75 * deep, 0.5, 0.15), lighter(look.coat, 0.5), 0.6, 0.04)
             canvas.fur(rng, (-0.6, hips - deep, 0.5, hips + 0.5 * deep), darker(look.coat, 0.3), 7, angle=0.6)
@@ -94,24 +111,19 @@ def _leg(look: Look, x: float, swing: float, hips: float, color: Color) -> list[
     """A standing leg in profile from the body at (x, hips) to the ground at x + swing, and its paw."""
     half = 0.11 * look.build.limb
     knee = hips + 0.5 * look.leg
-    leg = [
-        [x - 1.25 * half, hips - 0.1],
-        [x + 1.2 * half, hips - 0.1],
-        [x + 0.95 * half + 0.5 * swing, knee],
-        [x + swing + 0.9 * half, 0.84],
-        [x + swing - 0.9 * half, 0.84],
-        [x - 0.9 * half + 0.5 * swing, knee],
-    ]
+    front = [[x + 1.2 * half, hips - 0.1], [x + 0.95 * half + 0.5 * swing, knee], [x + swing + 0.9 * half, 0.84]]
+    back = [[x + swing - 0.9 * half, 0.84], [x - 0.9 * half + 0.5 * swing, knee]]
+    leg = [[x - 1.25 * half, hips - 0.1], *front, *back]
     toe = ellipse(x + swing + 0.03, 0.885, 1.18 * half, 0.07, n=20)
     return [(curve(leg, True, 5), "legs", color), (toe, "paws", look.paw)]
 
 
-def portrait(canvas: Canvas, rng: np.random.Generator, look: Look) -> None:
+def portrait(canvas: Canvas, rng: Rng, look: Look) -> None:
     """Head and shoulders."""
     with canvas.placed(0, -0.09, 0.82):
-        outline = symmetric([[0, 0.2], [0.3, 0.3], [0.62, 0.55], [0.8, 0.9], [0.86, 2.4], [0, 2.4]])
+        outline = symmetric(path("0,20 30,30 62,55 80,90 86,240 0,240"))
         canvas.shape(outline, "body", look.coat)
-        with surface(canvas, outline, "body"):
+        with canvas.surface(outline, "body"):
             if look.bib:
                 canvas.mark(ellipse(0, 0.9, 0.32, 0.6), "body", lighter(look.coat, 0.66), 0.95)
             coat_pattern(canvas, rng, look, (-0.7, 0.48, 0.7, 1.2))
@@ -120,7 +132,7 @@ def portrait(canvas: Canvas, rng: np.random.Generator, look: Look) -> None:
             draw_head(canvas, rng, look)
 
 
-def lie(canvas: Canvas, rng: np.random.Generator, look: Look) -> None:
+def lie(canvas: Canvas, rng: Rng, look: Look) -> None:
     """Lying on the belly, the fore paws stretched out; often asleep, with the head on the paws."""
     coat, shade, wag = look.coat, darker(look.coat, 0.2), look.wag
     half = 0.1 * look.build.limb
@@ -131,14 +143,13 @@ def lie(canvas: Canvas, rng: np.random.Generator, look: Look) -> None:
     }
     with canvas.placed(-look.build.ahead, 0.1 - rise, 0.96):
         canvas.group(_stretched(look, (0.48, 0.52), (0.66, 0.73), (0.84, 0.735), half, shade))
-        back = [[-0.82, 0.5], [-0.74, 0.12], [-0.38, -0.12], [0.05, -0.08], [0.42, -0.16], [0.64, 0.15]]
-        belly = [[0.62, 0.6], [0.42, 0.85], [-0.3, 0.88], [-0.7, 0.84]]
-        outline = curve(np.array(back + belly) * [1, 1 + rise])
+        outline = path("-82,50 -74,12 -38,-12 5,-8 42,-16 64,15 62,60 42,85 -30,88 -70,84")
+        outline = curve(outline * [1, 1 + rise])
         if look.kind in straight:
             tail(canvas, look, straight[look.kind])
         thigh = ellipse(-0.46, 0.58, 0.31, 0.27, -0.2)
         canvas.shape(outline, "body", coat)
-        with surface(canvas, outline, "body"):
+        with canvas.surface(outline, "body"):
             coat_pattern(canvas, rng, look, (-0.72, -0.04, 0.5, 0.72))
             canvas.fur(rng, (-0.6, 0.0, 0.5, 0.75), darker(coat, 0.3), 7, angle=0.6)
         if look.kind not in straight:  # curled around the body: over its edge, under the thigh
@@ -162,7 +173,7 @@ def _stretched(
     return [(shoulder, "legs", color), (leg, "legs", color), (paw, "paws", look.paw)]
 
 
-def run(canvas: Canvas, rng: np.random.Generator, look: Look) -> None:
+def run(canvas: Canvas, rng: Rng, look: Look) -> None:
     """Running at full stretch, off the ground."""
     deep = 0.34 * look.depth
     reach = 0.16 * look.gait
@@ -177,13 +188,12 @@ def run(canvas: Canvas, rng: np.random.Generator, look: Look) -> None:
         tail(canvas, look, tails.get(look.kind, streaming))
         far = _striding(look, (-0.42, 0.04), 2.25 + reach, shade) + _striding(look, (0.4, 0.06), 0.62 - reach, shade)
         canvas.group(far)
-        back = [[-0.64, -0.1], [-0.5, -0.82], [-0.1, -0.86], [0.28, -1.02], [0.56, -0.7], [0.6, 0.2], [0.34, 0.72]]
-        belly = [[-0.08, 0.42], [-0.42, 0.5], [-0.62, 0.34]]
-        outline = curve(np.array(back + belly) * [1, deep])
+        outline = path("-64,-10 -50,-82 -10,-86 28,-102 56,-70 60,20 34,72 -8,42 -42,50 -62,34")
+        outline = curve(outline * [1, deep])
         near = _striding(look, (-0.46, 0.02), 2.6 + reach, coat) + _striding(look, (0.4, 0.1), 0.28 - reach, coat)
         canvas.group([(outline, "body", coat), *near])
         canvas.shape(outline, "body", coat, ink=False)
-        with surface(canvas, outline, "body"):
+        with canvas.surface(outline, "body"):
             coat_pattern(canvas, rng, look, (-0.56, -0.82 * deep, 0.5, 0.42 * deep))
             canvas.tint(ellipse(0, 0.7 * deep, 0.5, 0.13), lighter(look.coat, 0.5), 0.6, 0.04)
             canvas.fur(rng, (-0.6, -deep, 0.5, 0.4 * deep), darker(look.coat, 0.3), 7, angle=0.3)
@@ -206,9 +216,6 @@ def _striding(look: Look, root: Sequence[float], angle: float, color: Color) -> 
     return [(tube(spine, 2.6 * half, 1.6 * half), "legs", color), (paw, "paws", look.paw)]
 
 
-# ------------------------------------------------------------------------------------------------------- shared pieces
-
-
 def tail(canvas: Canvas, look: Look, spine: Sequence[Sequence[float]] | Points) -> None:
     """A tail along the spine: long and ringed, tapering, or a thin one with a tuft, after the kind of animal."""
     widths = {"cat": (0.14, 0.11), "dog": (0.16, 0.07), "cheetah": (0.13, 0.11), "elephant": (0.08, 0.045)}
@@ -221,7 +228,7 @@ def tail(canvas: Canvas, look: Look, spine: Sequence[Sequence[float]] | Points) 
     if look.pattern not in ("tabby", "cheetah"):
         return
     middle = curve(spine, False, 4)
-    with surface(canvas, outline, "tail"):
+    with canvas.surface(outline, "tail"):
         for i in range(len(middle) // 2, len(middle) - 1, 3):
             along = middle[i + 1] - middle[i - 1]
             across = np.array([-along[1], along[0]]) / math.hypot(*along) * start
@@ -238,7 +245,7 @@ def toes(canvas: Canvas, look: Look, x: float, y: float, half: float) -> None:
             canvas.line([[x + t * half, y + 0.01], [x + t * half, y + 0.06]], "paws", look.seam, 0.016)
 
 
-def coat_pattern(canvas: Canvas, rng: np.random.Generator, look: Look, box: Box) -> None:
+def coat_pattern(canvas: Canvas, rng: Rng, look: Look, box: Box) -> None:
     """Markings on the coat inside box (x0, y0, x1, y1)."""
     x0, y0, x1, y1 = box
     if look.pattern == "tabby":
@@ -255,15 +262,16 @@ def coat_pattern(canvas: Canvas, rng: np.random.Generator, look: Look, box: Box)
             canvas.mark(ellipse(x, y, size, 0.85 * size, turn), "markings", look.marking)
 
 
-def leg_spots(canvas: Canvas, rng: np.random.Generator, look: Look, legs: Sequence[Shape], n: int = 4) -> None:
+def leg_spots(canvas: Canvas, rng: Rng, look: Look, legs: Sequence[Shape], n: int = 4) -> None:
     """A cheetah's spots on the upper parts of its legs."""
     if look.pattern != "cheetah":
         return
     for outline, part, _ in legs:
         if part == "legs":
             (x0, y0), (x1, y1) = outline.min(axis=0), outline.max(axis=0)
-            with surface(canvas, outline, part):
+            with canvas.surface(outline, part):
                 canvas.spots(rng, (x0, y0 + 0.1, x1, y0 + 0.8 * (y1 - y0)), look.marking, 0.038, n)
 
 
-BODIES = {"sit": sit, "walk": walk, "head": portrait, "lie": lie, "run": run}
+_POSES = {"sit": sit, "walk": walk, "head": portrait, "lie": lie, "run": run}
+POSES = tuple(_POSES)

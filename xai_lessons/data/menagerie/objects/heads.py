@@ -1,36 +1,19 @@
 """The four faces, looking at the reader, each in its own frame: center (0, 0), about half a unit in radius."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
 from ..canvas import Canvas
-from ..geometry import Points, curve, ellipse, mirror, symmetric, tube
-from ..palette import INK, PINK, WHITE, Color, darker, lighter, mix, rgb
+from ..geometry import Points, curve, ellipse, mirror, path, symmetric, tube
+from ..palette import INK, PINK, WHITE, Color, Rng, darker, lighter, mix, rgb
 from .looks import Look
 
 SIDES = (-1, 1)
-NOWHERE = np.array([[50.0, 50.0], [50.1, 50.0], [50.0, 50.1]])
 
 
-@contextmanager
-def surface(canvas: Canvas, outline: np.ndarray, part: str) -> Iterator[None]:
-    """Confine what is drawn to the outline of `part`; where the part is hidden, nothing sticks."""
-    with canvas.clipped(NOWHERE if part in canvas.hidden else outline):
-        yield
-
-
-def draw_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: bool = False) -> None:
-    """Draw the collar and the head of an animal, turned to the reader.
-
-    Args:
-        canvas: placed so that the head's center is (0, 0) and its radius about 0.5.
-        rng: the animal's random stream.
-        look: its features.
-        asleep: whether the eyes are closed.
-    """
+def draw_head(canvas: Canvas, rng: Rng, look: Look, asleep: bool = False) -> None:
+    """Draw the collar and the head of an animal, turned to the reader: center (0, 0), radius about 0.5."""
     collar(canvas, look)
     HEADS[look.kind](canvas, rng, look, asleep)
 
@@ -39,7 +22,7 @@ def collar(canvas: Canvas, look: Look) -> None:
     """A band under the chin, with a bell."""
     if look.collar is None:
         return
-    band = [[-0.34, 0.20], [0, 0.38], [0.34, 0.20], [0.37, 0.32], [0.2, 0.47], [0, 0.52], [-0.2, 0.47], [-0.37, 0.32]]
+    band = path("-34,20 0,38 34,20 37,32 20,47 0,52 -20,47 -37,32")
     outline, bell = curve(band, True, 5), [0, 0.53]
     if look.kind == "elephant":  # lower and wider, and the bell aside: there is a trunk in front
         outline, bell = outline * [1.25, 1.1] + [0, 0.06], [-0.25 * np.sign(look.trunk_side), 0.6]
@@ -47,22 +30,19 @@ def collar(canvas: Canvas, look: Look) -> None:
     canvas.shape(ellipse(bell[0], bell[1], 0.07, 0.07, n=14), "collar", rgb(244, 204, 84), width=0.7)
 
 
-# ---------------------------------------------------------------------------------------------------------------- eyes
-
-
 def round_eye(canvas: Canvas, x: float, y: float, radius: float, look: Look, slit: bool = False) -> None:
     """A white, an iris, a pupil and a gleam; it looks where the head is turned."""
     dx, dy = 0.3 * radius * look.yaw, 0.3 * radius * look.gaze
     pupil = (0.3, 0.74) if slit else (0.54, 0.58)
     canvas.shape(ellipse(x, y, radius, radius * 1.08), "eyes", WHITE, flat=True, width=0.8)
-    canvas.shape(ellipse(x + dx, y + dy, radius * 0.8, radius * 0.84, n=20), "eyes", look.iris, ink=False, flat=True)
-    canvas.shape(ellipse(x + dx, y + dy, radius * pupil[0], radius * pupil[1], n=16), "eyes", INK, ink=False, flat=True)
+    canvas.mark(ellipse(x + dx, y + dy, radius * 0.8, radius * 0.84, n=20), "eyes", look.iris)
+    canvas.mark(ellipse(x + dx, y + dy, radius * pupil[0], radius * pupil[1], n=16), "eyes", INK)
     _gleam(canvas, x - 0.24 * radius + dx * 0.6, y - 0.3 * radius, 0.24 * radius)
 
 
 def button_eye(canvas: Canvas, x: float, y: float, radius: float) -> None:
     """A dark round eye with a gleam."""
-    canvas.shape(ellipse(x, y, radius, radius * 1.15, n=20), "eyes", INK, ink=False, flat=True)
+    canvas.mark(ellipse(x, y, radius, radius * 1.15, n=20), "eyes", INK)
     _gleam(canvas, x - 0.3 * radius, y - 0.4 * radius, 0.36 * radius)
 
 
@@ -80,7 +60,7 @@ def eyebrow(canvas: Canvas, x: float, y: float, side: int, look: Look, width: fl
 
 
 def _gleam(canvas: Canvas, x: float, y: float, radius: float) -> None:
-    canvas.shape(ellipse(x, y, radius, radius, n=8), "eyes", WHITE, ink=False, flat=True)
+    canvas.mark(ellipse(x, y, radius, radius, n=8), "eyes", WHITE)
 
 
 def _line_on(coat: Color) -> Color:
@@ -90,15 +70,12 @@ def _line_on(coat: Color) -> Color:
 
 def _smile(canvas: Canvas, x: float, y: float, color: Color, reach: float = 0.12) -> None:
     """The mouth under a nose: two arcs that hang from one point."""
-    right = np.array([[0, -0.045], [0.14, 0.012], [0.42, 0.04], [0.75, 0.03], [1, -0.005]]) * [reach, 1]
+    right = path("0,-4.5 14,1.2 42,4 75,3 100,-0.5") * [reach, 1]
     arcs = np.vstack([mirror(right), right[1:]]) + [x, y]
     canvas.line(curve(arcs, False, 4), "mouth", color, 0.024)
 
 
-# --------------------------------------------------------------------------------------------------------------- heads
-
-
-def cat_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: bool) -> None:
+def cat_head(canvas: Canvas, rng: Rng, look: Look, asleep: bool) -> None:
     """Pointed ears, slanting eyes, a small nose and whiskers."""
     turn = 0.07 * look.yaw
     tip_y = -0.68 * look.ear_size
@@ -109,9 +86,9 @@ def cat_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: bool)
         inside = [[side * 0.425, -0.26], [side * 0.43, 0.88 * tip_y], [side * 0.17, -0.33]]
         canvas.shape(np.array(ear), "ears", look.coat)
         canvas.shape(np.array(inside), "ears", mix(PINK, look.coat, 0.2), ink=False)
-    skull = symmetric([[0, -0.40], [0.22, -0.385], [0.42, -0.22], [0.50, 0.02], [0.42, 0.24], [0.2, 0.36], [0, 0.385]])
+    skull = symmetric(path("0,-40 22,-38.5 42,-22 50,2 42,24 20,36 0,38.5"))
     canvas.shape(skull, "head", look.coat)
-    with surface(canvas, skull, "head"):
+    with canvas.surface(skull, "head"):
         _cat_markings(canvas, look, turn)
         pale = lighter(look.coat, 0.72 if look.pale_muzzle else 0.3)
         for side in SIDES:
@@ -155,21 +132,21 @@ def _whiskers(canvas: Canvas, look: Look, turn: float) -> None:
             canvas.line(curve(hair, False, 4), "whiskers", color, 0.018)
 
 
-def dog_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: bool) -> None:
+def dog_head(canvas: Canvas, rng: Rng, look: Look, asleep: bool) -> None:
     """Hanging or folded ears, a large muzzle with a broad nose, a tongue."""
     coat = look.coat
     turn = 0.1 * look.yaw
-    skull = symmetric([[0, -0.42], [0.22, -0.40], [0.36, -0.25], [0.385, 0.0], [0.33, 0.22], [0.19, 0.37], [0, 0.41]])
+    skull = symmetric(path("0,-42 22,-40 36,-25 38.5,0 33,22 19,37 0,41"))
     canvas.shape(skull, "head", coat)
-    with surface(canvas, skull, "head"):
+    with canvas.surface(skull, "head"):
         if look.pattern == "patches":
             canvas.mark(ellipse(0.2 * look.side, -0.12, 0.23, 0.27), "markings", look.marking)
         elif look.pattern == "spots":
-            canvas.spots(rng, (-0.36, -0.38, 0.36, 0.08), look.marking, 0.042, 6, "markings")
+            canvas.spots(rng, (-0.36, -0.38, 0.36, 0.08), look.marking, 0.042, 6)
         if look.blaze:
             blaze = [[turn - 0.05, -0.46], [turn + 0.05, -0.46], [turn + 0.09, 0.1], [turn - 0.09, 0.1]]
             canvas.mark(curve(blaze, True, 5), "markings", lighter(coat, 0.72), 0.95)
-    muzzle = symmetric([[0, -0.03], [0.13, 0.02], [0.235, 0.16], [0.225, 0.30], [0.1, 0.385], [0, 0.395]]) + [turn, 0]
+    muzzle = symmetric(path("0,-3 13,2 23.5,16 22.5,30 10,38.5 0,39.5")) + [turn, 0]
     if look.tongue and not asleep:
         x = turn
         tongue = [[x - 0.075, 0.30], [x + 0.075, 0.30], [x + 0.08, 0.46], [x, 0.54], [x - 0.08, 0.46]]
@@ -178,7 +155,7 @@ def dog_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: bool)
     canvas.shape(muzzle, "muzzle", lighter(coat, 0.66 if look.pale_muzzle else 0.14), width=0.7)
     canvas.line([[turn, 0.12], [turn, 0.26]], "mouth", INK, 0.022)
     _smile(canvas, turn, 0.275, INK, reach=0.155)
-    nose = symmetric([[0, -0.015], [0.09, 0.01], [0.115, 0.07], [0.055, 0.145], [0, 0.16]]) + [1.15 * turn, 0]
+    nose = symmetric(path("0,-1.5 9,1 11.5,7 5.5,14.5 0,16")) + [1.15 * turn, 0]
     canvas.mark(nose, "nose", INK)
     canvas.mark(ellipse(1.15 * turn - 0.035, 0.035, 0.035, 0.02, n=8), "nose", rgb(160, 150, 158))
     for side in SIDES:
@@ -186,7 +163,7 @@ def dog_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: bool)
         if asleep:
             closed_eye(canvas, x, -0.09, 0.085, look)
         else:
-            canvas.shape(ellipse(x, -0.1, 0.094, 0.105, n=20), "eyes", lighter(coat, 0.75), ink=False, flat=True)
+            canvas.mark(ellipse(x, -0.1, 0.094, 0.105, n=20), "eyes", lighter(coat, 0.75))
             button_eye(canvas, x, -0.1, 0.076)
         eyebrow(canvas, x, -0.27, side, look)
     ears = darker(coat, 0.3) if look.dark_ears else look.marking if look.pattern != "plain" else lighter(coat, 0.25)
@@ -205,20 +182,20 @@ def _dog_ear(side: int, look: Look) -> Points:
     return curve(np.array(outer + inner) * [side, 1], True, 5)
 
 
-def cheetah_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: bool) -> None:
+def cheetah_head(canvas: Canvas, rng: Rng, look: Look, asleep: bool) -> None:
     """Small round ears, spots, and the black tear lines from the eyes to the mouth."""
     coat, marking = look.coat, look.marking
     turn = 0.07 * look.yaw
     for side in SIDES:
         canvas.shape(ellipse(side * 0.34, -0.32, 0.15 * look.ear_size, 0.16 * look.ear_size), "ears", coat)
         canvas.shape(ellipse(side * 0.345, -0.31, 0.08, 0.09, n=18), "ears", darker(coat, 0.55), ink=False)
-    skull = symmetric([[0, -0.41], [0.22, -0.38], [0.40, -0.2], [0.435, 0.02], [0.35, 0.24], [0.18, 0.37], [0, 0.4]])
+    skull = symmetric(path("0,-41 22,-38 40,-20 43.5,2 35,24 18,37 0,40"))
     canvas.shape(skull, "head", coat)
     pale = lighter(coat, 0.68)
-    with surface(canvas, skull, "head"):
-        canvas.spots(rng, (-0.36, -0.40, 0.36, -0.22), marking, 0.032, 9, "markings")
-        canvas.spots(rng, (-0.43, -0.04, -0.29, 0.24), marking, 0.028, 4, "markings")
-        canvas.spots(rng, (0.29, -0.04, 0.43, 0.24), marking, 0.028, 4, "markings")
+    with canvas.surface(skull, "head"):
+        canvas.spots(rng, (-0.36, -0.40, 0.36, -0.22), marking, 0.032, 9)
+        canvas.spots(rng, (-0.43, -0.04, -0.29, 0.24), marking, 0.028, 4)
+        canvas.spots(rng, (0.29, -0.04, 0.43, 0.24), marking, 0.028, 4)
         for side in SIDES:
             canvas.mark(ellipse(side * 0.18 + turn, -0.08, 0.135, 0.125, n=20), "head", pale, 0.55)
             canvas.mark(ellipse(side * 0.1 + 1.3 * turn, 0.245, 0.145, 0.125, n=20), "muzzle", pale, 0.95)
@@ -233,11 +210,11 @@ def cheetah_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: b
             round_eye(canvas, x, -0.09, 0.095, look)
     x = 1.4 * turn
     nose = [[x - 0.085, 0.085], [x + 0.085, 0.085], [x + 0.03, 0.17], [x - 0.03, 0.17]]
-    canvas.shape(curve(nose, True, 4), "nose", INK, ink=False, flat=True)
+    canvas.mark(curve(nose, True, 4), "nose", INK)
     _smile(canvas, x, 0.245, INK, reach=0.09)
 
 
-def elephant_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: bool) -> None:
+def elephant_head(canvas: Canvas, rng: Rng, look: Look, asleep: bool) -> None:
     """Large fan-shaped ears and a long trunk, often tusks."""
     coat = look.coat
     turn = 0.08 * look.yaw
@@ -247,7 +224,7 @@ def elephant_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: 
         outline = np.array(upper + lower) * [side * look.ear_spread, look.ear_spread]
         canvas.shape(curve(outline, True, 5), "ears", darker(coat, 0.06))
         canvas.shape(curve(outline * 0.74 + [side * 0.13, -0.01], True, 5), "ears", mix(PINK, coat, 0.45), ink=False)
-    skull = symmetric([[0, -0.43], [0.2, -0.41], [0.36, -0.24], [0.37, 0.02], [0.27, 0.22], [0.14, 0.34], [0, 0.36]])
+    skull = symmetric(path("0,-43 20,-41 36,-24 37,2 27,22 14,34 0,36"))
     spine = _trunk_spine(look, turn)
     trunk = tube(spine, 0.27, 0.13)
     canvas.group([(skull, "head", coat), (trunk, "trunk", coat)])
@@ -256,7 +233,7 @@ def elephant_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: 
             tusk = tube([[side * 0.13 + turn, 0.2], [side * 0.22 + turn, 0.38], [side * 0.34 + turn, 0.47]], 0.11, 0.03)
             canvas.shape(tusk, "tusks", rgb(250, 244, 226), width=0.8)
     canvas.shape(trunk, "trunk", coat, ink=False)
-    with surface(canvas, skull, "head"):
+    with canvas.surface(skull, "head"):
         canvas.tint(ellipse(turn, -0.1, 0.2, 0.1, n=16), coat, 0.9, 0.05)  # the trunk grows out of the face
     _trunk_lines(canvas, look, spine)
     for side in SIDES:
@@ -264,7 +241,7 @@ def elephant_head(canvas: Canvas, rng: np.random.Generator, look: Look, asleep: 
         if asleep:
             closed_eye(canvas, x, -0.06, 0.07, look)
         else:
-            canvas.shape(ellipse(x, -0.06, 0.074, 0.08, n=18), "eyes", lighter(coat, 0.6), ink=False, flat=True)
+            canvas.mark(ellipse(x, -0.06, 0.074, 0.08, n=18), "eyes", lighter(coat, 0.6))
             button_eye(canvas, x, -0.06, 0.056)
         eyebrow(canvas, x, -0.17, side, look, 0.02)
 

@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import cos, pi, sin
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..canvas import Canvas
-from ..geometry import TAU, Points, curve, ellipse, tube
-from ..palette import BRIGHT, WHITE, Color, darker, jitter, lighter, pick, rgb
+from ..geometry import TAU, Points, curve, ellipse, path, tube
+from ..palette import BRIGHT, WHITE, Color, Rng, colors, darker, jitter, lighter, pick
 
 PARTS = ("shaft", "handle", "canopy", "tip")
 
-HANDLES = (rgb(130, 86, 56), rgb(80, 70, 80), rgb(196, 150, 90), rgb(60, 90, 130))
+HANDLES = colors("825638 504650 c4965a 3c5a82")
 STEPS = np.linspace(0, 1, 7)  # along a rib, from the top to the rim
 
 
-@dataclass(frozen=True)
 class Look:
     """What one umbrella looks like, whatever its pose."""
 
-    cloth: Color
-    second: Color  # of every other panel
-    wood: Color
-    ribs: int
-    height: float
-    width: float
-    turn: float  # of the ribs about the shaft
-    tilt: float  # to the left or right, -1 to 1
-    dotted: bool
-    dots: np.ndarray
+    def __init__(self, rng: Rng) -> None:
+        self.cloth = cloth = jitter(rng, pick(rng, BRIGHT), hue=0.03, saturation=0.08, value=0.06)
+        other = jitter(rng, pick(rng, BRIGHT))
+        self.second = pick(rng, (lighter(cloth, 0.6), other, cloth, darker(cloth, 0.2), WHITE))  # of every other panel
+        self.wood = pick(rng, HANDLES)
+        self.ribs = 2 * int(rng.integers(4, 6))
+        self.height = rng.uniform(0.58, 0.72)
+        self.width = rng.uniform(0.86, 0.98)
+        self.turn = rng.uniform(-0.2, 0.2)  # of the ribs about the shaft
+        self.tilt = rng.uniform(-1, 1)  # to the left or right, -1 to 1
+        self.dotted = rng.random() < 0.3
+        self.dots = rng.uniform(-0.3, 0.3, (12, 2))
 
 
-def _look(rng: np.random.Generator, color: Color | None) -> Look:
-    drawn = jitter(rng, pick(rng, BRIGHT), hue=0.03, saturation=0.08, value=0.06)
-    cloth = drawn if color is None else color
-    other = jitter(rng, pick(rng, BRIGHT))
-    return Look(
-        cloth=cloth,
-        second=pick(rng, (lighter(cloth, 0.6), other, cloth, darker(cloth, 0.2), WHITE)),
-        wood=pick(rng, HANDLES),
-        ribs=2 * int(rng.integers(4, 6)),
-        height=rng.uniform(0.58, 0.72),
-        width=rng.uniform(0.86, 0.98),
-        turn=rng.uniform(-0.2, 0.2),
-        tilt=rng.uniform(-1, 1),
-        dotted=rng.random() < 0.3,
-        dots=rng.uniform(-0.3, 0.3, (12, 2)),
-    )
-
-
-def umbrella(canvas: Canvas, rng: np.random.Generator, pose: str, *, color: Color | None = None) -> None:
-    """Draw an umbrella; `color` is that of its cloth, else one of the bright colors."""
-    _POSES[pose](canvas, _look(rng, color))
+def umbrella(canvas: Canvas, rng: Rng, pose: str) -> None:
+    """Draw an umbrella."""
+    _POSES[pose](canvas, Look(rng))
 
 
 def _open(canvas: Canvas, look: Look) -> None:
@@ -84,23 +66,19 @@ def _folded(canvas: Canvas, look: Look) -> None:
         canvas.shape(tube([[0, 0.7], [0, 0.84], [0, 0.97]], 0.07, 0.04), "tip", look.wood)
         canvas.shape(tube([[0, 0.72], [0, 0.1], [0, -0.66]], 0.07, 0.07), "shaft", look.wood)
         canvas.shape(_hook(np.array([0, -0.58]), np.array([0.0, -1.0]), 0.4 * _sign(look)), "handle", look.wood)
-        cone = curve([[-0.3, -0.26], [0, -0.3], [0.3, -0.26], [0.2, 0.2], [0.06, 0.78], [-0.06, 0.78],
-            [-0.2, 0.2]], n=5)  # fmt: skip
+        cone = curve(path("-30,-26 0,-30 30,-26 20,20 6,78 -6,78 -20,20"), n=5)
         canvas.shape(cone, "canopy", darker(look.cloth, 0.35))
         for x, top, panel in ((-0.25, -0.3, 1), (0.25, -0.3, 1), (-0.13, -0.4, 0), (0.13, -0.38, 0), (0, -0.44, 1)):
             fold = curve([[x, top], [x * 0.95 + 0.09, -0.16], [x * 0.7 + 0.07, 0.2], [x * 0.2 + 0.03, 0.78],
                 [x * 0.2 - 0.03, 0.78], [x * 0.7 - 0.07, 0.2], [x * 0.95 - 0.09, -0.16]], n=5)  # fmt: skip
             canvas.shape(fold, "canopy", _cloth(look, panel), width=0.8)
-        band = curve([[-0.26, 0.1], [0, 0.16], [0.26, 0.1], [0.24, 0.21], [0, 0.27], [-0.24, 0.21]], n=5)
+        band = curve(path("-26,10 0,16 26,10 24,21 0,27 -24,21"), n=5)
         canvas.shape(band, "canopy", darker(look.cloth, 0.25), width=0.9)
         canvas.mark(ellipse(0.02, 0.215, 0.04, 0.04, n=14), "canopy", lighter(look.second, 0.6))
 
 
 def _sign(look: Look) -> int:
     return 1 if look.tilt >= 0 else -1
-
-
-# ------------------------------------------------------------------ the open umbrella in space
 
 
 def _seen(points: ArrayLike, view: float) -> np.ndarray:
@@ -161,10 +139,8 @@ def _cloth(look: Look, panel: int) -> Color:
 
 
 def _dots(canvas: Canvas, look: Look, panel: Points, index: int) -> None:
-    if "canopy" in canvas.hidden:
-        return
     color = lighter(look.second if index % 2 == 0 else look.cloth, 0.6)
-    with canvas.clipped(panel):
+    with canvas.surface(panel, "canopy"):
         for t, shift in zip((0.45, 0.75), look.dots[index], strict=True):
             center = panel[0] * (1 - t) + panel[8] * t + (panel[6] - panel[10]) * shift
             canvas.mark(ellipse(center[0], center[1], 0.05, 0.05, n=12), "canopy", color)

@@ -3,55 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import pi
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..canvas import Canvas
-from ..geometry import Points, curve, ellipse, tube
-from ..palette import BRIGHT, INK, WHITE, Color, darker, jitter, lighter, mix, pick
+from ..geometry import Points, curve, ellipse, path, tube
+from ..palette import BRIGHT, INK, WHITE, Rng, darker, jitter, lighter, mix, pick
 
 PARTS = ("tail", "fins", "spines", "body", "markings", "eyes", "mouth")
 PATTERNS = ("stripes", "scales", "plain", "dots", "band")
 
 
-@dataclass(frozen=True)
 class Look:
     """What one fish looks like, whatever its pose."""
 
-    coat: Color
-    fin: Color
-    marking: Color
-    pattern: str
-    height: float
-    tail: float
-    bend: float
-    tilt: float
-    bubbles: bool
-    dots: np.ndarray  # (12, 3): x and y in [-1, 1], and the radius
+    def __init__(self, rng: Rng) -> None:
+        self.coat = coat = jitter(rng, pick(rng, BRIGHT), hue=0.03, saturation=0.08, value=0.06)
+        self.marking = marking = jitter(rng, pick(rng, BRIGHT))
+        self.fin = [darker(coat, 0.15), marking, lighter(coat, 0.35)][rng.integers(3)]
+        self.pattern = PATTERNS[rng.integers(len(PATTERNS))]
+        self.height = rng.uniform(0.36, 0.5)
+        self.tail = rng.uniform(0.9, 1.2)
+        self.bend = rng.uniform(-1, 1)
+        self.tilt = rng.uniform(-1, 1)
+        self.bubbles = rng.random() < 0.6
+        self.dots = _scatter(rng, 12)  # (12, 3): x and y in [-1, 1], and the radius
 
 
-def _look(rng: np.random.Generator, color: Color | None) -> Look:
-    drawn = jitter(rng, pick(rng, BRIGHT), hue=0.03, saturation=0.08, value=0.06)
-    coat = drawn if color is None else color
-    marking = jitter(rng, pick(rng, BRIGHT))
-    return Look(
-        coat=coat,
-        fin=[darker(coat, 0.15), marking, lighter(coat, 0.35)][rng.integers(3)],
-        marking=marking,
-        pattern=PATTERNS[rng.integers(len(PATTERNS))],
-        height=rng.uniform(0.36, 0.5),
-        tail=rng.uniform(0.9, 1.2),
-        bend=rng.uniform(-1, 1),
-        tilt=rng.uniform(-1, 1),
-        bubbles=rng.random() < 0.6,
-        dots=_scatter(rng, 12),
-    )
-
-
-def _scatter(rng: np.random.Generator, count: int) -> np.ndarray:
+def _scatter(rng: Rng, count: int) -> np.ndarray:
     """Well spread points: a jittered lattice, so that no two of them touch."""
     column, row = np.arange(count) % 4, np.arange(count) // 4
     x = (column + 0.25 + 0.5 * (row % 2)) / 2 - 1 + rng.uniform(-0.08, 0.08, count)
@@ -59,9 +40,9 @@ def _scatter(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.stack([x, y, rng.uniform(0.045, 0.08, count)], 1)
 
 
-def fish(canvas: Canvas, rng: np.random.Generator, pose: str, *, color: Color | None = None) -> None:
-    """Draw a fish that looks to the right; `color` is its coat, else one of the bright colors."""
-    _POSES[pose](canvas, _look(rng, color))
+def fish(canvas: Canvas, rng: Rng, pose: str) -> None:
+    """Draw a fish that looks to the right."""
+    _POSES[pose](canvas, Look(rng))
 
 
 def _side(canvas: Canvas, look: Look) -> None:
@@ -102,11 +83,10 @@ def _swimmer(canvas: Canvas, look: Look, bend: float) -> None:
     body = curve(bent([[0.87, 0.0], [0.7, -h * 0.62], [0.34, -h], [-0.1, -h * 0.92], [-0.46, -h * 0.42], [-0.62, 0],
         [-0.46, h * 0.44], [-0.1, h * 0.92], [0.34, h], [0.7, h * 0.6]]))  # fmt: skip
     canvas.shape(body, "body", look.coat)
-    with canvas.clipped(body):
+    with canvas.surface(body, "body"):
         patch = curve(bent([[-0.7, h * 0.3], [0, h * 0.55], [0.95, h * 0.3], [0.9, h * 1.2], [-0.7, h * 1.2]]))
         canvas.mark(patch, "body", lighter(look.coat, 0.6), alpha=0.5)
-        if "body" not in canvas.hidden:
-            _pattern(canvas, look, bent)
+        _pattern(canvas, look, bent)
         _gill(canvas, look, ellipse(0.42, 0, 0.12, h * 0.68, n=10, start=-0.42 * pi, end=0.42 * pi))
     fin = curve(bent([[0.22, 0.08], [-0.02, 0.05], [-0.17, 0.23], [0.03, 0.34], [0.22, 0.22]]))
     canvas.shape(fin, "fins", look.fin)
@@ -141,8 +121,7 @@ def _pattern(canvas: Canvas, look: Look, bent: Callable[[ArrayLike], Points]) ->
 def _round(canvas: Canvas, look: Look) -> None:
     """A puffer fish."""
     with canvas.placed(0.02, 0, 0.96, rotation=0.12 * look.tilt):
-        tail = curve([[-0.6, -0.1], [-0.8, -0.2], [-1.0, -0.3], [-0.93, 0], [-1.0, 0.28], [-0.8, 0.18], [-0.6, 0.1]])
-        canvas.shape(tail, "tail", look.fin)
+        canvas.shape(curve(path("-60,-10 -80,-20 -100,-30 -93,0 -100,28 -80,18 -60,10")), "tail", look.fin)
         canvas.shape(curve([[-0.42, -0.5], [-0.5, -0.86], [-0.2, -0.9], [0.0, -0.6]]), "fins", look.fin)
         angles = np.linspace(0, 2 * pi, 45)[:-1]
         reach = np.where(np.arange(44) % 2 == 0, 0.71, 0.85)
@@ -150,16 +129,14 @@ def _round(canvas: Canvas, look: Look) -> None:
         canvas.shape(star, "spines", darker(look.coat, 0.25))
         body = ellipse(0.06, 0, 0.72, 0.68, n=40)
         canvas.shape(body, "body", look.coat)
-        with canvas.clipped(body):
-            patch = curve([[-0.8, 0.3], [-0.2, 0.4], [0.4, 0.26], [0.95, 0.2], [0.9, 0.8], [-0.6, 0.8]])
+        with canvas.surface(body, "body"):
+            patch = curve(path("-80,30 -20,40 40,26 95,20 90,80 -60,80"))
             canvas.mark(patch, "body", lighter(look.coat, 0.7), alpha=0.8)
-            if "body" not in canvas.hidden:
-                _dots(canvas, look, look.dots[:8], (-0.08, -0.18), (0.55, 0.5))
+            _dots(canvas, look, look.dots[:8], (-0.08, -0.18), (0.55, 0.5))
             for x, y in ((-0.2, 0.48), (0.06, 0.54), (0.3, 0.46), (-0.38, 0.36)):
-                canvas.line(
-                    [[x - 0.04, y], [x, y - 0.05], [x + 0.04, y]], "spines", darker(look.coat, 0.35), width=0.025
-                )
-        canvas.shape(curve([[0.08, 0.06], [-0.16, 0.0], [-0.3, 0.18], [-0.14, 0.34], [0.08, 0.24]]), "fins", look.fin)
+                spine = [[x - 0.04, y], [x, y - 0.05], [x + 0.04, y]]
+                canvas.line(spine, "spines", darker(look.coat, 0.35), width=0.025)
+        canvas.shape(curve(path("8,6 -16,0 -30,18 -14,34 8,24")), "fins", look.fin)
         _ray(canvas, look, [[-0.02, 0.14], [-0.18, 0.17]])
         for x in (0.24, 0.62):
             _eye(canvas, x, -0.16, 0.13)
@@ -169,11 +146,9 @@ def _round(canvas: Canvas, look: Look) -> None:
 
 def _long(canvas: Canvas, look: Look) -> None:
     """A long fish that winds through the water."""
-    spine = curve([[0.6, -0.1], [0.3, -0.16], [0.02, -0.02], [-0.26, 0.14], [-0.54, 0.1], [-0.78, -0.12]], closed=False)
+    spine = curve(path("60,-10 30,-16 2,-2 -26,14 -54,10 -78,-12"), closed=False)
     with canvas.placed(0.03, 0.02, 0.95, rotation=0.12 * look.tilt):
-        tail = [[-0.68, -0.08], [-0.8, -0.32], [-0.78, -0.62], [-0.92, -0.42], [-1.04, -0.22], [-1.06, 0.02],
-            [-0.84, 0.0]]  # fmt: skip
-        canvas.shape(curve(tail), "tail", look.fin)
+        canvas.shape(curve(path("-68,-8 -80,-32 -78,-62 -92,-42 -104,-22 -106,2 -84,0")), "tail", look.fin)
         for tip in ([-0.84, -0.44], [-0.98, -0.16]):
             _ray(canvas, look, [[-0.78, -0.12], tip], "tail")
         canvas.shape(_ribbon(spine[4:], 0.35, 0.13), "fins", look.fin)
@@ -183,16 +158,12 @@ def _long(canvas: Canvas, look: Look) -> None:
                 ray = [spine[i] + side * w * across for w in (0.16, 0.3 - 0.006 * i)]
                 _ray(canvas, look, ray)
         body = _ribbon(spine, 0.23, 0.06)
-        head = curve([[0.98, -0.02], [0.9, -0.16], [0.68, -0.3], [0.46, -0.37], [0.4, -0.1], [0.5, 0.12],
-            [0.72, 0.15], [0.92, 0.1]])  # fmt: skip
+        head = curve(path("98,-2 90,-16 68,-30 46,-37 40,-10 50,12 72,15 92,10"))
         canvas.group([(body, "body", look.coat), (head, "body", look.coat)])
-        if "body" not in canvas.hidden:
-            with canvas.clipped(body):
-                _bands(canvas, look, spine)
-        canvas.line(
-            curve([[0.5, -0.3], [0.43, -0.1], [0.52, 0.1]], closed=False), "body", darker(look.coat, 0.45), width=0.03
-        )
-        canvas.shape(curve([[0.38, -0.02], [0.2, -0.02], [0.06, 0.16], [0.2, 0.26], [0.38, 0.14]]), "fins", look.fin)
+        with canvas.surface(body, "body"):
+            _bands(canvas, look, spine)
+        _gill(canvas, look, curve([[0.5, -0.3], [0.43, -0.1], [0.52, 0.1]], closed=False))
+        canvas.shape(curve(path("38,-2 20,-2 6,16 20,26 38,14")), "fins", look.fin)
         _eye(canvas, 0.7, -0.12, 0.105)
         _mouth(canvas, look, [[0.97, 0.02], [0.88, 0.06], [0.76, 0.03]])
         _bubbles(canvas, look, 0.9, -0.36)
@@ -228,25 +199,20 @@ def _ribbon(spine: Points, start: float, end: float) -> Points:
 def _tall(canvas: Canvas, look: Look) -> None:
     """An angelfish: a disc with long fins above and below."""
     with canvas.placed(0.04, 0, 0.98, rotation=0.1 * look.tilt):
-        tail = curve([[-0.4, -0.12], [-0.62, -0.2], [-0.86, -0.36], [-0.78, 0], [-0.86, 0.36], [-0.62, 0.2],
-            [-0.4, 0.12]])  # fmt: skip
-        canvas.shape(tail, "tail", look.fin)
-        long = curve([[0.3, -0.3], [0.18, -0.66], [-0.1, -0.88], [-0.46, -0.98], [-0.26, -0.72], [-0.3, -0.46],
-            [-0.4, -0.2], [-0.1, -0.1]])  # fmt: skip
+        canvas.shape(curve(path("-40,-12 -62,-20 -86,-36 -78,0 -86,36 -62,20 -40,12")), "tail", look.fin)
+        long = curve(path("30,-30 18,-66 -10,-88 -46,-98 -26,-72 -30,-46 -40,-20 -10,-10"))
         for flipped in (1, -1):
             outline = long * [1, flipped]
             canvas.shape(outline, "fins", look.fin)
             for x in (-0.18, 0.0):
                 _ray(canvas, look, np.array([[x + 0.02, -0.5], [x - 0.1, -0.76]]) * [1, flipped])
         canvas.shape(tube([[0.2, 0.4], [0.12, 0.66], [-0.04, 0.9]], 0.1, 0.03), "fins", look.fin)
-        body = curve([[0.72, 0.03], [0.52, -0.22], [0.22, -0.44], [-0.14, -0.46], [-0.42, -0.2], [-0.5, 0],
-            [-0.42, 0.2], [-0.14, 0.46], [0.22, 0.44], [0.52, 0.26]])  # fmt: skip
+        body = curve(path("72,3 52,-22 22,-44 -14,-46 -42,-20 -50,0 -42,20 -14,46 22,44 52,26"))
         canvas.shape(body, "body", look.coat)
-        with canvas.clipped(body):
-            if "body" not in canvas.hidden:
-                _tall_pattern(canvas, look)
+        with canvas.surface(body, "body"):
+            _tall_pattern(canvas, look)
             _gill(canvas, look, ellipse(0.22, 0, 0.12, 0.3, n=10, start=-0.42 * pi, end=0.42 * pi))
-        canvas.shape(curve([[0.2, 0.08], [0.02, 0.04], [-0.1, 0.16], [0.02, 0.26], [0.18, 0.2]]), "fins", look.fin)
+        canvas.shape(curve(path("20,8 2,4 -10,16 2,26 18,20")), "fins", look.fin)
         _eye(canvas, 0.47, -0.08, 0.105)
         _mouth(canvas, look, [[0.72, 0.07], [0.65, 0.13], [0.57, 0.11]])
         _bubbles(canvas, look, 0.84, -0.3)
@@ -265,33 +231,25 @@ def _tall_pattern(canvas: Canvas, look: Look) -> None:
 def _front(canvas: Canvas, look: Look) -> None:
     """Coming towards us, the tail still to be seen behind."""
     with canvas.placed(0.06, 0.02, 0.98, rotation=0.08 * look.tilt):
-        tail = curve([[-0.3, -0.14], [-0.66, -0.3], [-0.92, -0.54 * look.tail], [-0.86, -0.06],
-            [-0.94, 0.36 * look.tail], [-0.66, 0.2], [-0.3, 0.12]])  # fmt: skip
-        canvas.shape(tail, "tail", look.fin)
+        canvas.shape(curve([[-0.3, -0.14], [-0.66, -0.3], [-0.92, -0.54 * look.tail], [-0.86, -0.06],
+            [-0.94, 0.36 * look.tail], [-0.66, 0.2], [-0.3, 0.12]]), "tail", look.fin)  # fmt: skip
         for y in (-0.26, -0.05, 0.16):
             _ray(canvas, look, [[-0.62, -0.04 + y * 0.5], [-0.82, -0.06 + y]], "tail")
-        fin = curve([[0.16, -0.5], [0.1, -0.92], [-0.18, -0.98], [-0.4, -0.74], [-0.36, -0.4]])
-        canvas.shape(fin, "fins", look.fin)
+        canvas.shape(curve(path("16,-50 10,-92 -18,-98 -40,-74 -36,-40")), "fins", look.fin)
         canvas.shape(curve([[-0.1, 0.46], [-0.24, 0.84], [0.02, 0.86], [0.16, 0.5]]), "fins", look.fin)
-        fin = curve([[0.46, 0.1], [0.66, 0.06], [0.92, 0.24], [0.86, 0.44], [0.6, 0.42], [0.44, 0.28]])
-        canvas.shape(fin, "fins", look.fin)
-        side = curve([[0.2, -0.6], [-0.2, -0.56], [-0.52, -0.24], [-0.6, 0.02], [-0.5, 0.28], [-0.16, 0.56],
-            [0.2, 0.6], [0.6, 0.0]])  # fmt: skip
-        face = curve([[0.18, -0.62], [0.42, -0.52], [0.58, -0.26], [0.6, 0.06], [0.46, 0.4], [0.18, 0.56],
-            [-0.08, 0.44], [-0.22, 0.08], [-0.2, -0.26], [-0.06, -0.52]])  # fmt: skip
+        canvas.shape(curve(path("46,10 66,6 92,24 86,44 60,42 44,28")), "fins", look.fin)
+        side = curve(path("20,-60 -20,-56 -52,-24 -60,2 -50,28 -16,56 20,60 60,0"))
+        face = curve(path("18,-62 42,-52 58,-26 60,6 46,40 18,56 -8,44 -22,8 -20,-26 -6,-52"))
         canvas.group([(side, "body", darker(look.coat, 0.12)), (face, "body", look.coat)])
-        with canvas.clipped(side):
-            if "body" not in canvas.hidden:
-                _flank_pattern(canvas, look)
+        with canvas.surface(side, "body"):
+            _flank_pattern(canvas, look)
             edge = curve([[-0.04, -0.5], [-0.21, -0.2], [-0.22, 0.1], [-0.06, 0.44]], closed=False)
             _gill(canvas, look, edge)
-        with canvas.clipped(face):
+        with canvas.surface(face, "body"):
             canvas.mark(ellipse(0.2, 0.5, 0.3, 0.26), "body", lighter(look.coat, 0.6), alpha=0.7)
-            if look.pattern in ("stripes", "band") and "body" not in canvas.hidden:
-                patch = curve([[0.14, -0.7], [0.26, -0.7], [0.24, -0.3], [0.2, -0.2], [0.16, -0.3]])
-                canvas.mark(patch, "markings", look.marking)
-        fin = curve([[-0.2, 0.14], [-0.36, 0.12], [-0.58, 0.34], [-0.46, 0.5], [-0.26, 0.44], [-0.16, 0.28]])
-        canvas.shape(fin, "fins", look.fin)
+            if look.pattern in ("stripes", "band"):
+                canvas.mark(curve(path("14,-70 26,-70 24,-30 20,-20 16,-30")), "markings", look.marking)
+        canvas.shape(curve(path("-20,14 -36,12 -58,34 -46,50 -26,44 -16,28")), "fins", look.fin)
         for x in (-0.02, 0.42):
             _eye(canvas, x, -0.14, 0.13)
         _pout(canvas, look, 0.2, 0.2, 0.12)
@@ -303,9 +261,8 @@ def _flank_pattern(canvas: Canvas, look: Look) -> None:
     if look.pattern in ("dots", "scales"):
         _dots(canvas, look, look.dots[[0, 4, 5, 8]], (-0.32, 0), (0.14, 0.3))
     elif look.pattern != "plain":
-        right = [[-0.24, -0.6], [-0.3, -0.3], [-0.33, 0], [-0.3, 0.3], [-0.24, 0.6]]
-        left = [[-0.38, 0.6], [-0.44, 0.3], [-0.46, 0], [-0.44, -0.3], [-0.38, -0.6]]
-        canvas.mark(curve(right + left), "markings", look.marking)
+        stripe = path("-24,-60 -30,-30 -33,0 -30,30 -24,60 -38,60 -44,30 -46,0 -44,-30 -38,-60")
+        canvas.mark(curve(stripe), "markings", look.marking)
 
 
 def _dots(
@@ -345,12 +302,8 @@ def _bubbles(canvas: Canvas, look: Look, x: float, y: float) -> None:
     """Three rings above the mouth; they belong to no part."""
     if look.bubbles:
         for i in range(3):
-            canvas.line(
-                ellipse(x - 0.05 * (i % 2), y - 0.2 * i, 0.04 + 0.012 * i, 0.04 + 0.012 * i, n=14),
-                None,
-                WHITE,
-                width=0.02,
-            )
+            radius = 0.04 + 0.012 * i
+            canvas.line(ellipse(x - 0.05 * (i % 2), y - 0.2 * i, radius, radius, n=14), None, WHITE, width=0.02)
 
 
 _POSES = {"side": _side, "dive": _dive, "rise": _rise, "round": _round, "long": _long, "tall": _tall, "front": _front}
