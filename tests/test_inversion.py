@@ -204,5 +204,5 @@ def test_bad_options_are_refused(call, words: str) -> None:
 
 
 def test_a_plain_function_has_no_layers() -> None:
-    with pytest.raises(TypeError, match="needs an nn.Module, got function"):
+    with pytest.raises(TypeError, match="takes a network, an nn.Module, got function"):
         invert(lambda x: x.mean(dim=(2, 3)), pictures())

@@ -1,4 +1,4 @@
-"""What does a layer remember? Look for a picture that has the same code, or that excites one channel or class most."""
+"""Feature inversion and activation maximization: find an image of a given code or for a channel."""
 
 from __future__ import annotations
 
@@ -19,25 +19,33 @@ from xai_lessons.core.state import preserved
 
 
 class Inversion(NamedTuple):
-    """Pictures found by descent, (N, 3, H, W) or (3, H, W) in [0, 1], and their losses, (N, steps) or (steps,)."""
+    """Images found by descent, (N, 3, H, W) or (3, H, W) in [0, 1], and their losses, (N, steps) or (steps,)."""
 
     images: Tensor
     losses: Tensor
 
 
 def total_variation(images: Tensor, beta: float = 1.5) -> Tensor:
-    """How restless a picture is: the mean over pixels of ((right - here)^2 + (below - here)^2)^(beta / 2).
+    r"""Total variation: how much neighboring pixels differ.
+
+    .. math:: TV(x) = \mathrm{mean}_{ij} \left( (x_{i,j+1} - x_{ij})^2 + (x_{i+1,j} - x_{ij})^2 \right)^{\beta / 2}
 
     Args:
         images: (N, 3, H, W) or (3, H, W).
         beta: 1 allows sharp edges, 2 prefers soft ones.
 
     Returns:
-        (N,), or () for a single picture.
+        (N,), or () for a single image.
+
+    Example:
+        >>> round(total_variation(torch.linspace(0, 1, 11).expand(3, 11, 11), beta=2).item(), 6)  # steps of 0.1
+        0.01
 
     Source:
-        Mahendran and Vedaldi 2014, Understanding deep image representations by inverting them, arXiv 1412.0035.
-    Differs from the paper: the mean instead of the sum, so that its weight does not depend on the pictures' size.
+        Mahendran and Vedaldi, 2014, "Understanding deep image representations by inverting them", arXiv 1412.0035.
+
+    Differs from the paper:
+        the mean instead of the sum, so that its weight does not depend on the size of the images.
     """
     here = images[..., :-1, :-1]
     right, below = images[..., :-1, 1:] - here, images[..., 1:, :-1] - here
@@ -59,37 +67,45 @@ def invert(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Inversion:
-    """Find, from noise, a picture whose code at a layer is that of a given one.
+    r"""Feature inversion: find, from noise, an image whose code at a layer is that of a given image.
 
-    Minimize over x: |Phi(x) - Phi_0|^2 / |Phi_0|^2 + tv * TV(x), where Phi is what the layer puts out, flattened, and
-    Phi_0 the code of the picture, or the mean code of all pictures.
+    .. math:: \min_x \; \frac{\|\Phi(x) - \Phi_0\|^2}{\|\Phi_0\|^2} + \lambda \, TV(x)
+
+    with the flattened output of the layer Phi, and Phi_0 the code of the image, or the mean code of all images.
 
     Args:
-        model: a network from pixels to logits.
-        images: (N, 3, H, W) or (3, H, W) in [0, 1], whose codes are to be met.
-        layer: name or module, spatial or flat; the last spatial one if not given.
-        mean: one picture for the mean of all codes, instead of one for each.
+        model: a network (`nn.Module`).
+        images: (N, 3, H, W) or (3, H, W), RGB in [0, 1], that give the codes.
+        layer: name or module, spatial or flat; by default the last spatial one.
+        mean: find one image for the mean of all codes, instead of one image per code.
         steps: of the descent.
         optimizer: "adam", "sgd" (with momentum) or "lbfgs".
-        learning_rate: at the start; it falls to 0 along a cosine. 0.02 for Adam, 0.0005 for SGD, 1 for
-            L-BFGS (where it does not fall) if not given.
-        tv: weight of the total variation; 0 shows why it is needed.
-        jitter: each step but the last quarter shifts the picture by up to so many pixels.
+        learning_rate: by default 0.02 for Adam, 0.0005 for SGD, falling to 0 along a cosine, and 1 for L-BFGS.
+        tv: the weight lambda of the total variation.
+        jitter: shift the image by up to this many pixels in each step but those of the last quarter.
         seed: of the noise and the shifts.
-        batch_size: pictures at once; L-BFGS takes them one by one.
-        progress: True for a bar, or a callback ``(done, total)`` in steps; or a `Reporter`,
-            whose ``intermediate`` is called with the pictures so far; an exception cancels.
+        batch_size: images at once; L-BFGS takes them one by one.
+        progress: True, a callback ``(done, total)`` in steps, or a `Reporter`, which gets the images found so far.
 
     Returns:
-        The pictures found, and their losses; without N for a single picture and for a mean.
+        The images found and their losses; without N for a single image and for a mean.
 
     Raises:
-        ValueError: if an option is out of range, or the layer does not exist or does not change with the picture.
+        TypeError: if the model is not a network.
+        ValueError: if an option is out of range, or the layer does not exist or is not used.
+
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> model, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> found = invert(model, image, layer="stem", steps=2)
+        >>> found.images.shape, found.losses.shape
+        (torch.Size([3, 96, 96]), torch.Size([2]))
 
     Source:
-        Mahendran and Vedaldi 2014, Understanding deep image representations by inverting them, arXiv 1412.0035.
-    Differs from the paper: Adam or L-BFGS besides SGD with momentum; pixels are kept in [0, 1], not merely pulled there
-    by an alpha-norm.
+        Mahendran and Vedaldi, 2014, "Understanding deep image representations by inverting them", arXiv 1412.0035.
+
+    Differs from the paper:
+        Adam and L-BFGS besides SGD with momentum; pixels are kept in [0, 1] instead of pulled there by an alpha-norm.
     """
     _check_network(model)
     inputs.at_least("tv", tv, 0)
@@ -126,49 +142,61 @@ def maximize(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Inversion:
-    """Find, from noise, the picture that excites a class, a channel or a single unit most.
+    r"""Activation maximization: find, from noise, the image that excites a class, a channel or a unit most.
 
-    Minimize over x: -a(x) + tv * TV(x), where a is the logit of a class or, with a layer, the channel's activation
-    before its ReLU: where a ReLU is shut it passes no gradient, and the picture would stay gray.
+    .. math:: \max_x \; a(x) - \lambda \, TV(x)
+
+    with the logit a of a class or, with a layer, a channel's activation before its ReLU: behind it, a unit that is off
+    has no gradient, and the image stays gray.
 
     Args:
-        model: a network from pixels to logits.
-        what: a class number or name; with ``layer``, the number of a channel; or several of either, a picture each.
+        model: a network (`nn.Module`).
+        what: a class number or name; with ``layer``, the number of a channel; or a list, for one image each.
         layer: name or module, spatial or flat; None for the classes.
-        where: "everywhere" for the mean over the channel's map, "center" for its middle unit alone: the filter itself.
-        size: side of the picture; the network's ``input_size``, or 96, if not given.
+        where: "everywhere" for the mean over the channel's map, "center" for its middle unit alone.
+        size: side of the image in pixels; by default the network's ``input_size``, or 96.
         steps: of the ascent.
         optimizer: "adam", "sgd" (with momentum) or "lbfgs".
         learning_rate: see `invert`.
-        tv: weight of the total variation.
-        jitter: each step but the last quarter shifts the picture by up to so many pixels.
+        tv: the weight lambda of the total variation.
+        jitter: shift the image by up to this many pixels in each step but those of the last quarter.
         seed: of the noise and the shifts.
-        batch_size: pictures at once; L-BFGS takes them one by one.
-        progress: True for a bar, or a callback ``(done, total)`` in steps, or a `Reporter`; see `invert`.
+        batch_size: images at once; L-BFGS takes them one by one.
+        progress: True, a callback ``(done, total)`` in steps, or a `Reporter`, which gets the images found so far.
 
     Returns:
-        The pictures found, and their losses; without N for a single one.
+        The images found and their losses, the negative of what is maximized; without N for a single one.
 
     Raises:
+        TypeError: if the model is not a network.
         ValueError: if an option is out of range, or there is no such class, layer or channel.
 
+    Example:
+        >>> from xai_lessons import models
+        >>> found = maximize(models.load("menagerie-resnet"), [0, 1], layer="stem", steps=2)
+        >>> found.images.shape, found.losses.shape
+        (torch.Size([2, 3, 96, 96]), torch.Size([2, 2]))
+
     Source:
-        Erhan et al. 2009, Visualizing higher-layer features of a deep network; Olah, Mordvintsev and Schubert 2017,
-        Feature visualization, https://distill.pub/2017/feature-visualization.
+        Erhan et al., 2009, "Visualizing higher-layer features of a deep network"; Olah, Mordvintsev and Schubert, 2017,
+        "Feature visualization", https://distill.pub/2017/feature-visualization.
     """
     _check_network(model)
     inputs.at_least("tv", tv, 0)
     if where not in ("everywhere", "center"):
         raise ValueError(f"where must be 'everywhere' or 'center', got {where!r}")
     device, dtype = inputs.device_of(model)
-    side: Any = size or getattr(model, "input_size", 96)
+    side = inputs.whole("size", getattr(model, "input_size", 96) if size is None else size, 1)
     several = not isinstance(what, int | str)
     wanted = [what] if isinstance(what, int | str) else list(what)
     with _working(model):
         start = _noise((3, side, side), seed).to(device, dtype)[None]
         a, count = _activation_of(model, layer, where, start)
         classes = getattr(model, "classes", ()) if layer is None else ()
-        numbers = [_channel(classes, one, count, layer) for one in wanted]
+        numbers = [inputs.class_index(classes, one) for one in wanted]
+        if max(numbers) >= count:
+            place = "the network" if layer is None else f"layer {layer!r}" if isinstance(layer, str) else "this layer"
+            raise ValueError(f"there is no channel {max(numbers)}: {place} has 0 to {count - 1}")
         index = torch.tensor(numbers, device=device)
 
     def loss(x: Tensor, i: slice) -> Tensor:
@@ -247,7 +275,7 @@ def similarity(found: Tensor, image: Tensor, cell: int = 8) -> dict[str, float]:
 
 def _check_network(model: Any) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"inversion looks inside the network: it needs an nn.Module, got {type(model).__name__}")
+        raise TypeError(f"inversion takes a network, an nn.Module, got {type(model).__name__}")
 
 
 @contextmanager
@@ -257,15 +285,12 @@ def _working(model: nn.Module) -> Iterator[None]:
 
 
 def _code_at(model: nn.Module, layer: str | nn.Module | None, x: Tensor) -> Callable[[Tensor], Tensor]:
-    """Phi: from pictures to what the layer puts out, flattened (N, D)."""
-    name, module = activations.find_layer(model, layer, x)
+    """Phi: from images to the flattened output of the layer (N, D)."""
+    module = activations.find_layer(model, layer, x)[1]
 
     def code(x: Tensor) -> Tensor:
-        kept, _ = activations.activations(model, [module], _fast_layout(x), gradient=torch.is_grad_enabled())
-        if not kept:
-            raise ValueError(f"layer {name!r} is never used: choose one that the picture passes through")
-        (A,) = kept.values()
-        return A.flatten(1)
+        kept, _ = activations.activations(model, [module], x, gradient=torch.is_grad_enabled())
+        return kept.popitem()[1].flatten(1)
 
     return code
 
@@ -273,48 +298,36 @@ def _code_at(model: nn.Module, layer: str | nn.Module | None, x: Tensor) -> Call
 def _activation_of(
     model: nn.Module, layer: str | nn.Module | None, where: str, x: Tensor
 ) -> tuple[Callable[[Tensor], Tensor], int]:
-    """From pictures to the activations (N, C) that may be maximized, and how many there are."""
+    """From images to the activations (N, C) that may be maximized, and how many there are."""
+    module = None if layer is None else activations.find_layer(model, layer, x)[1]
 
     def activation(x: Tensor) -> Tensor:
-        A = passes.logits(model, x) if layer is None else _before_relu(model, module, x)
+        A = passes.logits(model, x) if module is None else _before_relu(model, module, x)
         if A.ndim == 4:
             return A.mean(dim=(2, 3)) if where == "everywhere" else A[:, :, A.shape[2] // 2, A.shape[3] // 2]
         return A.flatten(1)
 
-    module = None if layer is None else activations.find_layer(model, layer, x)[1]
     with torch.no_grad():
         return activation, activation(x).shape[1]
 
 
-def _before_relu(model: nn.Module, module: Any, x: Tensor) -> Tensor:
-    """What a layer puts out or, if it ends in a ReLU, what that was given."""
+def _before_relu(model: nn.Module, module: nn.Module, x: Tensor) -> Tensor:
+    """The output of a layer or, if it ends in a ReLU, the input of that ReLU."""
     kept: list[Tensor] = []
 
     def keep(output: Tensor) -> Tensor:
-        kept.append(relu.before if output is relu.after and relu.before is not None else output)
+        kept.append(watch.before if output is watch.after and watch.before is not None else output)
         return output.clone()  # a later in-place ReLU must not reach what is kept
 
-    with ReluWatch() as relu, activations.hooked(module, keep):
-        model(_fast_layout(x))
+    with ReluWatch() as watch, activations.hooked(module, keep):
+        passes.logits(model, x)
     if not kept or not isinstance(kept[-1], Tensor):
-        raise ValueError("this layer puts out no tensor for a picture: choose one that the picture passes through")
+        raise ValueError("this layer gives no tensor for an image: choose one that the image passes through")
     return kept[-1]
 
 
-def _channel(classes: Sequence[str], what: int | str, count: int, layer: Any) -> int:
-    number = inputs.class_index(classes, what)
-    if number >= count:
-        place = "the network" if layer is None else f"layer {layer!r}" if isinstance(layer, str) else "this layer"
-        raise ValueError(f"there is no channel {number}: {place} has 0 to {count - 1}")
-    return number
-
-
-def _fast_layout(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
 def _noise(shape: Sequence[int], seed: int) -> Tensor:
-    """Soft gray noise: what is rough in the start is seen by deep layers only, and stays."""
+    """Soft gray noise: what is rough in the start would stay, where the layer hardly responds to it."""
     noise = 0.1 * torch.randn((1, *shape), generator=inputs.generator(seed), dtype=torch.float64)
     return 0.5 + F.avg_pool2d(noise, 5, stride=1, padding=2)[0]
 
@@ -343,16 +356,15 @@ def _descend(
     batch_size: int | None,
     progress: Progress,
 ) -> Inversion:
-    """Descend from ``start`` (N, 3, H, W) on ``loss(x, which)``, each picture on its own, and stay in [0, 1]."""
+    """Descend from ``start`` (N, 3, H, W) on ``loss(x, which)``, each image on its own, and stay in [0, 1]."""
     if optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer must be 'adam', 'sgd' or 'lbfgs', got {optimizer!r}")
     rate = _OPTIMIZERS[optimizer] if learning_rate is None else learning_rate
     inputs.at_least("learning_rate", rate, 0)
-    inputs.at_least("steps", steps, 1)
-    inputs.at_least("jitter", jitter, 0, min(start.shape[-2:]) // 2)
+    steps, jitter = inputs.whole("steps", steps, 1), inputs.whole("jitter", jitter, 0, min(start.shape[-2:]) // 2)
     shifts = torch.randint(-jitter, jitter + 1, (steps, 2), generator=inputs.generator(seed)).tolist()
-    bounded = optimizer == "lbfgs"  # its line search cannot be clipped: it moves u, and the picture is sigmoid(u)
-    values_a_picture = start[0].numel()
+    bounded = optimizer == "lbfgs"  # its line search cannot be clipped: it moves u, and the image is sigmoid(u)
+    values_per_image = start[0].numel()
 
     def run(first: int, last: int) -> None:
         which = slice(first, last)
@@ -361,16 +373,16 @@ def _descend(
         descent = _optimizer(optimizer, u)
         meter.done = first * steps
         for t in range(steps):
-            seen: list[Tensor] = []  # L-BFGS asks several times a step: first for the picture as it stands
+            seen: list[Tensor] = []  # L-BFGS evaluates several times a step, first the image as it is
             shift = shifts[t] if t < 0.75 * steps else (0, 0)
 
             def closure(shift: Sequence[int] = shift, seen: list[Tensor] = seen) -> Tensor:
                 x = (u.sigmoid() if bounded else u).roll(tuple(shift), (2, 3))
                 values = loss(x, which)
-                whole = values.sum() * values_a_picture  # a mean over the picture has tiny slopes
-                u.grad = torch.autograd.grad(whole, u)[0].contiguous()
+                total = values.sum() * values_per_image  # a mean over the image has tiny gradients
+                u.grad = torch.autograd.grad(total, u)[0].contiguous()
                 seen.append(values.detach())
-                return whole.detach()
+                return total.detach()
 
             descent.param_groups[0]["lr"] = rate if bounded else rate * (1 + math.cos(math.pi * t / steps)) / 2
             descent.step(closure)  # type: ignore[arg-type]

@@ -1,8 +1,7 @@
-"""Relevance handed back layer by layer: LRP and DeepLIFT.
+"""Layer-wise relevance propagation and DeepLIFT: the score is distributed backwards, layer by layer.
 
-Both run the network once and walk back through it, with another rule than the gradient's where a layer is not linear.
-They watch every operation that touches the picture, not only the modules, so functional, reused and in-place ReLUs and
-bare sums are met too; an operation that has no rule here is refused, never skipped.
+Both run the network once and replace the gradient by a rule of their own where a layer is not linear. An operation
+without a rule is refused by name (see `core.operations`).
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def lrp(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Tensor:
-    r"""Layer-wise relevance propagation: the score is handed back from layer to layer, to each input what it gave.
+    r"""Layer-wise relevance propagation: each layer hands the score back to its inputs, by their contributions.
 
     With the contribution z_jk = a_j w_jk of input j to the output z_k = sum_j z_jk + b_k of a layer:
 
@@ -44,34 +43,41 @@ def lrp(
 
     .. math:: \text{gamma: } R_j = \sum_k \frac{z_{jk} + \gamma z_{jk}^+}{z_k + \gamma P_k} R_k
 
-    (gamma where z_k > 0; where z_k < 0 with the negative parts.) A sum shares out by what each term gave, max-pooling
-    gives all to the winner, average pooling and a batch norm that stands alone are linear, and a batch norm right after
-    a convolution is one layer with it. Biases keep their share: relevance plus what they absorb is the logit.
+    (gamma where z_k > 0; where z_k < 0 with the negative parts.) A ReLU passes all relevance on, a sum distributes it
+    by its terms, max-pooling gives all of it to the maximum, average pooling and a batch norm that stands alone are
+    linear, and a batch norm right after a convolution is one layer with it. Biases keep their part: the relevance and
+    what the biases absorb add up to the logit.
 
     Args:
         model: a network (`nn.Module`) of convolutions, linear layers, ReLUs, pooling, batch norms and sums.
         images: (N, 3, H, W) or (3, H, W), RGB in [0, 1].
         targets: class number or name, a list or tensor of them, or None for the predicted class.
         rule: of the convolutions: "epsilon", "gamma" or "zplus". Linear layers always take "epsilon".
-        epsilon: at least 0, in units of a layer's output; the larger, the less of the weak and contradictory is left.
-            With 0, "epsilon" is gradient x input of the normalized input.
-        gamma: at least 0, how much more the speaking-for counts than the speaking-against.
-        batch_size: pictures at once.
-        progress: True, or a callback (done, total).
+        epsilon: at least 0, in units of a layer's output; the larger, the less remains of weak and contradictory
+            contributions. With 0, the rule "epsilon" is gradient x input of the normalized input, as long as no ReLU6
+            is saturated: there the gradient is 0, but LRP passes the relevance on.
+        gamma: at least 0, how much more positive contributions count than negative ones.
+        batch_size: images at once.
+        progress: True, a callback ``(done, total)``, or a `Reporter`.
 
     Returns:
-        (N, 3, H, W) or (3, H, W), in logits: the relevance of the picture after the constant shift and scale of the
-        normalization, which is where the network begins to see.
+        (N, 3, H, W) or (3, H, W), in logits: the relevance of the image after the shift and scale of its normalization.
 
     Raises:
-        TypeError: if it is not a network.
-        ValueError: if the network does what has no rule (LayerNorm, squeeze-and-excitation, Hardswish, softmax ...), or
-            an option is out of range.
+        TypeError: if the model is not a network.
+        ValueError: if the network has an operation without a rule (LayerNorm, squeeze-and-excitation, Hardswish ...),
+            or an option is out of range.
+
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> model, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> lrp(model, image, "cat", rule="gamma").shape
+        torch.Size([3, 96, 96])
 
     Source:
-        Bach et al.: On Pixel-Wise Explanations, 2015, doi:10.1371/journal.pone.0130140; Montavon et al.: Layer-Wise
-        Relevance Propagation: An Overview, 2019 (gamma); Andeol et al., 2021, arXiv:2106.07138 (gamma for inputs of
-        either sign).
+        Bach et al., 2015, "On pixel-wise explanations", doi:10.1371/journal.pone.0130140; Montavon et al., 2019,
+        "Layer-wise relevance propagation: an overview" (gamma); Andeol et al., 2021, arXiv 2106.07138 (gamma for inputs
+        of either sign).
 
     Differs from the paper:
         the first layer has no rule of its own (the box rule); the normalized input is taken with its sign.
@@ -101,37 +107,43 @@ def deep_lift(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Tensor:
-    r"""DeepLIFT, rescale rule: what each pixel gave to the difference from a baseline.
+    r"""DeepLIFT, rescale rule: what each pixel contributes to the difference of the logit from a baseline.
 
     .. math:: C_i = (x_i - x'_i)\, m_i, \qquad
               m_{\mathrm{in}} = m_{\mathrm{out}} \cdot \frac{f(z) - f(z')}{z - z'} \text{ through } f = \mathrm{ReLU}
 
-    and the gradient's rule through all that is linear. Max-pooling: of the two places where x and x' peak, the
-    difference y - y' goes to the one that moved for it (x's peak if y >= y', else that of x'). The contributions of a
-    picture add up to Y(x) - Y(x') exactly.
+    and the gradient's rule through all that is linear. Max-pooling: of the two places where x and x' have their maxima,
+    y - y' goes to the one that caused it (that of x if y >= y', else that of x'). The contributions to an image add up
+    to Y(x) - Y(x') exactly.
 
     Args:
         model: a network (`nn.Module`) of convolutions, linear layers, ReLUs, pooling, batch norms and sums.
         images: (N, 3, H, W) or (3, H, W), RGB in [0, 1].
         targets: class number or name, a list or tensor of them, or None for the predicted class.
-        baseline: x': a gray level in [0, 1] (0 is black), "mean", "blur", or pictures.
-        batch_size: pictures at once; each goes through the network beside its baseline.
-        progress: True, or a callback (done, total).
+        baseline: x': a gray level in [0, 1] (0 is black), "mean", "blur", or images.
+        batch_size: images at once; each runs together with its baseline.
+        progress: True, a callback ``(done, total)``, or a `Reporter`.
 
     Returns:
         (N, 3, H, W) or (3, H, W), signed, in logits.
 
     Raises:
-        TypeError: if it is not a network.
-        ValueError: if the network does what has no rule (LayerNorm, squeeze-and-excitation, Hardswish, softmax ...), or
-            the baseline does not fit.
+        TypeError: if the model is not a network.
+        ValueError: if the network has an operation without a rule (LayerNorm, squeeze-and-excitation, Hardswish ...),
+            or the baseline does not fit.
+
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> model, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> bool(torch.allclose(deep_lift(model, image, 0).sum(), (model(image[None]) - model(0 * image[None]))[0, 0]))
+        True
 
     Source:
-        Shrikumar, Greenside, Kundaje: Learning Important Features Through Propagating Activation Differences, 2017,
-        arXiv:1704.02685.
+        Shrikumar, Greenside and Kundaje, 2017, "Learning important features through propagating activation
+        differences", arXiv 1704.02685.
 
     Differs from the paper:
-        the paper leaves max-pooling open; where z = z' there is nothing to share out and the ratio is the derivative.
+        the paper leaves max-pooling open; where z = z', the ratio is the derivative.
     """
     _check_network("deep_lift", model)
     pictures, single = inputs.check_images(model, images)
@@ -152,7 +164,7 @@ def deep_lift(
 
 def _check_network(method: str, model: Any) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"{method} looks into the network's layers and takes an nn.Module, got {type(model).__name__}")
+        raise TypeError(f"{method} takes a network, an nn.Module, got {type(model).__name__}")
 
 
 def _ratio(z: Tensor, D: Tensor, epsilon: float = 0.0) -> Tensor:
