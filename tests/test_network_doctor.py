@@ -179,7 +179,7 @@ def test_it_says_what_the_methods_say():
         (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(9, 3)), "channels", "RGB"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(5, 3)), "input size", "cannot be multiplied"),
         (nn.Sequential(nn.Flatten(), nn.Linear(768, 3)), "channels", "occlusion"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(768, 3)), "wrap", "no layer that keeps a map"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(768, 3)), "wrap", "no layer with a spatial map"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(3)), "network", "run it once"),
         (lambda x: x, "network", "take any function"),
         (3, "network", "any function"),
@@ -213,7 +213,7 @@ def test_it_leaves_the_network_as_it_was():
 def test_from_the_command_line(file, capsys):
     assert cli.main(["doctor", "--network", f"{file}:make", "--input-size", "24"]) == 0
     said = capsys.readouterr().out
-    assert "models.wrap(network, input_size=24) takes it" in said
+    assert "models.wrap(network, input_size=24) accepts it" in said
     assert "0 modules (0 in place, 0 used several times), 1 functional" in said
     assert cli.main(["doctor", "--network", f"{file}:gray", "--input-size", "24"]) == 1
     assert "refuses it as it is" in capsys.readouterr().out
