@@ -18,8 +18,8 @@ import sys
 from dataclasses import replace
 from xai_lessons.command import cli
 from xai_lessons.training import recipes
-recipes.TEST_PICTURES, recipes.VALIDATION_PICTURES = 8, 8
-small = replace(recipes.RECIPES["menagerie-resnet"], pictures=16, settings={"epochs": 3, "batch_size": 8},
+recipes.TEST_IMAGES, recipes.VALIDATION_IMAGES = 8, 8
+small = replace(recipes.RECIPES["menagerie-resnet"], images=16, settings={"epochs": 3, "batch_size": 8},
                 arguments={"stem": (6, 4), "widths": (4, 4), "blocks": (1,), "pools": (True,)})
 recipes.RECIPES["menagerie-resnet"] = small
 if "--killed" in sys.argv:
@@ -29,7 +29,7 @@ if "--killed" in sys.argv:
         print("epoch", epoch.epoch, flush=True)
         if epoch.epoch == 2:
             os.kill(os.getpid(), signal.SIGKILL) if hasattr(signal, "SIGKILL") else os._exit(9)
-    recipes._say = killed
+    recipes._print = killed
 sys.exit(cli.main(["train", "menagerie-resnet", *sys.argv[1:]]))
 """
 ARGUMENTS = {"stem": (6, 4), "widths": (4, 4), "blocks": (1,), "pools": (True,)}
@@ -37,11 +37,11 @@ ARGUMENTS = {"stem": (6, 4), "widths": (4, 4), "blocks": (1,), "pools": (True,)}
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(recipes, "TEST_PICTURES", 8)
-    monkeypatch.setattr(recipes, "VALIDATION_PICTURES", 8)
+    monkeypatch.setattr(recipes, "TEST_IMAGES", 8)
+    monkeypatch.setattr(recipes, "VALIDATION_IMAGES", 8)
     small = replace(
         recipes.RECIPES["menagerie-resnet"],
-        pictures=16,
+        images=16,
         settings={"epochs": 2, "batch_size": 8},
         arguments=ARGUMENTS,
     )
@@ -118,7 +118,7 @@ def test_a_measure_knows_its_bar():
 
 def test_an_unknown_name_is_one_sentence(capsys):
     assert cli.main(["train", "menagerie-transformer"]) == 2
-    assert "no recipe for 'menagerie-transformer': there are menagerie-resnet" in capsys.readouterr().err
+    assert "no recipe 'menagerie-transformer': did you mean 'menagerie-" in capsys.readouterr().err
 
 
 def test_cifar10_is_measured_on_its_test_pictures_alone(monkeypatch):
