@@ -1,4 +1,4 @@
-"""Sets of pictures: drawn, in folders, CIFAR-10; splits that hold every class."""
+"""Sets of images: drawn, in folders, CIFAR-10; splits that hold every class."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_a_split_holds_every_class_on_both_sides_and_loses_nothing(leaves):
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_even_the_smallest_and_largest_share_leave_one_picture_a_class(leaves, share):
+def test_even_the_smallest_and_largest_share_leave_one_image_a_class(leaves, share):
     train, test = datasets.split(datasets.folder(leaves, 8), share)
     assert set(train.labels.tolist()) == set(test.labels.tolist()) == {0, 1, 2}
 
@@ -82,7 +82,7 @@ def test_a_share_or_class_that_cannot_be_split_is_refused(leaves):
         datasets.split(one)
 
 
-def test_drawn_pictures_are_bytes_kept_in_a_cache_and_drawn_again_if_it_is_damaged(tmp_path):
+def test_drawn_images_are_bytes_kept_in_a_cache_and_drawn_again_if_it_is_damaged(tmp_path):
     told = []
     first = datasets.drawn(4, split="open", size=24, cache=tmp_path, progress=lambda d, n: told.append((d, n)))
     assert first.images.shape == (4, 3, 24, 24)

@@ -118,7 +118,7 @@ def test_rotation_is_clockwise():
     assert x.mean() == pytest.approx(50, abs=1.5)
 
 
-def test_what_lies_outside_the_picture_is_harmless():
+def test_what_lies_outside_the_image_is_harmless():
     canvas = Canvas(32)
     with canvas.element("thing"), canvas.placed(5, 5):
         canvas.shape(SQUARE, "body", RED)

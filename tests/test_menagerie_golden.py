@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).with_name("menagerie_golden.json")
 
 
 def scenes() -> dict[str, Scene]:
-    """Return the pictures that must not change, by name."""
+    """Return the images that must not change, by name."""
     found = {name: draw(name, 17, tree=i % 3 == 0, tag=i % 4 == 0, grass=True) for i, name in enumerate(CLASSES)}
     found["pair"] = draw_pair("cat", "dog", 17)
     found["test split"] = sampled(23, seed=1, split="test", shortcuts=("tree",))
@@ -31,7 +31,7 @@ def versions() -> str:
 
 
 def summary(scene: Scene) -> tuple[str, list[int]]:
-    """Return a hash of all pixels and masks, and a coarse picture of 6 x 6."""
+    """Return a hash of all pixels and masks, and a coarse image of 6 x 6."""
     image, owners, parts = scene.pixels
     digest = hashlib.sha256(image.tobytes() + owners.tobytes() + parts.tobytes()).hexdigest()
     coarse = image.reshape(6, 16, 6, 16, 3).mean(axis=(1, 3, 4)).round().astype(int)

@@ -72,7 +72,7 @@ def test_an_animal_fills_its_frame_and_stays_in_it(kind, pose):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pose", mammals.POSES)
-def test_the_same_seed_gives_the_same_picture_and_another_one_another(kind, pose):
+def test_the_same_seed_gives_the_same_image_and_another_one_another(kind, pose):
     a, b, c = (drawn(kind, pose, seed)[0].colors() for seed in (3, 3, 4))
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)

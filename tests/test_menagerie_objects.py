@@ -39,7 +39,7 @@ def test_every_part_is_drawn_by_some_pose(name):
 
 
 @pytest.mark.parametrize(("name", "pose"), POSES)
-def test_a_thing_fills_its_frame_and_stays_in_it(name, pose):
+def test_an_object_fills_its_frame_and_stays_in_it(name, pose):
     for seed in SEEDS:
         rows, columns = np.nonzero(drawn(name, pose, seed, size=100, scale=0.4).identity()[0])
         assert len(rows) > 100 * 100 * 0.4**2 * 0.3  # not thinner than a folded umbrella
@@ -85,7 +85,7 @@ def test_with_all_parts_hidden_only_water_is_left(name, pose):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_same_seed_draws_the_same_picture_and_another_does_not(name):
+def test_the_same_seed_draws_the_same_image_and_another_does_not(name):
     pose = MODULES[name].POSES[0]
     first, again, other = (drawn(name, pose, seed).colors() for seed in (1, 1, 2))
     assert np.array_equal(first, again)

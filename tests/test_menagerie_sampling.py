@@ -25,7 +25,7 @@ def test_a_sample_is_what_it_says():
     assert masks["object"].flatten(1).any(dim=1).all()
 
 
-def test_each_picture_is_the_scene_of_its_index():
+def test_each_image_is_the_scene_of_its_index():
     arguments = {"seed": 3, "shortcuts": ("tag", "sea"), "split": "test", "size": 32}
     arguments["classes"] = ("umbrella", "sailboat")
     images, labels, masks = sample(4, **arguments, grain=0.02)
@@ -42,7 +42,7 @@ def test_same_seed_same_sample_and_a_longer_one_starts_with_it():
     assert torch.equal(short, long[:5])
 
 
-def test_no_picture_of_one_split_or_seed_occurs_in_another():
+def test_no_image_of_one_split_or_seed_occurs_in_another():
     keys = [(split, seed) for split in SPLITS for seed in (0, 1)]
     pictures = {k: {i.numpy().tobytes() for i in sample(10, seed=k[1], split=k[0], size=16)[0]} for k in keys}
     for a, b in itertools.combinations(keys, 2):
@@ -176,6 +176,6 @@ def test_errors_say_what_there_is(arguments, message):
         sample(4, **arguments)
 
 
-def test_no_pictures_are_refused():
+def test_no_images_are_refused():
     with pytest.raises(ValueError, match="n=0: expected a whole number"):
         menagerie.sample(0)

@@ -25,7 +25,7 @@ def changed(a, b):
 
 
 def recast(a, b):
-    """Where another thing, part or element is seen; smoothing may reach two pixels further."""
+    """Where another object, part or element is seen; smoothing may reach two pixels further."""
     return near(torch.from_numpy((a.pixels[1] != b.pixels[1]) | (a.pixels[2] != b.pixels[2])), 2)
 
 
@@ -66,7 +66,7 @@ def test_every_pose_is_seen_and_has_only_its_parts(name):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_every_part_is_drawn_in_some_picture(name):
+def test_every_part_is_drawn_in_some_image(name):
     seen = set()
     for seed in range(40):
         pose = POSES[name][seed % len(POSES[name])]
@@ -77,7 +77,7 @@ def test_every_part_is_drawn_in_some_picture(name):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_masks_split_the_picture(name):
+def test_masks_split_the_image(name):
     masks = draw(name, 3, **RICH).masks
     counts = torch.stack([masks[m] for m in ("object", "background", *ELEMENTS) if m in masks]).sum(dim=0)
     assert (counts == 1).all()
@@ -118,7 +118,7 @@ def test_without_an_element_all_else_is_the_same_to_the_pixel(name, element):
     assert (changed(scene, bare) & ~recast(scene, bare)).sum() <= 25  # seen between blades thinner than a pixel
 
 
-def test_without_the_thing_its_shadow_goes_too():
+def test_without_the_object_its_shadow_goes_too():
     scene = draw("car", 3, background="room", tree=False, grass=False, tag=True, distractors=2, scale=0.3, x=0.5)
     for name in ("car", "object"):
         bare = scene.without(name)
@@ -136,7 +136,7 @@ def test_removals_add_up_and_can_be_taken_back():
     assert torch.equal(both.with_(tree=True, tag=True).image, scene.image)
 
 
-def test_the_background_does_not_move_with_the_thing():
+def test_the_background_does_not_move_with_the_object():
     a, b = (draw("fish", 2, background="meadow", x=x, tree=False, grass=False).without("fish") for x in (0.3, 0.7))
     assert torch.equal(a.image, b.image)
 
@@ -150,7 +150,7 @@ SWEPT = {
 
 
 @pytest.mark.parametrize("name", FACTORS)
-def test_every_factor_changes_the_picture(name):
+def test_every_factor_changes_the_image(name):
     factor = FACTORS[name]
     low, high = SWEPT.get(name) or ((False, True) if factor.kind == "flag" else (factor.low, factor.high))
     scene = draw("cat", 6, 48, pose="sit", x=0.5, y=0.5, rotation=10, background="meadow", ink="ink")
@@ -202,7 +202,7 @@ def test_an_unknown_mask_is_refused_with_what_there_is():
 
 
 @pytest.mark.parametrize("name", ["cat", "bird", "sailboat"])
-def test_larger_is_the_same_picture(name):
+def test_larger_is_the_same_image(name):
     scene = draw(name, 9, 96, grain=0.02)
     large = scene.at(384)
     small = torch.nn.functional.avg_pool2d(large.image, 4)
@@ -266,7 +266,7 @@ def test_collars_are_for_mammals_only():
         assert ("collar" in scene.masks) == ("collar" in PARTS[name])
 
 
-def test_a_contact_sheet_holds_every_picture():
+def test_a_contact_sheet_holds_every_image():
     scenes = [draw("cat", seed, 32) for seed in range(5)]
     sheet = menagerie.contact_sheet(scenes, columns=3, gap=2)
     assert sheet.size == (3 * 34 + 2, 2 * 34 + 2)
@@ -282,7 +282,7 @@ def test_a_mask_image_gives_every_part_its_color():
     assert len(np.unique(painted[scene.masks["object"].numpy()], axis=0)) == len(set(PARTS["cat"]) & set(scene.masks))
 
 
-def test_factors_of_the_thing_are_factors():
+def test_object_factors_are_factors():
     assert set(OBJECT_FACTORS) <= set(FACTORS)
     for factor in FACTORS.values():
         assert factor.help

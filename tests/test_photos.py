@@ -58,7 +58,7 @@ def test_cmyk_of_adobe_is_turned_back_from_its_inverse():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_a_picture_of_any_orientation_comes_upright(form, orientation):
+def test_an_image_of_any_orientation_comes_upright(form, orientation):
     turns = {
         2: [0],
         3: [3],
@@ -79,7 +79,7 @@ def test_a_picture_of_any_orientation_comes_upright(form, orientation):
 
 
 @pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0II*\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"x" * 40])
-def test_broken_exif_leaves_the_picture_as_it_is(exif):
+def test_broken_exif_leaves_the_image_as_it_is(exif):
     assert near(pixels(files.saved(files.rgb(), "PNG", exif=exif)), COLORS)
 
 
@@ -177,7 +177,7 @@ def test_the_first_frame_is_taken():
     assert near(pixels(files.corpus()["gif-animated"]), first)
 
 
-def test_a_tensor_of_the_pictures_own_size(tmp_path):
+def test_a_tensor_of_the_images_own_size(tmp_path):
     path = tmp_path / "mine.png"
     path.write_bytes(files.corpus()["png"])
     for source in (path, str(path), os.fsencode(path).decode(), path.read_bytes(), memoryview(path.read_bytes())):

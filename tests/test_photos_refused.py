@@ -58,7 +58,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
-def test_what_is_no_picture_is_refused_in_one_sentence(tmp_path, name):
+def test_what_is_no_image_is_refused_in_one_sentence(tmp_path, name):
     content, said = REFUSED[name]
     path = tmp_path / "holiday.jpg"
     path.write_bytes(content)
