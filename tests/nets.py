@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -49,7 +51,7 @@ class FlatNet(nn.Module):
         return self.fc2(self.fc1(x.flatten(1)).relu_())
 
 
-def seeded(make: type[nn.Module], seed: int = 0, dtype: torch.dtype = torch.float64, **options: int) -> nn.Module:
+def seeded(make: type[nn.Module], seed: int = 0, dtype: torch.dtype = torch.float64, **options: Any) -> nn.Module:
     """A network with random weights and batch-norm statistics, the same each time, in eval mode.
 
     The global random state is left as it was.

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nets import PoolingNet, pictures, seeded
-from xai_lessons import models
-from xai_lessons.core import inputs, passes
+from xai_lessons import fgsm, models, occlusion, saliency
+from xai_lessons.core import activations, inputs, passes
 from xai_lessons.core.progress import Cancelled
 
 
@@ -35,7 +36,7 @@ def test_pictures_come_to_the_networks_precision_and_layout(net):
         (np.zeros((3, 4, 4)), TypeError, "must be a torch tensor"),
         (torch.zeros(3, 4, 4, dtype=torch.uint8), TypeError, "/ 255"),
         (torch.zeros(4, 4, 3), ValueError, r"got \(4, 4, 3\)"),
-        (torch.zeros(0, 3, 4, 4), ValueError, "none may be empty"),
+        (torch.zeros(0, 3, 4, 4), ValueError, "no axis may be empty"),
         (torch.zeros(1, 1, 4, 4), ValueError, "RGB"),
         (torch.full((3, 4, 4), 1.5), ValueError, "from 1.5 to 1.5"),
         (torch.full((3, 4, 4), float("nan")), ValueError, "NaN"),
@@ -89,7 +90,7 @@ def test_one_target_serves_all_pictures(model, target):
         ([1.0, 2.0], TypeError, "got 1.0"),
         (torch.tensor([1.0]), TypeError, "long"),
         (np.array([0.5, 1.0]), TypeError, "got 0.5"),
-        ([1, 2, 3], ValueError, "3 targets came with 2 pictures"),
+        ([1, 2, 3], ValueError, "got 3 targets for 2 images"),
         ([], ValueError, "0 targets"),
     ],
 )
@@ -125,7 +126,7 @@ def test_scores_may_be_numpy_and_must_be_rows():
     x = pictures(2)
     assert passes.logits(lambda x: x.mean(dim=(2, 3)).numpy(), x).shape == (2, 3)
     assert passes.logits(lambda x: torch.ones(2, 3, dtype=torch.long), x).dtype == x.dtype
-    with pytest.raises(ValueError, match=r"got \(3,\) for 2 pictures"):
+    with pytest.raises(ValueError, match=r"got \(3,\) for 2 images"):
         passes.logits(lambda x: torch.ones(3), x)
     with pytest.raises(ValueError, match="got a tuple: see models.wrap"):
         passes.logits(lambda x: (torch.ones(2, 3),), x)
@@ -136,7 +137,7 @@ def test_the_input_gradient_needs_a_differentiable_score(net):
     assert passes.input_gradient(net, x).shape == x.shape
     weight = torch.ones(3, dtype=x.dtype, requires_grad=True)
     for blind in (lambda x: net(x).detach(), lambda x: weight.expand(1, 3) * 1):
-        with pytest.raises(ValueError, match="no gradient to the pictures"):
+        with pytest.raises(ValueError, match="have no gradient"):
             passes.input_gradient(blind, x)
 
 
@@ -295,3 +296,44 @@ def test_resizing_keeps_a_flat_map_flat_and_the_size_it_has():
     maps = torch.full((2, 3, 3), 4.0)
     assert torch.allclose(passes.resize(maps, (9, 7)), torch.full((2, 9, 7), 4.0))
     assert passes.resize(maps, (3, 3)) is maps
+
+
+class LeNet(nn.Module):
+    """Flattens its maps with `view`, as PyTorch's tutorials do, which maps in channels_last refuse."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head, self.passes = nn.Conv2d(3, 6, 5), nn.Linear(6 * 6 * 6, 5), 0
+
+    def forward(self, x):
+        self.passes += 1
+        x = torch.nn.functional.max_pool2d(self.conv(x).relu(), 2)
+        return self.head(x.view(-1, 6 * 6 * 6))
+
+
+def test_a_plain_network_that_flattens_by_view_works_as_if_it_were_wrapped():
+    net, x = seeded(LeNet), pictures(2)
+    wrapped = models.wrap(net, mean=(0, 0, 0), std=(1, 1, 1), input_size=16)
+    for method in (saliency.gradient, saliency.smooth_grad, occlusion.occlusion, fgsm.fgsm):
+        found = method(net, x, 1)
+        assert found.abs().max() > 0
+        torch.testing.assert_close(found, method(wrapped, x, 1))
+    net.passes = 0
+    saliency.gradient(net, x, 1)
+    assert net.passes == 1, "the layout that it refused is not tried again"
+
+
+def test_a_plain_network_that_can_runs_in_channels_last(net):
+    seen, x = [], pictures(2)
+    with activations.hooked(net.conv1, lambda A: seen.append(A.is_contiguous(memory_format=torch.channels_last))):
+        passes.logits(net, x)
+    assert seen == [True]
+
+
+def test_an_error_of_the_network_is_raised_as_it_is():
+    class Broken(nn.Module):
+        def forward(self, x):
+            raise RuntimeError("broken on purpose")
+
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        passes.logits(Broken(), pictures(1))

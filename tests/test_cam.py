@@ -74,6 +74,36 @@ def test_score_cam_by_hand(by_hand: tuple[nn.Module, Tensor]) -> None:
     assert torch.allclose(cam.score_cam(net, x, 0, size=None)[0], expected.detach())
 
 
+class ClassMaps(nn.Module):
+    """SqueezeNet's head: a 1 x 1 convolution to one map per class, a ReLU, global average pooling."""
+
+    def __init__(self, relu: nn.Module, functional: bool = False) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(inplace=True))
+        self.head = nn.Conv2d(6, 4, 1)
+        self.relu, self.functional = relu, functional
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.head(self.features(x))
+        return F.adaptive_avg_pool2d(F.relu(maps) if self.functional else self.relu(maps), 1).flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("relu", "functional"), [(nn.Identity(), False), (nn.ReLU(), False), (nn.ReLU(inplace=True), False), (None, True)]
+)
+def test_the_map_of_a_class_is_the_cam_where_pooling_alone_follows(relu, functional) -> None:
+    net, x = seeded(ClassMaps, relu=relu or nn.Identity(), functional=functional), pictures()
+    A = net.features(x).detach()
+    W, b = net.head.weight.detach()[:, :, 0, 0], net.head.bias.detach()
+    M = torch.stack([W[c] @ A[n].flatten(1) + b[c] for n, c in enumerate((1, 3, 0))]).view(3, 16, 16)  # by hand
+    M = M.relu() if functional or not isinstance(relu, nn.Identity) else M
+    ours = cam.cam(net, x, [1, 3, 0], size=None)
+    assert ours.abs().max() > 0
+    torch.testing.assert_close(ours, M)
+    torch.testing.assert_close(ours.mean(dim=(1, 2)), net(x).detach()[[0, 1, 2], [1, 3, 0]])
+    torch.testing.assert_close(cam.cam(net, x)[0], cam.cam(net, x[0], int(net(x[:1]).argmax())))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_grad_cam_is_rectified_cam_over_z(dtype: torch.dtype) -> None:
     net, x = seeded(PoolingNet, dtype=dtype), pictures(dtype=dtype)

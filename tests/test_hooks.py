@@ -279,11 +279,11 @@ def test_a_layer_that_puts_out_a_tuple_is_refused():
         def forward(self, x):
             return self.two(x)[0].mean(dim=(2, 3))
 
-    with pytest.raises(ValueError, match="'two' puts out a tuple"):
+    with pytest.raises(ValueError, match="'two' returns a tuple"):
         activations.activation(Net(), "two", pictures(1))
 
 
 def test_a_network_that_returns_no_scores_is_refused():
     maps = nn.Sequential(nn.Conv2d(3, 2, 1)).double()
-    with pytest.raises(ValueError, match=r"must return scores \(N, K\), got \(2, 2, 16, 16\) for 2 pictures"):
+    with pytest.raises(ValueError, match=r"must return scores \(N, K\), got \(2, 2, 16, 16\) for 2 images"):
         activations.activation_and_gradient(maps, "0", pictures(2))

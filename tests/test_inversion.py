@@ -191,7 +191,7 @@ def test_names_of_classes() -> None:
         (lambda m, x: invert(m, x, tv=-1.0), "tv must be at least 0"),
         (lambda m, x: invert(m, x, jitter=9), "jitter must be at least 0 and at most 8"),
         (lambda m, x: invert(m, x, layer="conv9"), "no layer 'conv9'"),
-        (lambda m, x: invert(m, x * 3), "pictures must be in"),
+        (lambda m, x: invert(m, x * 3), "images must be in"),
         (lambda m, x: maximize(m, 5, size=16), "there is no channel 5: the network has 0 to 4"),
         (lambda m, x: maximize(m, 6, layer="conv1", size=16), "there is no channel 6: layer 'conv1' has 0 to 5"),
         (lambda m, x: maximize(m, -1, size=16), "there is no class -1"),

@@ -176,20 +176,20 @@ def test_intermediate_maps_grow_into_the_map() -> None:
 
 
 def test_masks_of_rise() -> None:
-    masks = random_masks(400, 24, 20, cells=4, share=0.5, seed=3)
+    masks = random_masks(400, 24, 20, cells=4, fraction=0.5, seed=3)
     assert masks.shape == (400, 24, 20)
     assert masks.min() >= 0
     assert masks.max() <= 1
     assert (masks.mean(dim=0) - 0.5).abs().max() < 0.1, "each pixel is seen as often as any other"
-    assert torch.equal(masks, random_masks(400, 24, 20, cells=4, share=0.5, seed=3))
-    assert not torch.equal(masks, random_masks(400, 24, 20, cells=4, share=0.5, seed=4))
-    assert (random_masks(3, 8, 8, share=1.0) == 1).all()
+    assert torch.equal(masks, random_masks(400, 24, 20, cells=4, fraction=0.5, seed=3))
+    assert not torch.equal(masks, random_masks(400, 24, 20, cells=4, fraction=0.5, seed=4))
+    assert (random_masks(3, 8, 8, fraction=1.0) == 1).all()
 
 
 def test_rise_of_a_constant_score_is_the_share_seen() -> None:
     x = pictures(1, 12)
-    S = rise(lambda x: torch.ones(len(x), 2), x, 0, samples=50, share=0.4, output="logit")
-    assert torch.allclose(S[0], (random_masks(50, 12, 12, share=0.4).mean(dim=0) / 0.4))
+    S = rise(lambda x: torch.ones(len(x), 2), x, 0, samples=50, fraction=0.4, output="logit")
+    assert torch.allclose(S[0], (random_masks(50, 12, 12, fraction=0.4).mean(dim=0) / 0.4))
 
 
 def test_rise_finds_the_red_corner() -> None:
@@ -246,10 +246,10 @@ def test_equal_values_are_broken_in_reading_order() -> None:
         (lambda x: occlusion.occlusion(red, x, 0, output="loss"), "output must be"),
         (lambda x: occlusion.occlusion(red, x, 7), "there is no class 7"),
         (lambda x: rise(red, x, 0, samples=0), "samples must be at least 1"),
-        (lambda x: rise(red, x, 0, share=0.0), "share must be above 0"),
+        (lambda x: rise(red, x, 0, fraction=0.0), "fraction must be above 0"),
         (lambda x: rise(red, x * torch.nan, 0), "NaN"),
         (lambda x: erase_top(x, torch.zeros(3, 8, 8), 0.1), "maps must be heatmaps"),
-        (lambda x: erase_top(x, torch.zeros(3, 16, 16), 1.5), "share must be at least 0 and at most 1"),
+        (lambda x: erase_top(x, torch.zeros(3, 16, 16), 1.5), "fraction must be at least 0 and at most 1"),
         (lambda x: keep_top(x, torch.zeros(3, 16, 16), 0.1, boxes=0), "boxes must be at least 1"),
     ],
 )

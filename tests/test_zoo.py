@@ -14,8 +14,9 @@ from nets import pictures
 from xai_lessons import models
 from xai_lessons.methods import cam, saliency
 
-POOLING = {"resnet18", "resnet50", "densenet121", "mobilenet_v2"}
-RELUS = POOLING | {"vgg16", "vgg19", "squeezenet1_1"}
+LINEAR = {"resnet18", "resnet50", "densenet121", "mobilenet_v2"}  # a linear layer after global average pooling
+POOLING = LINEAR | {"squeezenet1_1"}
+RELUS = POOLING | {"vgg16", "vgg19"}
 ALL = sorted(RELUS | {"mobilenet_v3_small", "convnext_tiny"})
 SMALL = {
     "occlusion": {"patch": 32, "stride": 32},
@@ -74,7 +75,7 @@ def test_works_or_is_refused(method: Method, name: str) -> None:
         assert result.abs().max() > 0, "something must come back"
 
 
-@pytest.mark.parametrize("name", sorted(POOLING))
+@pytest.mark.parametrize("name", sorted(LINEAR))
 def test_the_cam_theorem_on_the_zoo(name: str) -> None:
     """Before resizing, on logits, Grad-CAM at the last maps is ReLU(CAM) / Z: in float64."""
     net = models.wrap(built(name).double(), input_size=64)
@@ -86,6 +87,21 @@ def test_the_cam_theorem_on_the_zoo(name: str) -> None:
     if name != "densenet121":  # its last ReLU is no module, so no layer puts out the maps that the head sees
         L = cam.grad_cam(net, x, [3, 4], size=None)
         torch.testing.assert_close(L, M.relu() / M[0].numel(), rtol=1e-9, atol=1e-12)
+
+
+def test_the_cam_of_a_squeezenet() -> None:
+    """Its head: a 1 x 1 convolution to a map per class, a ReLU, the mean. The map is the CAM and its mean the logit."""
+    squeezenet = built("squeezenet1_1").double()
+    net, x = models.wrap(squeezenet, mean=(0, 0, 0), std=(1, 1, 1), input_size=64), pictures(2, size=64)
+    head = squeezenet.classifier[1]
+    A = squeezenet.features(x).detach()
+    M = torch.einsum("nk,nkij->nij", head.weight.detach()[[3, 4], :, 0, 0], A) + head.bias.detach()[[3, 4], None, None]
+    ours = cam.cam(net, x, [3, 4], size=None)
+    torch.testing.assert_close(ours, M.relu())
+    assert ours.abs().max() > 0
+    torch.testing.assert_close(ours.mean(dim=(1, 2)), net(x).detach()[[0, 1], [3, 4]])
+    L = cam.grad_cam(net, x, [3, 4], layer=squeezenet.classifier[2], size=None)
+    torch.testing.assert_close(L, M.relu() / M[0].numel())
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121"])

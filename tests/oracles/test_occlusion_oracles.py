@@ -65,7 +65,7 @@ def test_masks_of_rise_are_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
 
     theirs = slow_masks(60, 16, 4, 0.4)
     monkeypatch.setattr(occlusion, "_mask_seeds", whole_pixels)
-    ours = occlusion.random_masks(60, 16, 16, cells=4, share=0.4)
+    ours = occlusion.random_masks(60, 16, 16, cells=4, fraction=0.4)
     assert (
         record_deviation("occlusion.random_masks", "the authors' masks (scikit-image)", relative(ours, theirs)) < 1e-5
     )
@@ -75,7 +75,7 @@ def test_masks_of_rise_are_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("output", ["logit", "probability"])
 def test_rise_is_a_slow_loop(net: type[nn.Module], output: str) -> None:
     model, x = seeded(net), pictures()
-    masks = occlusion.random_masks(30, 16, 16, cells=4, share=0.4)
+    masks = occlusion.random_masks(30, 16, 16, cells=4, fraction=0.4)
     theirs = torch.zeros(3, 16, 16, dtype=torch.float64)
     with torch.no_grad():
         for n in range(3):
@@ -83,5 +83,5 @@ def test_rise_is_a_slow_loop(net: type[nn.Module], output: str) -> None:
                 scores = model((x[n] * M)[None])
                 f = scores.softmax(dim=1) if output == "probability" else scores
                 theirs[n] += f[0, 1] * M / (30 * 0.4)
-    ours = occlusion.rise(model, x, 1, samples=30, cells=4, share=0.4, output=output)
+    ours = occlusion.rise(model, x, 1, samples=30, cells=4, fraction=0.4, output=output)
     assert record_deviation("occlusion.rise", "a slow loop", relative(ours, theirs)) < 1e-5

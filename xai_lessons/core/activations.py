@@ -1,7 +1,7 @@
-"""Look inside a network while it works, and leave it exactly as it was.
+"""A layer's output (activation), its gradient, and the names of a network's layers.
 
-Forward hooks are the only means used. Each lives for one call inside a ``with`` block, belongs to the thread that set
-it (two widgets may ask the same network at once), and is gone afterwards, also after an exception.
+Forward hooks are the only means. Each lives for one call, belongs to the thread that registered it (two widgets may
+run the same network at once), and is removed afterwards, also after an exception.
 """
 
 from __future__ import annotations
@@ -9,23 +9,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xai_lessons.core.inputs import check_scores, closest
+from xai_lessons.core.passes import score
 from xai_lessons.core.state import preserved
 
 
 @contextmanager
 def hooked(module: nn.Module, hook: Callable[[Any], Any]) -> Iterator[None]:
-    """Let ``hook(output)`` see, and if it returns something replace, what a module puts out in this thread.
-
-    Args:
-        module: the module to watch.
-        hook: called with the module's output after each of its forward passes.
-    """
+    """Call ``hook(output)`` after each forward pass of a module in this thread; what it returns replaces the output."""
     me = threading.get_ident()
 
     def forward_hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
@@ -53,6 +50,11 @@ def find_layer(
 
     Raises:
         ValueError: if the network has no such layer, with the nearest names.
+
+    Example:
+        >>> from xai_lessons import models
+        >>> find_layer(models.load("menagerie-resnet"))[0]
+        'stage3'
     """
     if isinstance(layer, nn.Module):
         for name, module in model.named_modules():
@@ -76,36 +78,31 @@ def _last_spatial(model: nn.Module, images: Tensor | None) -> str:
         raise ValueError("this network names no layers: pass layer=, or wrap it with models.wrap")
     spatial = [name for name, shape in output_shapes(model, images[:1]).items() if len(shape) == 4 and shape[-1] > 1]
     if not spatial:
-        raise ValueError(
-            "no layer of this network keeps a map of the picture (N, K, h, w): there is nothing to lay over it"
-        )
+        raise ValueError("no layer of this network keeps a map (N, K, h, w) of the image: there is nothing to show")
     return spatial[-1]
 
 
 def output_shapes(model: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
-    """The shape that each named module puts out for these pictures, in the order in which the modules finish.
+    """The output shape of each named module, in the order in which the modules finish.
 
     Args:
         model: the network.
         images: (N, 3, H, W) in [0, 1].
 
     Returns:
-        Names and shapes, the network itself left out.
+        Names and shapes, without the network itself.
     """
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def keep(name: str) -> Callable[[Any], None]:
-        def hook(output: Any) -> None:
-            if isinstance(output, Tensor):
-                shapes.pop(name, None)
-                shapes[name] = tuple(output.shape)
-
-        return hook
+    def record(name: str, output: Any) -> None:
+        if isinstance(output, Tensor):
+            shapes.pop(name, None)
+            shapes[name] = tuple(output.shape)
 
     with preserved(model), torch.no_grad(), ExitStack() as stack:
         for name, module in model.named_modules():
             if name:
-                stack.enter_context(hooked(module, keep(name)))
+                stack.enter_context(hooked(module, partial(record, name)))
         model(images)
     return shapes
 
@@ -114,23 +111,21 @@ _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d
 
 
 def name_layers(network: nn.Module, x: Tensor) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The last layer of each resolution, and the flat ones after them.
-
-    Looked for among the parts that a reader would name: the children of the network, or of its `features`, `blocks` ...
+    """The last layer of each resolution, and the flat layers after them, among the parts that a reader would name.
 
     Args:
-        network: from pictures to scores.
+        network: from images to scores.
         x: (1, 3, H, H), as the network takes it.
 
     Returns:
-        The names of the layers that keep a map of the picture, and those of the flat ones after them.
+        The names of the layers whose output is a map, and those of the flat layers after them.
     """
     shapes = output_shapes(network, x)
     own = (getattr(network, "layers", None), getattr(network, "flat_layers", ()))
     if isinstance(own[0], tuple) and own[0] and all(name in shapes for name in own[0]):
         return own[0], tuple(own[1])
     modules = dict(network.named_modules())
-    # maps of a square picture are square; a transformer's (N, h, w, K) are not
+    # maps of a square image are square; a transformer's (N, h, w, K) are not
     spatial = {
         name: shape[-1]
         for name, shape in shapes.items()
@@ -150,7 +145,7 @@ def name_layers(network: nn.Module, x: Tensor) -> tuple[tuple[str, ...], tuple[s
 
 
 def _parts(name: str, module: nn.Module, spatial: dict[str, int]) -> list[str]:
-    """The spatial children; in the place of one that mixes resolutions, or keeps no map, its own children."""
+    """The spatial children; one that mixes resolutions or whose output is no map is replaced by its own children."""
     parts = []
     for short, child in module.named_children():
         full = f"{name}.{short}" if name else short
@@ -166,51 +161,48 @@ def _parts(name: str, module: nn.Module, spatial: dict[str, int]) -> list[str]:
 
 def _tensor(output: Any, name: str) -> Tensor:
     if not isinstance(output, Tensor):
-        raise ValueError(f"layer {name!r} puts out a {type(output).__name__}, not one tensor: choose a layer inside it")
+        raise ValueError(f"layer {name!r} returns a {type(output).__name__}, not one tensor: choose a layer inside it")
     return output
 
 
 def activations(
-    model: nn.Module, layers: Sequence[str | nn.Module], x: Tensor, *, gradient: bool = False
+    model: nn.Module, layers: Sequence[str | nn.Module | None], x: Tensor, *, gradient: bool = False
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """What several layers put out, in one forward pass.
+    """The outputs of several layers in one forward pass.
 
     Args:
         model: the network.
-        layers: names or modules.
+        layers: names or modules; None stands for the last spatial layer.
         x: (N, 3, H, W) in [0, 1].
         gradient: whether the activations stay connected to ``x`` for a later backward pass.
 
     Returns:
-        The activations by name, as the layer put them out (a later in-place ReLU does not reach them), and the logits.
-        Of a layer that is used several times, what it put out last.
+        The activations by name, before a later in-place operation changes them, and the logits. Of a layer that is used
+        several times, its last output.
 
     Raises:
-        ValueError: if there is no such layer, or the picture does not pass through it.
+        ValueError: if there is no such layer, or the image does not pass through it.
     """
     kept: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable[[Any], None]:
-        def hook(output: Any) -> None:
-            kept[name] = _tensor(output, name).clone()  # what comes after may change the output in place
-
-        return hook
+    def keep(name: str, output: Any) -> None:
+        kept[name] = _tensor(output, name).clone()  # a later operation may change the output in place
 
     with preserved(model), torch.set_grad_enabled(gradient), ExitStack() as stack:
         names = []
         for layer in layers:
             name, module = find_layer(model, layer, x)
             names.append(name)
-            stack.enter_context(hooked(module, keep(name)))
+            stack.enter_context(hooked(module, partial(keep, name)))
         logits = model(x)
     for name in names:
         if name not in kept:
-            raise ValueError(f"the picture does not pass through layer {name!r}: choose another layer")
+            raise ValueError(f"the image does not pass through layer {name!r}: choose another layer")
     return kept, logits
 
 
 def activation(model: nn.Module, layer: str | nn.Module | None, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What one layer puts out, without gradients.
+    """The output of one layer, without gradients.
 
     Args:
         model: the network.
@@ -219,16 +211,21 @@ def activation(model: nn.Module, layer: str | nn.Module | None, x: Tensor) -> tu
 
     Returns:
         The activation A and the logits.
+
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> A, Y = activation(models.load("menagerie-resnet"), None, menagerie.draw("cat", seed=3).image[None])
+        >>> tuple(A.shape), tuple(Y.shape)
+        ((1, 128, 12, 12), (1, 10))
     """
-    name, module = find_layer(model, layer, x)
-    kept, logits = activations(model, [module], x)
+    kept, logits = activations(model, [layer], x)
     return next(iter(kept.values())), logits
 
 
 def activation_and_gradient(
     model: nn.Module, layer: str | nn.Module | None, x: Tensor, targets: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What a layer puts out, and how the class score would change with it: A and dY^c/dA.
+    """A layer's output A and the gradient dY^c/dA of the class score.
 
     The graph begins at the layer, so nothing is computed backwards below it. Of a layer that is used several times, the
     last use counts.
@@ -250,22 +247,13 @@ def activation_and_gradient(
 
     def cut(output: Any) -> Tensor:
         kept.append(_tensor(output, name).detach().clone().requires_grad_())
-        return kept[-1].clone()  # what flows on is a copy: an in-place ReLU must not change A
+        return kept[-1].clone()  # an in-place ReLU may change the copy, not A
 
     with torch.inference_mode(False), torch.enable_grad(), preserved(model):
         with hooked(module, cut):
             logits = check_scores(model(x.clone() if x.is_inference() else x), len(x))
-        if targets is not None and int(targets.max()) >= logits.shape[1]:
-            raise ValueError(
-                f"there is no class {int(targets.max())}: this network has classes 0 to {logits.shape[1] - 1}"
-            )
-        targets = logits.argmax(dim=1) if targets is None else targets.clone()
-        gradient = None
-        if kept and logits.requires_grad:
-            score = logits.gather(1, targets[:, None])
-            (gradient,) = torch.autograd.grad(score.sum(), kept[-1], allow_unused=True)
+        Y = score(logits, targets.clone() if targets is not None else None)
+        gradient = torch.autograd.grad(Y.sum(), kept[-1], allow_unused=True)[0] if kept and Y.requires_grad else None
     if gradient is None:
-        raise ValueError(
-            f"the class scores do not depend on layer {name!r}: choose one that the picture passes through"
-        )
+        raise ValueError(f"the class scores do not depend on layer {name!r}: choose one that the image passes through")
     return kept[-1].detach(), gradient, logits.detach()

@@ -16,7 +16,7 @@ Targets = int | str | Sequence[int | str] | Tensor | None
 
 
 def device_of(model: Any, images: Tensor | None = None) -> tuple[torch.device, torch.dtype]:
-    """Where a network computes and in which precision; a plain callable takes the pictures as they come."""
+    """Where a network computes and in which precision; a plain callable takes the images as they are."""
     if isinstance(model, nn.Module):
         for parameter in model.parameters():
             if parameter.is_floating_point():
@@ -27,36 +27,36 @@ def device_of(model: Any, images: Tensor | None = None) -> tuple[torch.device, t
 
 
 def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
-    """Check pictures and bring them to the network: its device, its precision, the default layout.
+    """Check images and move them to the network's device and precision, in the default layout.
 
     Args:
         model: a network or a callable.
         images: (N, 3, H, W) or (3, H, W), RGB in [0, 1].
 
     Returns:
-        The pictures as (N, 3, H, W), and whether it was a single one.
+        The images as (N, 3, H, W), and whether it was a single one.
 
     Raises:
         TypeError: if it is not a tensor of floats.
-        ValueError: if the shape or the values are not those of pictures.
+        ValueError: if the shape or the values are not those of images.
     """
     if not isinstance(images, Tensor):
-        came = type(images).__name__
-        raise TypeError(f"pictures must be a torch tensor (N, 3, H, W), got {came}: use photos.load or menagerie.draw")
+        kind = type(images).__name__
+        raise TypeError(f"images must be a torch tensor (N, 3, H, W), got {kind}: use photos.load or menagerie.draw")
     if not images.is_floating_point():
-        raise TypeError(f"pictures must be floats in [0, 1], got {images.dtype}: use images.float() / 255")
+        raise TypeError(f"images must be floats in [0, 1], got {images.dtype}: use images.float() / 255")
     single = images.ndim == 3
     batch = images.detach()[None] if single else images.detach()
     if batch.ndim != 4 or batch.shape[1] != 3 or 0 in batch.shape:
         raise ValueError(
-            f"pictures must have the shape (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}: "
-            "RGB comes first, and none may be empty"
+            f"images must have the shape (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}: "
+            "RGB comes first, and no axis may be empty"
         )
     low, high = (float(v) for v in batch.aminmax())
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # also true for NaN
         what = f"values from {low:.3g} to {high:.3g}" if torch.isfinite(batch).all() else "NaN or infinite values"
         advice = "divide by 255, or undo the normalization (the network does it inside)"
-        raise ValueError(f"pictures must be in [0, 1], got {what}: {advice}")
+        raise ValueError(f"images must be in [0, 1], got {what}: {advice}")
     device, dtype = device_of(model, batch)
     with torch.inference_mode(False), torch.no_grad():  # autograd takes no tensor made in inference mode
         batch = batch.clone() if batch.is_inference() else batch
@@ -108,7 +108,7 @@ def class_index(classes: Sequence[str], target: int | str) -> int:
 
 
 def check_targets(model: Any, targets: Targets, images: Tensor) -> Tensor | None:
-    """Turn targets (a number, a name, a list, a tensor) into class numbers, one a picture.
+    """Turn targets (a number, a name, a list, a tensor) into class numbers, one per image.
 
     Args:
         model: the network, with names in `classes` if it has them.
@@ -116,10 +116,10 @@ def check_targets(model: Any, targets: Targets, images: Tensor) -> Tensor | None
         images: (N, 3, H, W).
 
     Returns:
-        A LongTensor (N,) on the pictures' device, or None, which `score` reads as "the predicted class".
+        A LongTensor (N,) on the images' device, or None, which `score` reads as "the predicted class".
 
     Raises:
-        ValueError: if a class does not exist, or the count is not that of the pictures.
+        ValueError: if a class does not exist, or the count is not that of the images.
         TypeError: if a target is neither a number nor a name.
     """
     if targets is None:
@@ -133,7 +133,7 @@ def check_targets(model: Any, targets: Targets, images: Tensor) -> Tensor | None
     every = plain if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain] * len(images)
     numbers = [class_index(classes, target) for target in every]
     if len(numbers) != len(images):
-        raise ValueError(f"{len(numbers)} targets came with {len(images)} pictures: give one target, or one a picture")
+        raise ValueError(f"got {len(numbers)} targets for {len(images)} images: give one target, or one per image")
     with torch.inference_mode(False):
         return torch.tensor(numbers, dtype=torch.long, device=images.device)
 
@@ -190,21 +190,17 @@ def at_least(name: str, value: float, least: float, most: float = float("inf")) 
         raise ValueError(f"{name} must be at least {least:g}{upper}, got {value:g}")
 
 
-def check_scores(scores: Any, pictures: int) -> Tensor:
-    """What a network returned, if it is one row of scores a picture.
-
-    Raises:
-        ValueError: if it is not.
-    """
+def check_scores(scores: Any, images: int) -> Tensor:
+    """The result of a network, if it is one row of scores per image; else a ValueError."""
     if not isinstance(scores, Tensor):
         raise ValueError(f"the network must return scores (N, K), got a {type(scores).__name__}: see models.wrap")
-    if scores.ndim != 2 or len(scores) != pictures:
+    if scores.ndim != 2 or len(scores) != images:
         raise ValueError(
-            f"the network must return scores (N, K), got {tuple(scores.shape)} for {pictures} pictures: see models.wrap"
+            f"the network must return scores (N, K), got {tuple(scores.shape)} for {images} images: see models.wrap"
         )
     return scores
 
 
 def generator(seed: int) -> torch.Generator:
-    """A generator of random numbers on the CPU, so that the same seed gives the same numbers on every device."""
-    return torch.Generator().manual_seed(whole("seed", seed))
+    """A generator of random numbers on the CPU: the same seed gives the same numbers on every device."""
+    return torch.Generator().manual_seed(whole("seed", seed, -(2**63), 2**64 - 1))

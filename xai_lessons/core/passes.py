@@ -1,8 +1,7 @@
-"""The one loop over many passes: checks, batches, progress, cancelling, running out of memory, dtype and layout.
+"""Run a network many times: batches, progress, cancellation, memory, precision and memory layout, for all methods.
 
-Every method is written for a batch; the functions here see to the rest, once and for all methods. Pictures stay in the
-default layout, in which one can compute with them fastest; a network gets them in channels last, in which convolutions
-on a CPU are nearly twice as fast.
+Every method is written for a batch of images in the default memory layout; a network that can gets them in
+channels_last, in which convolutions on a CPU are nearly twice as fast.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -20,31 +20,43 @@ from xai_lessons.core.inputs import Targets, check_images, check_scores, check_t
 from xai_lessons.core.progress import Meter, Progress
 from xai_lessons.core.state import preserved
 
-# A batch that stays in a core's cache is fastest on a CPU; a GPU wants many pictures at once. In pixels of a picture.
+# Pixels of a batch: one that stays in a core's cache is fastest on a CPU; a GPU wants many images at once.
 CPU_BATCH_PIXELS = 32 * 96 * 96
 CUDA_BATCH_PIXELS = 64 * 224 * 224
 
-# glibc gives large blocks back to the system, and every pass pays a fifth of its time for fresh pages. Once a block of
-# this size has come and gone, which costs nothing, it keeps up to twice as much for the next pass.
+# glibc gives large blocks back to the system, and every pass spends a fifth of its time on fresh pages. Once a block of
+# this size has been allocated and freed, which costs nothing, it keeps up to twice as much for the next pass.
 torch.empty(31 << 20, dtype=torch.uint8)
+
+_default_layout: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()  # modules that refused channels_last
 
 
 def logits(model: Any, x: Tensor) -> Tensor:
-    """Ask a network, or any callable from pictures to scores, in the layout that is fastest.
+    """Run a network, or any callable from images to scores, in the memory layout that is fastest.
+
+    A plain module that flattens its maps with ``view`` refuses channels_last; it is run in the default layout.
 
     Args:
-        model: a network, or a callable from (N, 3, H, W) to scores (N, K); a numpy array may come back.
+        model: a network, or a callable from (N, 3, H, W) to scores (N, K), a tensor or a numpy array.
         x: (N, 3, H, W).
 
     Returns:
         Scores (N, K).
 
     Raises:
-        ValueError: if what comes back is not one row of scores a picture.
+        ValueError: if the result is not one row of scores per image.
     """
-    if isinstance(model, nn.Module) and not hasattr(model, "layout"):  # a Classifier does so after normalizing
-        x = x.contiguous(memory_format=torch.channels_last)
-    scores = model(x)
+    plain = isinstance(model, nn.Module) and not hasattr(model, "layout")  # a Classifier has found its layout itself
+    if plain and model not in _default_layout:
+        try:
+            scores = model(x.contiguous(memory_format=torch.channels_last))
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error):
+                raise
+            _default_layout[model] = True
+            scores = model(x)
+    else:
+        scores = model(x)
     if isinstance(scores, np.ndarray):
         scores = torch.from_numpy(scores).to(x.device)
     scores = check_scores(scores, len(x))
@@ -52,7 +64,7 @@ def logits(model: Any, x: Tensor) -> Tensor:
 
 
 def score(scores: Tensor, targets: Tensor | None = None, output: str = "logit") -> Tensor:
-    """The target's score of each picture: Y^c, or its probability.
+    """The target's score for each image: Y^c, or its probability.
 
     Args:
         scores: logits (N, K).
@@ -91,38 +103,38 @@ def predicted(model: Any, images: Tensor, targets: Tensor | None, batch_size: in
 
 
 def input_gradient(model: Any, x: Tensor, targets: Tensor | None = None) -> Tensor:
-    """How the class score changes with each pixel, dY^c/dx (N, 3, H, W): no gradient of a weight is computed."""
+    """The gradient of the class score with respect to each pixel, dY^c/dx (N, 3, H, W)."""
     x = x.detach().requires_grad_()
     Y = score(logits(model, x), targets)
     gradient = torch.autograd.grad(Y.sum(), x, allow_unused=True)[0] if Y.requires_grad else None
     if gradient is None:
-        raise ValueError("the scores have no gradient to the pictures: use one that needs none, as occlusion.occlusion")
+        raise ValueError("the scores have no gradient: use a method that needs none, such as occlusion.occlusion")
     return gradient
 
 
 def default_batch_size(images: Tensor) -> int:
-    """How many pictures of this size to send at once on this device."""
+    """How many images of this size make a good batch on this device."""
     pixels = CUDA_BATCH_PIXELS if images.is_cuda else CPU_BATCH_PIXELS
     return max(4, min(1024, pixels // (images.shape[-1] * images.shape[-2])))
 
 
 def knows_bfloat16(device: torch.device) -> bool:
-    """Whether this machine computes in bfloat16 by itself; where it only imitates it, it is slower."""
+    """Whether this machine has bfloat16 arithmetic; where it is emulated, it is slower."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def fast_math(fast: bool, device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 arithmetic inside the network where ``fast`` asks for it."""
+    """A context with bfloat16 arithmetic inside the network if ``fast``."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()
 
 
 def in_batches(run: Callable[[int, int], None], total: int, batch_size: int) -> None:
-    """Call ``run(start, stop)`` over 0 ... total; where the GPU's memory runs out, halve the batch and go on.
+    """Call ``run(start, stop)`` over 0 ... total; if the GPU's memory runs out, halve the batch and go on.
 
     Args:
-        run: does the work of the items start ... stop - 1; called again with fewer if memory ran out.
+        run: processes the items start ... stop - 1; called again with fewer if memory ran out.
         total: the number of items.
         batch_size: how many at once, to begin with.
     """
@@ -138,11 +150,11 @@ def in_batches(run: Callable[[int, int], None], total: int, batch_size: int) -> 
         else:
             start = stop
             continue
-        torch.cuda.empty_cache()  # only out here is the failed pass's memory given up: the exception held it
+        torch.cuda.empty_cache()  # only here is the failed pass's memory free: the exception held it
 
 
 def over_images(
-    of: Callable[[Tensor, Tensor | None], Any],
+    function: Callable[[Tensor, Tensor | None], Any],
     model: Any,
     images: Tensor,
     targets: Targets = None,
@@ -150,19 +162,19 @@ def over_images(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Any:
-    """Do ``of(x, c)`` for all pictures, batch by batch, with the network's state preserved and gradients allowed.
+    """Call ``function(x, c)`` for all images, batch by batch, with the network's state preserved and gradients enabled.
 
     Args:
-        of: from pictures (B, 3, H, W) and class numbers (B,), or None for the predicted ones, to a tensor, or a tuple
-            of tensors, with B rows.
+        function: from images (B, 3, H, W) and class numbers (B,), or None for the predicted ones, to a tensor, or a
+            tuple of tensors, with B rows.
         model: a network or a callable.
         images: (N, 3, H, W) or (3, H, W) in [0, 1].
         targets: see `check_targets`.
-        batch_size: pictures at once; chosen from their size if not given.
-        progress: True for a bar, or a callback ``(done, total)``; one that raises cancels.
+        batch_size: images at once; chosen from their size if not given.
+        progress: True for a bar, a callback ``(done, total)`` or a `Reporter`; an exception in it cancels.
 
     Returns:
-        What ``of`` returned, joined; without the batch axis for a single picture.
+        The results, concatenated; without the batch axis for a single image.
     """
     x, single = check_images(model, images)
     c = check_targets(model, targets, x)
@@ -170,7 +182,7 @@ def over_images(
     with torch.inference_mode(False), torch.enable_grad(), preserved(model), Meter(progress, len(x)) as meter:
 
         def run(start: int, stop: int) -> None:
-            out = of(x[start:stop], None if c is None else c[start:stop])
+            out = function(x[start:stop], None if c is None else c[start:stop])
             results.append(tuple(t.detach() for t in out) if isinstance(out, tuple) else out.detach())
             meter.add(stop - start)
 
@@ -183,7 +195,7 @@ def over_images(
 
 
 def over_passes(
-    of: Callable[..., Tensor | tuple[Tensor, Tensor]],
+    function: Callable[..., Tensor | tuple[Tensor, Tensor]],
     passes: int,
     model: Any,
     images: Tensor,
@@ -196,21 +208,21 @@ def over_passes(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Tensor:
-    """Do ``of(x, c, k)`` for every picture and every pass k = 0 ... passes - 1, filling the batches across pictures.
+    """Call ``function(x, c, k)`` for every image and every pass k = 0 ... passes - 1; a batch may span several images.
 
     Args:
-        of: from pictures (B, 3, H, W), which it must not change in place, class numbers (B,) and pass numbers (B,), and
+        function: from images (B, 3, H, W), which it must not change in place, class numbers (B,), pass numbers (B,) and
             the rows of each tensor in ``per_image``, to a tensor with B rows; or to weights (B,) and maps to be summed.
-        passes: how many passes a picture.
+        passes: the number of passes per image.
         model: a network or a callable.
         images: (N, 3, H, W), already through `check_images`.
         targets: (N,), already through `check_targets` and `predicted`.
         per_image: tensors with N rows, one for each image, such as a baseline or a mask.
         reduce: "stack" returns every pass, (N, passes, ...); "sum" adds them up, (N, ...).
-        gradients: whether ``of`` needs autograd.
+        gradients: whether ``function`` needs autograd.
         fast: bfloat16 inside the network.
-        batch_size: passes at once; chosen from the pictures' size if not given.
-        progress: True for a bar, or a callback ``(done, total)``; or a `Reporter`.
+        batch_size: passes at once; chosen from the images' size if not given.
+        progress: True for a bar, a callback ``(done, total)`` or a `Reporter`; an exception in it cancels.
 
     Returns:
         (N, passes, ...) or (N, ...).
@@ -223,14 +235,14 @@ def over_passes(
         flat = torch.arange(start, stop, device=images.device)
         i, k = flat // passes, flat % passes
         first, last = start // passes, (stop - 1) // passes
-        same = first == last  # one picture: a view serves all its passes
+        same = first == last  # one image: a view serves all its passes
         x, *others = (t[first].expand(stop - start, *t.shape[1:]) if same else t[i] for t in (images, *per_image))
-        out = of(x, targets[i], k, *others)
+        out = function(x, targets[i], k, *others)
         weights, out = out if isinstance(out, tuple) else (1, out.detach())
         if result is None:
             result = out.new_zeros((n, *out.shape[1:]) if reduce == "sum" else (n, passes, *out.shape[1:]))
         if reduce == "sum":
-            each = ((i == torch.arange(first, last + 1, device=i.device)[:, None]) * weights).to(out)  # (pictures, B)
+            each = ((i == torch.arange(first, last + 1, device=i.device)[:, None]) * weights).to(out)  # (images, B)
             with torch.autocast(out.device.type, enabled=False):
                 sums = (each @ out.reshape(len(k), -1)).view(-1, *out.shape[1:])
             result[first : last + 1] += sums  # all at once: nothing is counted twice if memory runs out before
@@ -252,12 +264,12 @@ def over_passes(
 def _batch_size(batch_size: int | None, images: Tensor, fast: bool = False) -> int:
     if batch_size is None:
         n = default_batch_size(images)
-        return n * (3 if n >= 16 else 2) if fast else n  # bfloat16 pays from larger batches on, if the cache holds them
+        return n * (3 if n >= 16 else 2) if fast else n  # bfloat16 halves the memory
     return whole("batch_size", batch_size, 1)
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize maps (N, h, w) to (N, H, W), bicubically: bilinear shows the grid of a small map as diamonds."""
+    """Resize maps (N, h, w) to (N, H, W) bicubically: bilinear shows the grid of a small map as diamonds."""
     if maps.shape[-2:] == tuple(size):
         return maps
     return F.interpolate(maps[:, None], size=size, mode="bicubic", align_corners=False)[:, 0]

@@ -1,4 +1,4 @@
-"""Fool a network: one step along the sign of the gradient, many small ones, and how much it takes.
+"""Attacks: one step along the sign of the gradient (FGSM), many small ones (PGD), and how small a step suffices.
 
 Everything is in pixel units: the normalization is inside the network, so an epsilon of 8/255 is eight gray values.
 """
@@ -13,28 +13,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xai_lessons.core import inputs, passes
-from xai_lessons.core.inputs import Targets
+from xai_lessons.core.inputs import Targets, whole
+from xai_lessons.core.passes import predicted
 from xai_lessons.core.progress import Progress
 
 
 def _signs(model: Any, x: Tensor, c: Tensor, targeted: bool) -> Tensor:
-    """The direction in which the loss grows (or, for a targeted attack, falls) fastest among all steps of size 1."""
+    """The sign of the gradient of the loss, reversed for a targeted attack."""
     x = x.detach().requires_grad_()
     scores = passes.logits(model, x)
-    passes.score(scores.detach(), c)  # refuses a class that is not there
-    loss = F.cross_entropy(scores, c, reduction="sum")  # the sum: each picture has its own gradient
+    passes.score(scores.detach(), c)  # refuses a class that does not exist
+    loss = F.cross_entropy(scores, c, reduction="sum")  # the sum: each image has its own gradient
     (gradient,) = torch.autograd.grad(loss, x)
     return -gradient.sign() if targeted else gradient.sign()
 
 
-def _classes(model: Any, x: Tensor, c: Tensor | None) -> Tensor:
-    return passes.predicted(model, x, c, len(x))
-
-
-def _check_attack(targets: Targets, targeted: bool, epsilon: float = 0) -> None:
+def _check_targeted(targets: Targets, targeted: bool) -> None:
     if targeted and targets is None:
-        raise ValueError("a targeted attack needs targets: name the class that the network shall be led to")
-    inputs.at_least("epsilon", epsilon, 0, 1)
+        raise ValueError("a targeted attack needs targets: give the class that the network should predict")
 
 
 def fgsm(
@@ -47,34 +43,41 @@ def fgsm(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Tensor:
-    """The fast gradient sign method: change every pixel a little, each in the direction that hurts.
+    """The fast gradient sign method: change every pixel a little, in the direction that increases the loss.
 
-    x' = clip(x + epsilon * sign(dJ/dx), 0, 1), with J the cross-entropy of the true class; targeted, the sign is
-    reversed and J is that of the class to be led to.
+    x' = clip(x + epsilon * sign(dJ/dx), 0, 1), with J the cross-entropy of the true class; if targeted, the sign is
+    reversed and J is that of the target class.
 
     Args:
         model: a network from pixels to logits.
         images: (N, 3, H, W) or (3, H, W) in [0, 1].
-        targets: the true classes; None for the predicted ones. If ``targeted``, the classes to be led to.
+        targets: the true classes; None for the predicted ones. If ``targeted``, the target classes.
         epsilon: the largest change of a pixel, in [0, 1].
-        targeted: whether to lead to the targets rather than away from them.
-        batch_size: pictures at once; chosen from their size if not given.
-        progress: True for a bar, or a callback ``(done, total)``; one that raises cancels.
+        targeted: whether to move towards the targets rather than away from them.
+        batch_size: images at once; chosen from their size if not given.
+        progress: True, a callback ``(done, total)`` or a `Reporter`.
 
     Returns:
-        The attacked pictures, like ``images``, in [0, 1] and within epsilon of them.
+        The attacked images, like ``images``, in [0, 1] and within epsilon of them.
 
     Raises:
         ValueError: if epsilon is out of range, or a targeted attack has no targets.
 
-    Source:
-        Goodfellow, Shlens and Szegedy 2014, Explaining and harnessing adversarial examples, arXiv 1412.6572.
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> model, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> attacked = fgsm(model, image, "cat", epsilon=4 / 255)
+        >>> round(float((attacked - image).abs().max()) * 255)
+        4
+
+    Source: Goodfellow, Shlens and Szegedy, 2014, "Explaining and harnessing adversarial examples", arXiv 1412.6572.
     Differs from the paper: the result is clipped to [0, 1]; without targets the predicted class counts as true.
     """
-    _check_attack(targets, targeted, epsilon)
+    _check_targeted(targets, targeted)
+    inputs.at_least("epsilon", epsilon, 0, 1)
 
     def attack(x: Tensor, c: Tensor | None) -> Tensor:
-        return (x + epsilon * _signs(model, x, _classes(model, x, c), targeted)).clamp(0, 1)
+        return (x + epsilon * _signs(model, x, predicted(model, x, c), targeted)).clamp(0, 1)
 
     return passes.over_images(attack, model, images, targets, batch_size=batch_size, progress=progress)
 
@@ -93,43 +96,51 @@ def pgd(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Tensor:
-    """Projected gradient descent: many small FGSM steps, each put back into the epsilon ball.
+    """Projected gradient descent: many small FGSM steps, each projected back into the epsilon ball.
 
     x_0 = x;  x_{t+1} = clip(x_t + alpha * sign(dJ/dx_t), x - epsilon, x + epsilon), and to [0, 1].
 
     Args:
         model: a network from pixels to logits.
         images: (N, 3, H, W) or (3, H, W) in [0, 1].
-        targets: the true classes; None for the predicted ones. If ``targeted``, the classes to be led to.
+        targets: the true classes; None for the predicted ones. If ``targeted``, the target classes.
         epsilon: the largest change of a pixel, in [0, 1].
         alpha: the size of a step; 2.5 epsilon / steps if not given, and at most epsilon.
-        steps: how many.
-        targeted: whether to lead to the targets rather than away from them.
-        random_start: begin at a random point of the ball (the same offset for all pictures) instead of the picture.
+        steps: the number of steps.
+        targeted: whether to move towards the targets rather than away from them.
+        random_start: begin at a random point of the ball (the same offset for all images) instead of the image.
         seed: of the random start.
-        batch_size: pictures at once; chosen from their size if not given.
-        progress: True for a bar, or a callback ``(done, total)``; one that raises cancels.
+        batch_size: images at once; chosen from their size if not given.
+        progress: True, a callback ``(done, total)`` or a `Reporter`.
 
     Returns:
-        The attacked pictures, like ``images``, in [0, 1] and within epsilon of them.
+        The attacked images, like ``images``, in [0, 1] and within epsilon of them.
 
     Raises:
         ValueError: if an option is out of range, or a targeted attack has no targets.
 
-    Source:
-        Madry et al. 2017, Towards deep learning models resistant to adversarial attacks, arXiv 1706.06083.
-    Differs from the paper: the start is the picture itself unless ``random_start``; the result is clipped to [0, 1].
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> model, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> attacked = pgd(model, image, "cat", epsilon=4 / 255, steps=3)
+        >>> round(float((attacked - image).abs().max()) * 255)
+        4
+
+    Source: Madry et al., 2017, "Towards deep learning models resistant to adversarial attacks", arXiv 1706.06083.
+    Differs from the paper: the start is the image itself unless ``random_start``; the result is clipped to [0, 1].
     """
-    _check_attack(targets, targeted, epsilon)
-    inputs.at_least("steps", steps, 1)
+    _check_targeted(targets, targeted)
+    inputs.at_least("epsilon", epsilon, 0, 1)
+    whole("steps", steps, 1)
     alpha = min(epsilon, 2.5 * epsilon / steps) if alpha is None else alpha
     inputs.at_least("alpha", alpha, 0, 1)
+    whole("seed", seed)
 
     def offset(x: Tensor) -> Tensor:
         return 2 * torch.rand(x.shape[1:], generator=inputs.generator(seed), dtype=torch.float64).to(x) - 1
 
     def attack(x: Tensor, c: Tensor | None) -> Tensor:
-        c = _classes(model, x, c)
+        c = predicted(model, x, c)
         low, high = (x - epsilon).clamp(min=0), (x + epsilon).clamp(max=1)
         x_t = (x + epsilon * offset(x)).clamp(low, high) if random_start else x
         for _ in range(steps):
@@ -152,33 +163,40 @@ def smallest_epsilon(
 ) -> Tensor | float:
     """The smallest epsilon at which FGSM changes the answer.
 
-    The sign of the gradient does not depend on epsilon, so one backward pass gives all FGSM pictures at once, as a path
-    x(epsilon) = clip(x + epsilon * sign(dJ/dx), 0, 1). It is walked in ``steps`` equal steps up to the first other
-    answer; the crossing before it is then found by halving, to ``largest / (256 * steps)``. What flips and flips back
+    The sign of the gradient does not depend on epsilon, so one backward pass gives the FGSM images of all epsilon:
+    x(epsilon) = clip(x + epsilon * sign(dJ/dx), 0, 1). They are tried in ``steps`` equal steps up to the first other
+    answer; the crossing before it is then found by bisection, to ``largest / (256 * steps)``. A change that is undone
     within one step is missed.
 
     Args:
         model: a network from pixels to logits.
         images: (N, 3, H, W) or (3, H, W) in [0, 1].
-        targets: the true classes; None for the predicted ones. If ``targeted``, the classes to be led to.
-        targeted: look for the answer ``targets``, rather than any other answer.
+        targets: the true classes; None for the predicted ones. If ``targeted``, the target classes.
+        targeted: look for the answer ``targets`` rather than any other answer.
         largest: where to stop looking, in (0, 1].
-        steps: of the first walk.
-        batch_size: pictures at once; chosen from their size if not given.
-        progress: True for a bar, or a callback ``(done, total)``; one that raises cancels.
+        steps: of the first search.
+        batch_size: images at once; chosen from their size if not given.
+        progress: True, a callback ``(done, total)`` or a `Reporter`.
 
     Returns:
-        (N,), or a float for a single picture: 0 where the answer is wrong (targeted: right) already, inf where no
-        epsilon up to ``largest`` does it.
+        (N,), or a float for a single image: 0 where the answer is wrong already (targeted: is the target), inf where no
+        epsilon up to ``largest`` changes it.
 
     Raises:
         ValueError: if an option is out of range, or a targeted attack has no targets.
+
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> model, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> 0 < smallest_epsilon(model, image, "cat") < 0.1
+        True
     """
-    _check_attack(targets, targeted, largest)
-    inputs.at_least("steps", steps, 1)
+    _check_targeted(targets, targeted)
+    inputs.at_least("largest", largest, 0, 1)
+    whole("steps", steps, 1)
 
     def search(x: Tensor, c: Tensor | None) -> Tensor:
-        c = _classes(model, x, c)
+        c = predicted(model, x, c)
         direction = _signs(model, x, c, targeted)
 
         def fooled(epsilon: Tensor) -> Tensor:
@@ -239,31 +257,39 @@ def robust_accuracy(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Tensor:
-    """The share of pictures still named rightly under attack, for each epsilon.
+    """The accuracy under attack, for each epsilon.
 
     Args:
         model: a network from pixels to logits.
         images: (N, 3, H, W) in [0, 1].
         labels: the true classes.
         epsilons: the largest changes of a pixel to try, each in [0, 1].
-        attack: "fgsm", "pgd", or "noise": random signs of the same size, which do next to nothing.
+        attack: "fgsm", "pgd", or "noise": random signs of the same size, for comparison.
         steps: of PGD.
         seed: of the noise.
-        batch_size: pictures at once; chosen from their size if not given.
-        progress: True for a bar, or a callback ``(done, total)``; one that raises cancels.
+        batch_size: images at once; chosen from their size if not given.
+        progress: True, a callback ``(done, total)`` or a `Reporter`.
 
     Returns:
         (len(epsilons),) in [0, 1].
 
     Raises:
         ValueError: if an epsilon is out of range, the labels are missing or the attack is unknown.
+
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> images, labels, _ = menagerie.sample(4)
+        >>> tuple(robust_accuracy(models.load("menagerie-resnet"), images, labels, epsilons=(0, 0.01)).shape)
+        (2,)
     """
     if attack not in ("fgsm", "pgd", "noise"):
         raise ValueError(f"attack must be 'fgsm', 'pgd' or 'noise', got {attack!r}")
     if labels is None:
-        raise ValueError("labels are missing: accuracy needs the true classes, one a picture")
+        raise ValueError("labels are missing: accuracy needs the true classes, one per image")
+    whole("steps", steps, 1)
+    whole("seed", seed)
     for epsilon in epsilons:
-        inputs.at_least("epsilon", float(epsilon), 0, 1)
+        inputs.at_least("epsilon", epsilon, 0, 1)
 
     def attacks(x: Tensor, c: Tensor) -> Iterator[Tensor]:
         if attack == "pgd":
@@ -280,5 +306,5 @@ def robust_accuracy(
                 answers.append(passes.logits(model, attacked).argmax(dim=1))
         return torch.stack(answers, dim=1).eq(c[:, None]).double()
 
-    share = passes.over_images(right, model, images, labels, batch_size=batch_size, progress=progress)
-    return share if share.ndim == 1 else share.mean(dim=0)
+    correct = passes.over_images(right, model, images, labels, batch_size=batch_size, progress=progress)
+    return correct if correct.ndim == 1 else correct.mean(dim=0)

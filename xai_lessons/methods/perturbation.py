@@ -1,4 +1,4 @@
-"""What is put where a picture is hidden, and the preparation that occlusion, RISE, LIME and Kernel SHAP share."""
+"""What replaces hidden pixels, and the checks that occlusion, RISE, LIME and Kernel SHAP share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Fill = str | float | Tensor
 
 
 def filling(images: Tensor, fill: Fill = "black", seed: int = 0) -> Tensor:
-    """Pictures that have nothing to say, to be seen through the holes cut into the given ones.
+    """The images that replace the hidden pixels of the given ones.
 
     Args:
         images: (N, 3, H, W) or (3, H, W) in [0, 1].
-        fill: "black", "gray" (0.5), "mean" (each picture's mean color), "blur" (the picture out of focus: a Gaussian
-            of an eighth of its longer side), "noise" (uniform, the same for all pictures), a number in [0, 1], a color
-            (3,), or pictures that broadcast to ``images``.
+        fill: "black", "gray" (0.5), "mean" (each image's mean color), "blur" (the image out of focus: a Gaussian of an
+            eighth of its longer side), "noise" (uniform, the same for all images), a number in [0, 1], a color (3,), or
+            images that broadcast to ``images``.
         seed: of the noise.
 
     Returns:
@@ -28,7 +28,15 @@ def filling(images: Tensor, fill: Fill = "black", seed: int = 0) -> Tensor:
 
     Raises:
         ValueError: if the fill is unknown, outside [0, 1] or of the wrong shape.
+        TypeError: if it is neither a name, a number nor a tensor.
+
+    Example:
+        >>> filling(torch.zeros(3, 2, 2), "gray")[0]
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
     """
+    names = f"fill must be {', '.join(map(repr, FILLS))}, a number, a color (3,) or images, got {fill!r}"
+    random = inputs.generator(seed)
     if isinstance(fill, str):
         if fill == "mean":
             return images.mean(dim=(-2, -1), keepdim=True).expand_as(images)
@@ -36,13 +44,15 @@ def filling(images: Tensor, fill: Fill = "black", seed: int = 0) -> Tensor:
             sigma = max(images.shape[-2:]) / 8
             return _gaussian(images, -2, sigma) @ images @ _gaussian(images, -1, sigma).mT
         if fill == "noise":
-            noise = torch.rand(images.shape[-3:], generator=inputs.generator(seed), dtype=torch.float64)
+            noise = torch.rand(images.shape[-3:], generator=random, dtype=torch.float64)
             return noise.to(images).expand_as(images)
         if fill not in FILLS:
-            names = ", ".join(map(repr, FILLS))
-            raise ValueError(f"fill must be {names}, a number, a color (3,) or pictures, got {fill!r}")
+            raise ValueError(names)
         fill = {"black": 0.0, "gray": 0.5}[fill]
-    value = torch.as_tensor(fill).to(images)
+    try:
+        value = torch.as_tensor(None if isinstance(fill, bool) else fill).to(images)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(names) from None
     if not (value.numel() and value.min() >= 0 and value.max() <= 1):  # also for NaN
         raise ValueError(f"fill must be in [0, 1], got {fill if value.ndim == 0 else 'a tensor outside of it'}")
     if value.ndim == 1:
@@ -51,30 +61,20 @@ def filling(images: Tensor, fill: Fill = "black", seed: int = 0) -> Tensor:
         return value.expand_as(images)
     except RuntimeError:
         raise ValueError(
-            f"a fill of shape {tuple(value.shape)} does not fit pictures {tuple(images.shape)}: "
-            "give a number, a color (3,) or pictures of that size"
+            f"a fill of shape {tuple(value.shape)} does not fit images {tuple(images.shape)}: "
+            "give a number, a color (3,) or images of that size"
         ) from None
 
 
 def _gaussian(images: Tensor, dim: int, sigma: float) -> Tensor:
-    """The matrix that blurs along one side; its rows sum to 1, so the rim keeps its brightness."""
+    """The matrix that blurs along one side; its rows sum to 1, so the border keeps its brightness."""
     at = torch.arange(images.shape[dim], dtype=images.dtype, device=images.device)
     weights = torch.exp(-((at[:, None] - at) ** 2) / (2 * sigma**2))
     return weights / weights.sum(dim=1, keepdim=True)
 
 
 def ask(model: Any, x: Tensor, c: Tensor, output: str = "logit") -> Tensor:
-    """The score of the classes ``c`` that a network, or any callable, gives to the pictures ``x``.
-
-    Args:
-        model: a network or a callable.
-        x: (B, 3, H, W) in [0, 1].
-        c: (B,) class numbers.
-        output: "logit" or "probability".
-
-    Returns:
-        (B,).
-    """
+    """The scores (B,) of the classes ``c`` for the images ``x`` (B, 3, H, W): a "logit" or "probability"."""
     scores = passes.logits(model, x)
     return passes.score(scores.float() if scores.dtype == torch.bfloat16 else scores, c, output)
 
@@ -82,19 +82,10 @@ def ask(model: Any, x: Tensor, c: Tensor, output: str = "logit") -> Tensor:
 def prepare(
     model: Any, images: Tensor, targets: inputs.Targets, fill: Fill, seed: int, output: str
 ) -> tuple[Tensor, Tensor | None, Tensor, bool]:
-    """Check what every perturbing method is given, before anything is computed.
-
-    Args:
-        model: a network or a callable.
-        images: (N, 3, H, W) or (3, H, W) in [0, 1].
-        targets: see `inputs.check_targets`.
-        fill: see `filling`.
-        seed: of the noise.
-        output: "logit" or "probability".
+    """Check the arguments that all perturbation methods share, before any computing.
 
     Returns:
-        The pictures (N, 3, H, W), the class numbers (N,) or None, the filling (N, 3, H, W), and whether it was a single
-        picture.
+        The images (N, 3, H, W), the class numbers (N,) or None, the filling (N, 3, H, W), and whether it was one image.
 
     Raises:
         ValueError: if the output is unknown.

@@ -1,7 +1,7 @@
-"""Explain one answer by a simple game: which superpixels, switched on and off, does it depend on? LIME and Kernel SHAP.
+"""LIME and Kernel SHAP: a linear model of how the score depends on which superpixels are seen.
 
-A coalition z says which superpixels are seen; f(z) is the network's score for the picture with the others filled. Both
-methods fit a linear model to f; they differ in which coalitions are asked, and in their weights.
+A coalition z says which superpixels are seen; f(z) is the network's score for the image with the others filled. Both
+methods fit a linear model to f; they differ in the coalitions and in their weights.
 """
 
 from __future__ import annotations
@@ -14,26 +14,31 @@ import torch
 from torch import Tensor
 
 from xai_lessons.core import inputs, passes
-from xai_lessons.core.inputs import Targets
+from xai_lessons.core.inputs import Targets, whole
 from xai_lessons.core.progress import Progress
 from xai_lessons.methods.perturbation import Fill, ask, prepare
 
 
 def superpixels(images: Tensor, segments: int | Tensor = 50) -> Tensor:
-    """Cut pictures into patches of like color (SLIC), or check a cut that is given.
+    """Superpixels: segments of similar color (SLIC), or a given segmentation, checked.
 
     Args:
         images: (N, 3, H, W) or (3, H, W) in [0, 1].
-        segments: about how many patches a picture, or whole numbers (N, H, W) or (H, W): which patch each pixel is of.
+        segments: about how many segments per image, or a segmentation of your own: whole numbers (N, H, W) or (H, W).
 
     Returns:
-        (N, H, W) or (H, W), on the CPU: the patches of each picture, numbered from 0 without gaps.
+        (N, H, W) or (H, W), on the CPU: the segment of each pixel, numbered from 0 without gaps.
 
     Raises:
-        ValueError: if a given cut does not belong to the pictures.
+        ValueError: if a given segmentation does not belong to the images.
 
-    Source:
-        Achanta et al. 2012, SLIC superpixels compared to state-of-the-art superpixel methods; scikit-image's `slic`.
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> tuple(superpixels(menagerie.draw("cat", seed=3).image, 20).shape)
+        (96, 96)
+
+    Source: Achanta et al., 2012, "SLIC superpixels compared to state-of-the-art superpixel methods"; scikit-image's
+    `slic`.
     """
     if images.ndim == 3:
         return superpixels(images[None], segments)[0]
@@ -41,15 +46,17 @@ def superpixels(images: Tensor, segments: int | Tensor = 50) -> Tensor:
         cut = segments.detach().cpu()
         fits = cut.shape in (images.shape[-2:], (len(images), *images.shape[-2:]))
         if not fits or cut.is_floating_point():
-            came = f"{cut.dtype} {tuple(cut.shape)}"
-            raise ValueError(f"segments must be whole numbers (N, H, W) for pictures {tuple(images.shape)}, got {came}")
+            raise ValueError(
+                f"segments must be whole numbers (N, H, W) for images {tuple(images.shape)}, "
+                f"got {cut.dtype} {tuple(cut.shape)}"
+            )
         each = list(cut.reshape(-1, *cut.shape[-2:]).expand(len(images), -1, -1))
     else:
         from skimage.segmentation import slic
 
-        inputs.at_least("segments", segments, 1)
-        pictures = images.detach().permute(0, 2, 3, 1).double().cpu().numpy()
-        each = [torch.from_numpy(slic(p, n_segments=segments, compactness=10, start_label=0)) for p in pictures]
+        segments = whole("segments", segments, 1)
+        arrays = images.detach().permute(0, 2, 3, 1).double().cpu().numpy()
+        each = [torch.from_numpy(slic(a, n_segments=segments, compactness=10, start_label=0)) for a in arrays]
     return torch.stack([cut.unique(return_inverse=True)[1] for cut in each])
 
 
@@ -70,18 +77,18 @@ def lime(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Tensor:
-    """LIME: the weights of a linear model that agrees with the network near the picture.
+    """LIME: the weights of a linear model that agrees with the network near the image.
 
     ridge: minimize over w, b: sum over z of pi(z) * (f(z) - w.z - b)^2 + strength * |w|^2;
     lasso: half the mean of the same squares, weighted by pi, + strength * |w|_1;
-    pi(z) = exp(-D(z)^2 / width^2) with D(z) = 1 - sqrt(|z| / S), the cosine distance from the whole picture.
-    Each of the S superpixels is seen with probability 1/2; the first z is the whole picture.
+    pi(z) = exp(-D(z)^2 / width^2) with D(z) = 1 - sqrt(|z| / S), the cosine distance from the whole image.
+    Each of the S superpixels is seen with probability 1/2; the first z is the whole image.
 
     Args:
-        model: a network, or any callable from pictures to scores (N, K).
+        model: a network, or any callable from images to scores (N, K).
         images: (N, 3, H, W) or (3, H, W) in [0, 1].
         targets: class numbers or names; None for the predicted class.
-        segments: about how many superpixels, or a cut of your own (N, H, W); see `superpixels`.
+        segments: about how many superpixels, or a segmentation of your own (N, H, W); see `superpixels`.
         samples: how many coalitions z.
         width: of the kernel, in cosine distance.
         penalty: "ridge" or "lasso" (few superpixels with a weight, the others exactly 0).
@@ -90,17 +97,22 @@ def lime(
         output: "logit" or "probability".
         seed: of the coalitions and the noise.
         fast: bfloat16 inside the network: about twice as fast.
-        batch_size: coalitions at once; chosen from the pictures' size if not given.
-        progress: True for a bar, or a callback ``(done, total)`` in coalitions; one that raises cancels.
+        batch_size: coalitions at once; chosen from the images' size if not given.
+        progress: True, a callback ``(done, total)`` or a `Reporter`, in coalitions.
 
     Returns:
-        (N, H, W): at each pixel the weight w of its superpixel; without N for a single picture.
+        (N, H, W): at each pixel the weight w of its superpixel; without N for a single image.
 
     Raises:
         ValueError: if an option is out of range, or a class does not exist.
 
-    Source:
-        Ribeiro, Singh and Guestrin 2016, "Why should I trust you?", arXiv 1602.04938.
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> image = menagerie.draw("cat", seed=3).image
+        >>> tuple(lime(models.load("menagerie-resnet"), image, "cat", segments=10, samples=16).shape)
+        (96, 96)
+
+    Source: Ribeiro, Singh and Guestrin, 2016, "Why should I trust you?", arXiv 1602.04938.
     Differs from the paper: a ridge, as in the authors' code, or a plain lasso, instead of K features chosen by a lasso.
     """
     fits = {"ridge": (_ridge, 1.0), "lasso": (_lasso, 0.01)}
@@ -109,7 +121,7 @@ def lime(
     fit, usual = fits[penalty]
     strength = usual if strength is None else strength
     inputs.at_least("strength", strength, 0)
-    inputs.at_least("samples", samples, 2)
+    whole("samples", samples, 2)
     inputs.at_least("width", width, 1e-3)
 
     def coalitions(S: int) -> Tensor:
@@ -139,38 +151,43 @@ def kernel_shap(
     batch_size: int | None = None,
     progress: Progress = None,
 ) -> Tensor:
-    """Kernel SHAP: each superpixel's Shapley value, its fair share of what the picture adds to the score.
+    """Kernel SHAP: each superpixel's Shapley value, its fair part of what the image adds to the score.
 
     Minimize over phi: sum over z of pi(z) * (f(z) - f(0) - phi.z)^2, subject to sum of phi = f(1) - f(0), with
     pi(z) = (S - 1) / (binom(S, |z|) * |z| * (S - |z|)). If all 2^S - 2 coalitions fit into ``samples``, each is
-    asked once and phi is the exact Shapley value; else they are drawn with probability proportional to pi(z), each with
+    used once and phi is the exact Shapley value; else they are drawn with probability proportional to pi(z), each with
     its complement.
 
     Args:
-        model: a network, or any callable from pictures to scores (N, K).
+        model: a network, or any callable from images to scores (N, K).
         images: (N, 3, H, W) or (3, H, W) in [0, 1].
         targets: class numbers or names; None for the predicted class.
-        segments: about how many superpixels, or a cut of your own (N, H, W); see `superpixels`.
-        samples: at most so many coalitions, beside the whole and the empty one.
+        segments: about how many superpixels, or a segmentation of your own (N, H, W); see `superpixels`.
+        samples: the most coalitions, besides the whole and the empty one.
         fill: what is seen in place of a missing superpixel; see `occlusion.filling`.
         output: "logit" or "probability".
         seed: of the coalitions and the noise.
         fast: bfloat16 inside the network: about twice as fast.
-        batch_size: coalitions at once; chosen from the pictures' size if not given.
-        progress: True for a bar, or a callback ``(done, total)`` in coalitions; one that raises cancels.
+        batch_size: coalitions at once; chosen from the images' size if not given.
+        progress: True, a callback ``(done, total)`` or a `Reporter`, in coalitions.
 
     Returns:
-        (N, H, W): at each pixel the phi of its superpixel; without N for a single picture.
+        (N, H, W): at each pixel the phi of its superpixel; without N for a single image.
 
     Raises:
         ValueError: if an option is out of range, or a class does not exist.
 
-    Source:
-        Lundberg and Lee 2017, A unified approach to interpreting model predictions, arXiv 1705.07874; coalitions in
-        pairs: Covert and Lee 2021, arXiv 2012.01536.
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> image = menagerie.draw("cat", seed=3).image
+        >>> tuple(kernel_shap(models.load("menagerie-resnet"), image, "cat", segments=10, samples=16).shape)
+        (96, 96)
+
+    Source: Lundberg and Lee, 2017, "A unified approach to interpreting model predictions", arXiv 1705.07874; coalitions
+    in pairs: Covert and Lee, 2021, arXiv 2012.01536.
     Differs from the paper: sampled coalitions come in pairs with their complements, which halves the noise.
     """
-    inputs.at_least("samples", samples, 2)
+    whole("samples", samples, 2)
 
     def coalitions(S: int) -> Tensor:
         whole_and_empty = torch.tensor([True, False])[:, None].expand(2, S)
@@ -196,13 +213,13 @@ def _explain(
     batch_size: int | None,
     progress: Progress,
 ) -> Tensor:
-    """Ask the network about the coalitions (K, S) of each picture, and paint what ``explain(z, f)`` makes of it."""
+    """Run the network on the coalitions (K, S) of each image, and paint the result of ``explain(z, f)``."""
     x, c, background, single = game
     cut = superpixels(x, segments)
     z = [coalitions(int(s.max()) + 1) for s in cut]
     c = passes.predicted(model, x, c, batch_size)
     count, most = max(len(one) for one in z), max(one.shape[1] for one in z)
-    table = torch.zeros(len(x), count, most, dtype=torch.bool)  # pictures may differ in S: what is over is never used
+    table = torch.zeros(len(x), count, most, dtype=torch.bool)  # images may differ in S: the rest is never used
     for row, one in zip(table, z, strict=True):
         row[: len(one), : one.shape[1]] = one
 
@@ -210,29 +227,30 @@ def _explain(
         on = table[torch.arange(len(k)), k].gather(1, patch).view(-1, 1, *x.shape[-2:])
         return ask(model, torch.lerp(background, x, on), c, output)  # as torch.where(on, ...), and ten times faster
 
-    beside = (background, table.to(x), cut.to(x.device).flatten(1))
     options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
-    f = passes.over_passes(seen, count, model, x, c, per_image=beside, **options)
-    f = f.double().cpu()  # the fit is small, and the same on every device
+    options["per_image"] = (background, table.to(x), cut.to(x.device).flatten(1))
+    f = (
+        passes.over_passes(seen, count, model, x, c, **options).double().cpu()
+    )  # the fit is small, and the same on every device
     maps = torch.stack([explain(one.double(), y[: len(one)])[s] for one, y, s in zip(z, f, cut, strict=True)]).to(x)
     return maps[0] if single else maps
 
 
-def _centerd(z: Tensor, f: Tensor, pi: Tensor) -> tuple[Tensor, Tensor]:
-    """Z' Pi Z and Z' Pi f about the weighted means, so that the intercept b is free."""
+def _normal_equations(z: Tensor, f: Tensor, pi: Tensor) -> tuple[Tensor, Tensor]:
+    """Z' Pi Z and Z' Pi f, centered on the weighted means, so that the intercept b is free."""
     z, f = z - pi @ z / pi.sum(), f - pi @ f / pi.sum()
     return z.mT @ (pi[:, None] * z), z.mT @ (pi * f)
 
 
 def _ridge(z: Tensor, f: Tensor, pi: Tensor, strength: float) -> Tensor:
-    A, b = _centerd(z, f, pi)
+    A, b = _normal_equations(z, f, pi)
     A = A + strength * torch.eye(len(b), dtype=A.dtype)
     return torch.linalg.lstsq(A, b[:, None], driver="gelsd").solution[:, 0]
 
 
 def _lasso(z: Tensor, f: Tensor, pi: Tensor, strength: float) -> Tensor:
     """Coordinate descent: each weight in turn takes its best value, until none moves."""
-    A, b = (part / pi.sum() for part in _centerd(z, f, pi))
+    A, b = (part / pi.sum() for part in _normal_equations(z, f, pi))
     w = torch.zeros_like(b)
     for _ in range(1000):
         before = w.clone()

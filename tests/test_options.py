@@ -1,0 +1,98 @@
+"""Every number option of every method: what is no number of its kind is refused in one sentence that names it."""
+
+import inspect
+import math
+from numbers import Real
+
+import pytest
+import torch
+
+from methods import METHODS
+from nets import PoolingNet, pictures, seeded
+from xai_lessons import evaluation, fgsm, occlusion, saliency
+
+X = pictures(2)
+NEGATIVE_ALLOWED = {"seed"}
+
+
+def functions():
+    """Name -> a call with these options, and the number options with their defaults."""
+    net, maps = seeded(PoolingNet), X.mean(dim=1)
+    found = {name: (lambda m=m, **o: m(net, X, 1, **o), m.function) for name, m in METHODS.items()}
+    found["random_masks"] = (
+        lambda **o: occlusion.random_masks(**{"samples": 4, "height": 8, "width": 8} | o),
+        occlusion.random_masks,
+    )
+    found["windows"] = (lambda **o: occlusion.windows(16, 16, **o), occlusion.windows)
+    found["erase_top"] = (lambda **o: occlusion.erase_top(X, maps, **{"fraction": 0.5} | o), occlusion.erase_top)
+    found["keep_top"] = (lambda **o: occlusion.keep_top(X, maps, **{"fraction": 0.5} | o), occlusion.keep_top)
+    found["superpixels"] = (lambda **o: occlusion.superpixels(X, **o), occlusion.superpixels)
+    found["neuron_gradient"] = (
+        lambda **o: saliency.neuron_gradient(net, X, **{"neuron": 1} | o),
+        saliency.neuron_gradient,
+    )
+    found["robust_accuracy"] = (
+        lambda **o: fgsm.robust_accuracy(net, X, [0, 1], attack="pgd", **o),
+        fgsm.robust_accuracy,
+    )
+    for name in ("insertion", "deletion"):
+        function = getattr(evaluation, name)
+        found[name] = (lambda function=function, **o: function(net, X, maps, 1, **o), function)
+    found["infidelity"] = (lambda **o: evaluation.infidelity(net, X, maps, 1, **o), evaluation.infidelity)
+    found["max_sensitivity"] = (
+        lambda **o: evaluation.max_sensitivity(saliency.gradient, net, X, 1, **o),
+        evaluation.max_sensitivity,
+    )
+    found["randomize_layers"] = (lambda **o: evaluation.randomize_layers(net, **o), evaluation.randomize_layers)
+    return found
+
+
+def number_options(function):
+    """The options that take a number: name, default, and whether only whole numbers make sense."""
+    for option in inspect.signature(function).parameters.values():
+        kinds = set(str(option.annotation).replace("None", "").replace("|", " ").split())
+        if option.name not in ("model", "images", "targets", "height", "width", "size") and kinds & {"int", "float"}:
+            yield option.name, option.default, "float" not in kinds
+
+
+def refused(call, option, value):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call(**{option: value})
+    text = str(caught.value)
+    assert option in text, f"{option}={value!r}: {text}"
+    assert "\n" not in text
+    place = caught.traceback[-1].path
+    assert "xai_lessons" in str(place), f"{option}={value!r} is refused by {place}: {text}"
+
+
+@pytest.mark.parametrize("name", functions())
+def test_wrong_numbers_are_refused_in_one_sentence(name):
+    call, function = functions()[name]
+    options = list(number_options(function))
+    assert options or name in ("cam", "grad_cam"), f"{name} has no number option"
+    for option, default, whole in options:
+        if option == "labels":
+            continue
+        for value in [1.5] * whole + [True, "three", math.nan]:
+            refused(call, option, value)
+        if default is not None:
+            refused(call, option, None)
+        if option not in NEGATIVE_ALLOWED:
+            refused(call, option, -1)
+
+
+@pytest.mark.parametrize("name", ["occlusion", "rise", "lime", "kernel_shap"])
+@pytest.mark.parametrize("fill", [None, True, lambda x: x, {"black"}], ids=["None", "True", "function", "set"])
+def test_a_fill_of_another_kind_is_refused(name, fill):
+    with pytest.raises(TypeError, match="fill must be 'black', .* a color .* got") as caught:
+        METHODS[name](seeded(PoolingNet), X, 1, fill=fill)
+    assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_of_other_libraries_are_taken():
+    net = seeded(PoolingNet)
+    expected = METHODS["occlusion"](net, X, 1, patch=4, stride=2, batch_size=5)
+    other = {"patch": torch.tensor(4), "stride": torch.tensor(2).numpy()[()], "batch_size": torch.tensor(5)}
+    assert all(not isinstance(value, int) for value in other.values())
+    assert not isinstance(other["patch"], Real)
+    assert torch.equal(METHODS["occlusion"](net, X, 1, **other), expected)
