@@ -145,7 +145,7 @@ def test_robust_accuracy_is_that_of_the_attacked_pictures() -> None:
         (lambda m, x: fgsm(m, x, targeted=True), "a targeted attack needs targets"),
         (lambda m, x: pgd(m, x, steps=0), "steps must be at least 1"),
         (lambda m, x: pgd(m, x, alpha=-1.0), "alpha must be at least 0"),
-        (lambda m, x: smallest_epsilon(m, x, largest=3.0), "epsilon must be"),
+        (lambda m, x: smallest_epsilon(m, x, largest=3.0), "largest must be"),
         (lambda m, x: robust_accuracy(m, x, None), "labels are missing"),
         (lambda m, x: robust_accuracy(m, x, 0, attack="bim"), "attack must be"),
         (lambda m, x: robust_accuracy(m, x, 0, [2.0]), "epsilon must be"),

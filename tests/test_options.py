@@ -38,7 +38,14 @@ def functions():
     for name in ("insertion", "deletion"):
         function = getattr(evaluation, name)
         found[name] = (lambda function=function, **o: function(net, X, maps, 1, **o), function)
-    found["infidelity"] = (lambda **o: evaluation.infidelity(net, X, maps, 1, **o), evaluation.infidelity)
+
+    def infidelity(**options):
+        kind = "noise" if "sigma" in options else "patch"  # each has options of its own
+        return evaluation.infidelity(net, X, maps, 1, perturbation=kind, **options)
+
+    found["infidelity"] = (infidelity, evaluation.infidelity)
+    scores = (lambda **o: evaluation.pointing_game(maps, maps > 0.5, **o), evaluation.pointing_game)
+    found["pointing_game"] = scores
     found["max_sensitivity"] = (
         lambda **o: evaluation.max_sensitivity(saliency.gradient, net, X, 1, **o),
         evaluation.max_sensitivity,

@@ -91,6 +91,10 @@ def output_shapes(model: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
 
     Returns:
         Names and shapes, without the network itself.
+
+    Example:
+        >>> output_shapes(nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU()), torch.zeros(1, 3, 4, 4))
+        {'0': (1, 2, 4, 4), '1': (1, 2, 4, 4)}
     """
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -182,6 +186,12 @@ def activations(
 
     Raises:
         ValueError: if there is no such layer, or the image does not pass through it.
+
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> model, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> {name: tuple(A.shape) for name, A in activations(model, model.layers[-2:], image[None])[0].items()}
+        {'stage2': (1, 64, 24, 24), 'stage3': (1, 128, 12, 12)}
     """
     kept: dict[str, Tensor] = {}
 
@@ -241,6 +251,13 @@ def activation_and_gradient(
 
     Raises:
         ValueError: if the class score does not depend on the layer.
+
+    Example:
+        >>> from xai_lessons import menagerie, models
+        >>> model, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> A, gradient, Y = activation_and_gradient(model, None, image[None])
+        >>> A.shape == gradient.shape
+        True
     """
     name, module = find_layer(model, layer, x)
     kept: list[Tensor] = []

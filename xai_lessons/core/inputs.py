@@ -39,6 +39,11 @@ def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
     Raises:
         TypeError: if it is not a tensor of floats.
         ValueError: if the shape or the values are not those of images.
+
+    Example:
+        >>> x, single = check_images(None, torch.zeros(3, 4, 4))
+        >>> tuple(x.shape), single
+        ((1, 3, 4, 4), True)
     """
     if not isinstance(images, Tensor):
         kind = type(images).__name__
@@ -90,6 +95,10 @@ def class_index(classes: Sequence[str], target: int | str) -> int:
     Raises:
         ValueError: if there is no such class, with the nearest names.
         TypeError: if it is neither a number nor a name.
+
+    Example:
+        >>> class_index(["cat", "dog"], "dog")
+        1
     """
     if isinstance(target, str):
         if target in classes:
@@ -121,6 +130,10 @@ def check_targets(model: Any, targets: Targets, images: Tensor) -> Tensor | None
     Raises:
         ValueError: if a class does not exist, or the count is not that of the images.
         TypeError: if a target is neither a number nor a name.
+
+    Example:
+        >>> check_targets(None, 3, torch.zeros(2, 3, 4, 4))
+        tensor([3, 3])
     """
     if targets is None:
         return None

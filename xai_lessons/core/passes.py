@@ -60,6 +60,8 @@ def logits(model: Any, x: Tensor) -> Tensor:
     if isinstance(scores, np.ndarray):
         scores = torch.from_numpy(scores).to(x.device)
     scores = check_scores(scores, len(x))
+    if scores.dtype == torch.bfloat16:  # of a fast pass: what follows is computed precisely
+        return scores.float()
     return scores if scores.is_floating_point() else scores.to(x.dtype)
 
 
@@ -76,6 +78,10 @@ def score(scores: Tensor, targets: Tensor | None = None, output: str = "logit") 
 
     Raises:
         ValueError: if a class does not exist or the output is unknown.
+
+    Example:
+        >>> score(torch.tensor([[1.0, 3.0]]), torch.tensor([0]))
+        tensor([1.])
     """
     if output not in ("logit", "probability"):
         raise ValueError(f"output must be 'logit' or 'probability', got {output!r}")
@@ -92,14 +98,13 @@ def predicted(model: Any, images: Tensor, targets: Tensor | None, batch_size: in
     """The targets, or where there are none the predicted classes (N,)."""
     if targets is not None:
         return targets
-    found: list[Tensor] = []
 
-    def run(start: int, stop: int) -> None:
-        found.append(logits(model, images[start:stop]).argmax(dim=1))
+    def classes(x: Tensor, _: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            return logits(model, x).argmax(dim=1)
 
-    with torch.inference_mode(False), torch.no_grad(), preserved(model):
-        in_batches(run, len(images), _batch_size(batch_size, images))
-        return torch.cat(found)
+    found: Tensor = over_images(classes, model, images, batch_size=batch_size)
+    return found
 
 
 def input_gradient(model: Any, x: Tensor, targets: Tensor | None = None) -> Tensor:
@@ -175,6 +180,10 @@ def over_images(
 
     Returns:
         The results, concatenated; without the batch axis for a single image.
+
+    Example:
+        >>> over_images(lambda x, c: x.mean(dim=(1, 2, 3)), None, torch.ones(2, 3, 4, 4))
+        tensor([1., 1.])
     """
     x, single = check_images(model, images)
     c = check_targets(model, targets, x)
@@ -226,6 +235,12 @@ def over_passes(
 
     Returns:
         (N, passes, ...) or (N, ...).
+
+    Example:
+        >>> def brightness(x, c, k):
+        ...     return x.mean(dim=(1, 2, 3)) * k
+        >>> over_passes(brightness, 3, None, torch.ones(1, 3, 4, 4), torch.tensor([0]))
+        tensor([[0., 1., 2.]])
     """
     n, total = len(images), len(images) * passes
     result: Tensor | None = None

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from xai_lessons.core import inputs, passes
 from xai_lessons.core.inputs import Targets, whole
+from xai_lessons.core.passes import logits, score
 from xai_lessons.core.progress import Progress
-from xai_lessons.methods.perturbation import FILLS, Fill, ask, filling, prepare
+from xai_lessons.methods.perturbation import FILLS, Fill, filling, prepare
 from xai_lessons.methods.surrogates import kernel_shap, lime, superpixels
 
 __all__ = [
@@ -140,12 +141,12 @@ def occlusion(
     c = passes.predicted(model, x, c, batch_size)
 
     def original(x: Tensor, c: Tensor, _: Tensor) -> Tensor:
-        return ask(model, x, c, output)
+        return score(logits(model, x), c, output)
 
     def drop(x: Tensor, c: Tensor, k: Tensor, background: Tensor, Y: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         hidden = _inside(boxes[k], *x.shape[-2:]).to(x)
         x_w = torch.lerp(x, background, hidden[:, None])  # as torch.where, and ten times faster
-        difference = Y - ask(model, x_w, c, output)
+        difference = Y - score(logits(model, x_w), c, output)
         return difference if size is None else (difference, hidden / covered)
 
     Y = passes.over_passes(original, 1, model, x, c, fast=fast, batch_size=batch_size)[:, 0]
@@ -261,7 +262,8 @@ def rise(
 
     def seen(x: Tensor, c: Tensor, k: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
         M = _enlarge(grids[k], offsets[k], *x.shape[-2:])
-        return ask(model, torch.lerp(background, x, M[:, None]), c, output) / (fraction * samples), M
+        scores = logits(model, torch.lerp(background, x, M[:, None]))
+        return score(scores, c, output) / (fraction * samples), M
 
     options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
     S = passes.over_passes(seen, samples, model, x, c, per_image=(background,), reduce="sum", **options)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xai_lessons.core import inputs, passes
+from xai_lessons.core import inputs
 
 FILLS = ("black", "gray", "mean", "blur", "noise")
 Fill = str | float | Tensor
@@ -71,12 +71,6 @@ def _gaussian(images: Tensor, dim: int, sigma: float) -> Tensor:
     at = torch.arange(images.shape[dim], dtype=images.dtype, device=images.device)
     weights = torch.exp(-((at[:, None] - at) ** 2) / (2 * sigma**2))
     return weights / weights.sum(dim=1, keepdim=True)
-
-
-def ask(model: Any, x: Tensor, c: Tensor, output: str = "logit") -> Tensor:
-    """The scores (B,) of the classes ``c`` for the images ``x`` (B, 3, H, W): a "logit" or "probability"."""
-    scores = passes.logits(model, x)
-    return passes.score(scores.float() if scores.dtype == torch.bfloat16 else scores, c, output)
 
 
 def prepare(

@@ -16,7 +16,7 @@ from torch import Tensor
 from xai_lessons.core import inputs, passes
 from xai_lessons.core.inputs import Targets, whole
 from xai_lessons.core.progress import Progress
-from xai_lessons.methods.perturbation import Fill, ask, prepare
+from xai_lessons.methods.perturbation import Fill, prepare
 
 
 def superpixels(images: Tensor, segments: int | Tensor = 50) -> Tensor:
@@ -225,7 +225,8 @@ def _explain(
 
     def seen(x: Tensor, c: Tensor, k: Tensor, background: Tensor, table: Tensor, patch: Tensor) -> Tensor:
         on = table[torch.arange(len(k)), k].gather(1, patch).view(-1, 1, *x.shape[-2:])
-        return ask(model, torch.lerp(background, x, on), c, output)  # as torch.where(on, ...), and ten times faster
+        x_z = torch.lerp(background, x, on)  # as torch.where(on, ...), and ten times faster
+        return passes.score(passes.logits(model, x_z), c, output)
 
     options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
     options["per_image"] = (background, table.to(x), cut.to(x.device).flatten(1))
