@@ -10,7 +10,7 @@ from captum import attr
 from captum.metrics import sensitivity_max
 from torch import Tensor, nn
 
-from benchmarks.speed import Case, bare, network, plain
+from benchmarks.speed import Case, bare, labeled, plain
 from xai_lessons import evaluation
 from xai_lessons.core import activations
 from xai_lessons.methods import cam, saliency
@@ -27,18 +27,18 @@ BATCHES = (8, 16, 32)  # captum's passes at once: the table shows each
 
 
 def cases(name: str) -> dict[str, Callable[[], Case]]:
-    """By name, how to set each case up for this network."""
-    methods = {
-        "Grad-CAM": _grad_cam,
-        "Score-CAM": _score_cam,
+    """Label -> how to set the case up for this network."""
+    makers = {
+        "grad_cam": _grad_cam,
+        "score_cam": _score_cam,
         "gradient": _gradient,
-        "guided backprop": _guided_backprop,
-        "SmoothGrad": _smooth_grad,
-        "integrated gradients": _integrated_gradients,
-        "Gradient SHAP": _gradient_shap,
-        "max-sensitivity": _max_sensitivity,
+        "guided_backprop": _guided_backprop,
+        "smooth_grad": _smooth_grad,
+        "integrated_gradients": _integrated_gradients,
+        "gradient_shap": _gradient_shap,
+        "max_sensitivity": _max_sensitivity,
     }
-    return {case: lambda make=make, case=case: make(case, *network(name)) for case, make in methods.items()}
+    return labeled(makers, name)
 
 
 def _ready(x: Tensor) -> Tensor:
@@ -149,8 +149,8 @@ def _gradient_shap(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
 def _max_sensitivity(case: str, model: nn.Module, x: Tensor, c: int) -> Case:
     method, samples = attr.Saliency(plain(model)), 10
 
-    def explain(pictures: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (method.attribute(pictures[0].detach().requires_grad_(), c, abs=False),)
+    def explain(images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (method.attribute(images[0].detach().requires_grad_(), c, abs=False),)
 
     def captum(at_once: int) -> Callable[[], Tensor]:
         options = {"perturb_radius": 0.02, "n_perturb_samples": samples, "max_examples_per_batch": at_once}

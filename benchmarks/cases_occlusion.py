@@ -11,7 +11,7 @@ from captum.attr import KernelShap, Lime, Occlusion
 from captum.robust import FGSM, PGD
 from torch import Tensor, nn
 
-from benchmarks.speed import Case, bare, network, plain
+from benchmarks.speed import Case, bare, labeled, plain
 from xai_lessons.methods import fgsm, occlusion
 
 warnings.filterwarnings("ignore", module="captum")
@@ -19,16 +19,16 @@ BATCHES = (8, 16, 64)  # captum's perturbations at once: the table shows each
 
 
 def cases(name: str) -> dict[str, Callable[[], Case]]:
-    """By name, how to set each case up for this network."""
-    methods = {
+    """Label -> how to set the case up for this network."""
+    makers = {
         "occlusion": _occlusion,
-        "RISE": _rise,
-        "LIME": _lime,
-        "Kernel SHAP": _kernel_shap,
-        "FGSM": _fgsm,
-        "PGD": _pgd,
+        "rise": _rise,
+        "lime": _lime,
+        "kernel_shap": _kernel_shap,
+        "fgsm": _fgsm,
+        "pgd": _pgd,
     }
-    return {case: lambda make=make, case=case: make(case, *network(name)) for case, make in methods.items()}
+    return labeled(makers, name)
 
 
 def _occlusion(case: str, model: nn.Module, x: Tensor, c: int) -> Case:

@@ -1,6 +1,6 @@
 """The drawn world and the training: python -m benchmarks.foundation.
 
-Prints how many pictures a core draws in a second, how far a linear model gets by color and by small pixels alone, and
+Prints how many images a core draws in a second, how far a linear model gets by color and by small pixels alone, and
 how many seconds of one core a network needs from nothing to 97 %.
 """
 
@@ -20,7 +20,7 @@ FIT, HELD = 1600, 400
 
 
 def drawing(n: int = 300) -> float:
-    """Pictures of 96 pixels a second of one core."""
+    """Images of 96 pixels per second of one core."""
     menagerie.sampled(0, split="train").image  # noqa: B018  # fonts and tables are made once
     began = time.process_time()
     for i in range(n):
@@ -41,9 +41,9 @@ def linear(features: np.ndarray, labels: np.ndarray) -> float:
     return max(scores)
 
 
-def to_97(pictures: int = 14000, epochs: int = 4) -> tuple[float, list[training.Epoch]]:
+def to_97(images: int = 14000, epochs: int = 4) -> tuple[float, list[training.Epoch]]:
     """The processor seconds of a short training of menagerie-resnet, drawing left out, and its history."""
-    data = datasets.drawn(pictures)
+    data = datasets.drawn(images)
     held = datasets.drawn(1000, split="validation")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -57,7 +57,7 @@ def to_97(pictures: int = 14000, epochs: int = 4) -> tuple[float, list[training.
 def main() -> None:
     """Print the figures beside their bars."""
     torch.set_num_threads(1)
-    print(f"drawing: {drawing():.0f} pictures of 96 pixels a second of one core (bar: 80)", flush=True)
+    print(f"drawing: {drawing():.0f} images of 96 pixels per second of one core (bar: 80)", flush=True)
     data = datasets.drawn(FIT + HELD, split="open")
     x, y = data.images.float() / 255, data.labels.numpy()
     colors = (x * 3.999).long()

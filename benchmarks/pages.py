@@ -44,14 +44,14 @@ has 13 x 13 places.
 - *Found again:* the maps of a class of dogs and one of cats lie in different places of one photograph, though the
   network says neither of the two; the Labrador is known by its face.
 - *Not found:* the cheetah's spots do not stand out from its face. The elephants are a dark line at a lake, and the
-  network says *lakeside*. Where a network is unsure (elephants, bloodhound, mushroom), the light lies on whatever
-  speaks for the class asked about.
+  network says *lakeside*. Where a network is unsure (elephants, bloodhound, mushroom), the heat lies on whatever
+  speaks for the class.
 - *Why:* another network, and other photographs.""",
     ),
     "eight": (
         "Lesson 3: eight methods on one photograph",
-        """Published as pictures only, of a ResNet-18 and a triceratops: the positive evidence as a heatmap and laid
-over the picture. The numbers say what such pictures do not show.
+        """Published as images only, of a ResNet-18 and a triceratops: the positive evidence as a heatmap and laid
+over the photograph. The numbers say what such images do not show.
 
 - Squares and variances are positive by definition, so *all* of them counts as evidence; of the signed maps about half
   speaks against the class.
@@ -90,7 +90,7 @@ hidden. Here: the probability as it is, with the window black that hurts most, a
         f"""Published without any attack: {reference.CHANGED}.
 
 - *Found again:* turned upside down, brighter or darker, many change their label. Mirrored, only those do of which the
-  network was not sure: it was trained on mirrored pictures, too.
+  network was not sure: it was trained on mirrored images, too.
 - *Not found:* their words. *Why:* other photographs, another network; they do not say how much brighter.""",
     ),
     "inverted": (

@@ -136,6 +136,14 @@ def row(case: Case, repeat: int) -> str:
     )
 
 
+def labeled(makers: dict[str, Callable[..., Case]], name: str) -> dict[str, Callable[[], Case]]:
+    """The cases of these methods of the catalog (or metrics, by their names) for a network, by their labels."""
+    from xai_lessons.methods import catalog
+
+    labels = {key: catalog.get(key).label if key in catalog.METHODS else key.replace("_", "-") for key in makers}
+    return {labels[key]: lambda make=make, key=key: make(labels[key], *network(name)) for key, make in makers.items()}
+
+
 HEAD = (
     "| method | ours, ms | peers, ms | fastest peer / ours | floor, ms | ours / floor | fast, ms |"
     " fastest peer / fast | error of fast | peak memory, MB |\n|---|---|---|---|---|---|---|---|---|---|"

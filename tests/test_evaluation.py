@@ -40,7 +40,7 @@ def constant_map(value: float = 1.0) -> Any:
     return lambda model, x, targets: torch.full_like(x[:, 0], value)
 
 
-# --- marks against the truth -----------------------------------------------------------------------------------------
+# --- localization ----------------------------------------------------------------------------------------------------
 
 
 def test_heat_reads_a_heatmap_and_an_attribution() -> None:
@@ -74,7 +74,7 @@ def test_an_empty_map_points_as_well_as_a_guess() -> None:
     assert pointing_game(-RAMP, mask).tolist() == [0.25]  # nothing positive: it is empty
 
 
-def test_energy_inside_is_the_share_of_the_positive_part() -> None:
+def test_energy_inside_is_the_fraction_of_the_positive_part() -> None:
     M = torch.tensor([[3.0, 1.0], [-100.0, 0.0]])
     mask = torch.tensor([[True, False], [True, False]])
     assert energy_inside(M, mask).tolist() == [0.75]
@@ -103,7 +103,7 @@ def test_masks_come_as_tensors_lists_and_dictionaries(metric: Any) -> None:
         (torch.zeros(1, 5, 4), r"masks must have the shape of the maps \(1, 5, 4\)"),
     ],
 )
-def test_marks_refuse_what_does_not_fit(maps: Tensor, message: str) -> None:
+def test_localization_refuses_what_does_not_fit(maps: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pointing_game(maps, torch.ones(4, 4, dtype=torch.bool))
     with pytest.raises(TypeError, match="must be a tensor"):
@@ -162,7 +162,7 @@ def test_deletion_and_insertion_by_hand() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7, 16, 100])
-def test_curves_run_from_the_picture_to_nothing(steps: int) -> None:
+def test_curves_run_from_the_image_to_nothing(steps: int) -> None:
     x, M = pictures(2), torch.rand(2, 16, 16, dtype=torch.float64, generator=inputs.generator(3))
     model = seeded(PoolingNet)
     out = deletion(model, x, M, [1, 2], steps=steps, fill="gray")
@@ -175,7 +175,7 @@ def test_curves_run_from_the_picture_to_nothing(steps: int) -> None:
         assert torch.allclose(end, gray)
 
 
-def test_a_single_picture_is_its_row_of_the_batch() -> None:
+def test_a_single_image_is_its_row_of_the_batch() -> None:
     model, x, M = seeded(FlatNet), pictures(), pictures(seed=8)[:, 0]
     curve, area = deletion(model, x, M, batch_size=3)
     one = deletion(model, x[1], M[1])
@@ -269,7 +269,7 @@ def test_sensitivity_of_the_identity_is_the_largest_relative_change() -> None:
     assert (few <= value).all()  # the first three of the same deltas
 
 
-def test_sensitivity_explains_pictures_and_the_first_class() -> None:
+def test_sensitivity_explains_images_and_the_first_class() -> None:
     seen: list[tuple[Tensor, Tensor]] = []
 
     def spy(model: Any, x: Tensor, targets: Tensor) -> Tensor:
@@ -307,7 +307,7 @@ def test_infidelity_by_hand() -> None:
     I = torch.zeros(2, 3, 2, 2)
     I[0, 0, 0, 0], I[1, 0] = 0.4, 0.2  # the mean of red falls by 0.1, and by 0.2
     phi = torch.zeros(2, 2)
-    phi[0, 0] = 1.0  # foretells 0.4 and 0.2
+    phi[0, 0] = 1.0  # predicts 0.4 and 0.2
     assert float(infidelity(mean_red, x, phi, 0, perturbation=I)) == pytest.approx((0.3**2 + 0.0**2) / 2)
     beta = (0.4 * 0.1 + 0.2 * 0.2) / (0.4**2 + 0.2**2)
     best = ((0.4 * beta - 0.1) ** 2 + (0.2 * beta - 0.2) ** 2) / 2

@@ -1,4 +1,4 @@
-"""Forgetting, rank correlation, the controls, and the table of all metrics."""
+"""Randomization, rank correlation, the controls, and the table of all metrics."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def mean_red(x: Tensor) -> Tensor:
 # --- randomization ---------------------------------------------------------------------------------------------------
 
 
-def test_forgetting_goes_from_the_top_one_layer_at_a_time() -> None:
+def test_randomization_goes_from_the_top_one_layer_at_a_time() -> None:
     model = seeded(PoolingNet)
     names = weight_layers(model)
     assert names == ["conv1", "conv2", "conv3", "head"]
     before = {k: v.clone() for k, v in model.state_dict().items()}
     for n in range(len(names) + 1):
-        forgotten = randomize_layers(model, n)
+        randomized = randomize_layers(model, n)
         changed = [
             name
             for name in names
-            if not torch.equal(forgotten.state_dict()[f"{name}.weight"], before[f"{name}.weight"])
+            if not torch.equal(randomized.state_dict()[f"{name}.weight"], before[f"{name}.weight"])
         ]
         assert changed == names[len(names) - n :]
-    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())  # the network itself knows all
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())  # the network itself is unchanged
 
 
-def test_forgetting_more_keeps_what_was_drawn() -> None:
+def test_randomizing_more_layers_keeps_what_was_drawn() -> None:
     model = seeded(PoolingNet)
     one, all_ = randomize_layers(model, 1), randomize_layers(model)
     assert torch.equal(one.head.weight, all_.head.weight)
@@ -59,7 +59,7 @@ def test_forgetting_more_keeps_what_was_drawn() -> None:
     assert not torch.equal(randomize_layers(model, 1, seed=1).head.weight, one.head.weight)
 
 
-def test_a_batch_norm_forgets_with_its_convolution() -> None:
+def test_a_batch_norm_is_reset_with_its_convolution() -> None:
     model = seeded(PoolingNet)
     kept, gone = randomize_layers(model, 3).norm, randomize_layers(model, 4).norm
     assert torch.equal(kept.running_var, model.norm.running_var)
@@ -68,7 +68,7 @@ def test_a_batch_norm_forgets_with_its_convolution() -> None:
     assert gone.weight.tolist() == [1.0] * 6
 
 
-def test_signals_live_through_forgotten_layers() -> None:
+def test_signals_live_through_randomized_layers() -> None:
     layers: list[nn.Module] = []
     for i in range(12):
         layers += [nn.Conv2d(3 if i == 0 else 24, 24, 3, padding=1), nn.ReLU()]
@@ -77,7 +77,7 @@ def test_signals_live_through_forgotten_layers() -> None:
     assert 0.01 < float(spread) < 100
 
 
-def test_forgetting_refuses_what_is_not_there() -> None:
+def test_randomization_refuses_what_is_not_there() -> None:
     model = seeded(PoolingNet)
     with pytest.raises(ValueError, match="n must be at least 0 and at most 4, got 5"):
         randomize_layers(model, 5)
@@ -109,7 +109,7 @@ def test_controls_are_called_like_methods(name: str) -> None:
     assert maps.shape == (3, 16, 16)
     assert maps.isfinite().all()
     assert torch.equal(control(mean_red, x[1], 0), maps[1])
-    assert torch.equal(control(seeded(PoolingNet), x, [0, 1, 2]), maps)  # they know nothing of the network
+    assert torch.equal(control(seeded(PoolingNet), x, [0, 1, 2]), maps)  # they ignore the network
 
 
 def test_controls_are_what_they_are_called() -> None:

@@ -64,7 +64,7 @@ def test_a_folder_that_is_not_there_is_refused(network, folder):
         reference.photographs(network, folder / "gone")
 
 
-def test_the_name_of_a_photograph_says_what_it_is_asked_about(network, pictures):
+def test_the_name_of_a_photograph_is_the_class_it_is_explained_for(network, pictures):
     assert reference.subject(network, "tiger_cat", pictures["holiday"]) == 4
     assert reference.subject(network, "Cheetah", pictures["holiday"]) == 0
     expected = int(network.predict(pictures["holiday"]).argmax())
@@ -85,7 +85,7 @@ def test_long_names_are_cut():
     assert reference.short("tabby") == "tabby"
 
 
-def test_where_the_light_lies_in_words():
+def test_the_place_of_a_peak_in_words():
     for at, words in (((0, 0), "top left"), ((4, 4), "middle"), ((8, 4), "bottom"), ((4, 8), "right")):
         M = torch.zeros(9, 9)
         M[at] = 1
@@ -95,7 +95,7 @@ def test_where_the_light_lies_in_words():
     assert tables._half(even) == pytest.approx(0.5)
 
 
-def test_a_photograph_of_two_is_asked_about_both(network, pictures):
+def test_a_photograph_of_two_is_explained_for_both(network, pictures):
     rows = tables.looked(network, pictures).rows
     assert [row[3] for row in rows if row[0] == "cat_dog"] == ["boxer", "tiger cat"]
     assert [row[1] for row in rows if row[0] == "cat_dog"] == ["the dog", "the cat"]
@@ -103,7 +103,7 @@ def test_a_photograph_of_two_is_asked_about_both(network, pictures):
     assert len(rows) == len(pictures) + 1
 
 
-def test_the_shares_of_a_map_by_hand():
+def test_the_fractions_of_a_map_by_hand():
     M = torch.zeros(8, 8)
     M[3, 3], M[0, 0], M[7, 7] = 3, 1, -4
     colors = torch.stack([M, M, -M])

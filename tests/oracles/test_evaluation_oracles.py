@@ -54,7 +54,7 @@ QUIET: dict[str, Any] = {"disable_warnings": True, "normalise": False, "abs": Fa
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_marks_are_quantus() -> None:
+def test_localization_is_quantus() -> None:
     given = {"a_batch": maps()[:, None].numpy(), "s_batch": masks()[:, None].numpy()}
     wanted = by_quantus(quantus.PointingGame(**QUIET), **given)
     assert wanted.unique().tolist() == [0.0, 1.0]
@@ -64,7 +64,7 @@ def test_marks_are_quantus() -> None:
     assert record_deviation("evaluation.energy_inside", "Quantus", deviation) < TOLERANCE
 
 
-def test_marks_are_the_slow_loops() -> None:
+def test_localization_is_the_slow_loop() -> None:
     M, inside = maps(), masks()
     for tolerance in (0, 1, 3):
         hits, energy = [], []

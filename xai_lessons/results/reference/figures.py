@@ -17,17 +17,23 @@ BYTES = 80_000
 
 
 def looked(network: models.Classifier, images: tables.Images, most: int = BYTES) -> plots.Static:
-    """Lesson 2. Grad-CAM over each photograph, for the class that it is asked about.
+    """Lesson 2. Grad-CAM over each photograph, for the class of its name.
 
     Args:
         network: an ImageNet network.
         images: name -> (3, S, S), as `reference.photographs` gives them.
         most: largest size in bytes.
+
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> network, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> looked(network, {"cat": image}).kind
+        'jpeg'
     """
     tiles, titles = [], []
     for name, x in images.items():
-        asked = [c for c in reference.PAIRS.get(name, ()) if c in network.classes]
-        for c in asked or [network.classes[subject(network, name, x)]]:
+        classes = [c for c in reference.PAIRS.get(name, ()) if c in network.classes]
+        for c in classes or [network.classes[subject(network, name, x)]]:
             tiles.append(plots.overlay(plots.enlarge(x, TILE, smooth=True), cam.grad_cam(network, x, c).cpu()))
             p = float(network.predict(x)[network.class_index(c)])
             titles.append(f"{name.replace('_', ' ')}\n{reference.short(c)} {p:.0%}")
@@ -36,12 +42,18 @@ def looked(network: models.Classifier, images: tables.Images, most: int = BYTES)
 
 
 def eight(image: Tensor, maps: Mapping[str, Tensor], most: int = 76_000) -> plots.Static:
-    """Lesson 3. The positive evidence of several methods, as heatmaps and laid over the picture.
+    """Lesson 3. The positive evidence of several methods, as heatmaps and laid over the image.
 
     Args:
         image: (3, S, S).
         maps: name -> attribution (3, S, S) or map (S, S).
         most: largest size in bytes.
+
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> image = menagerie.draw("cat", seed=3).image
+        >>> eight(image, {"image": image}).kind
+        'jpeg'
     """
     below = plots.enlarge(image, 170, smooth=True)
     tiles = [plots.attribution(one, "positive", size=170) for one in maps.values()]
@@ -56,6 +68,12 @@ def erased(network: models.Classifier, images: tables.Images) -> plots.Static:
     Args:
         network: an ImageNet network.
         images: name -> (3, S, S).
+
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> network, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> erased(network, {"cat": image}).kind
+        'jpeg'
     """
     views: list[Tensor] = []
     for name, x in images.items():
@@ -79,6 +97,12 @@ def changed(network: models.Classifier, image: Tensor, **options: Any) -> plots.
         network: an ImageNet network.
         image: (3, S, S).
         options: of `plots.show`.
+
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> network, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> changed(network, image, size=0.5).kind
+        'jpeg'
     """
     found = tables.changes(network, image)
     tiles = [plots.enlarge(one, TILE, smooth=True) for one in found.values()]

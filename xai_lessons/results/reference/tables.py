@@ -29,6 +29,10 @@ def methods(size: int) -> dict[str, Callable[..., Any]]:
 
     Args:
         size: height and width of the network's images; occlusion's window is a quarter of it.
+
+    Example:
+        >>> list(methods(96))[:2]
+        ['occlusion', 'IG, VarGrad']
     """
     kept = {name: method for name, (method, _) in sensitivity.METHODS.items()}
     return {**kept, "occlusion": partial(occlusion.occlusion, patch=size // 4, stride=size // 8)}
@@ -42,6 +46,10 @@ def tutorial_methods(image: Tensor) -> dict[str, Callable[..., Any]]:
 
     Args:
         image: (3, H, W).
+
+    Example:
+        >>> len(tutorial_methods(torch.zeros(3, 96, 96)))
+        5
     """
     noisy = partial(saliency.smooth_grad, method=partial(_FEW, baseline="mean"), sigma=0.225, samples=10)
     starts, seeds = torch.stack([torch.full_like(image, 0.45), image]), count()
@@ -64,22 +72,33 @@ def looked(network: models.Classifier, images: Images) -> Table:
     Args:
         network: an ImageNet network.
         images: name -> (3, S, S), as `reference.photographs` gives them.
+
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> network, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> looked(network, {"cat": image}).rows[0][3]
+        'cat'
     """
     rows = []
     for name, x in images.items():
-        asked = [network.class_index(c) for c in reference.PAIRS.get(name, ()) if c in network.classes]
+        classes = [network.class_index(c) for c in reference.PAIRS.get(name, ()) if c in network.classes]
         published = reference.LOOKED.get(name, ())
-        for i, c in enumerate(asked or [subject(network, name, x)]):
+        for i, c in enumerate(classes or [subject(network, name, x)]):
             M = cam.grad_cam(network, x, c).cpu()
             told = published[i] if i < len(published) else NOTHING
             half = f"{_half(M):.0%}" if float(M.max()) > 0 else NOTHING
             rows.append((name, told, says(network, x), reference.short(network.classes[c]), place(M), half))
-    columns = ("photograph", "published", "it says", "asked about", "brightest", "half its light in")
+    columns = ("photograph", "published", "it says", "class", "brightest", "half its heat in")
     return Table(columns, tuple(rows))
 
 
 def place(M: Tensor) -> str:
-    """Where the peak of a map (H, W) lies, in words."""
+    """Where the peak of a map (H, W) lies, in words.
+
+    Example:
+        >>> place(torch.eye(9)[[8, 1, 2, 3, 4, 5, 6, 7, 0]])
+        'top right'
+    """
     if float(M.max()) <= 0:
         return "nowhere"
     y, x = divmod(int(M.argmax()), M.shape[1])
@@ -98,6 +117,10 @@ def eight(maps: Mapping[str, Tensor]) -> Table:
 
     Args:
         maps: name -> attribution (3, S, S) or map (S, S).
+
+    Example:
+        >>> eight({"gradient": torch.ones(3, 8, 8)}).rows
+        (('gradient', '100%', '25%'),)
     """
     rows = []
     for name, one in maps.items():
@@ -115,6 +138,12 @@ def erased(network: models.Classifier, images: Images) -> Table:
     Args:
         network: an ImageNet network.
         images: name -> (3, S, S).
+
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> network, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> len(erased(network, {"cat": image}).rows[0])
+        6
     """
     rows = []
     for name, x in images.items():
@@ -132,6 +161,12 @@ def occluded(network: models.Classifier, images: Images) -> Table:
     Args:
         network: an ImageNet network.
         images: name -> (3, S, S).
+
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> network, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> occluded(network, {"cat": image}).rows[0][:3]
+        ('cat', '-', 'cat')
     """
     rows = []
     for name, x in images.items():
@@ -153,6 +188,12 @@ def changes(network: models.Classifier, image: Tensor, target: int | None = None
         network: the one that is attacked.
         image: (3, S, S).
         target: its class; the predicted one if not given.
+
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> network, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> "mirrored" in changes(network, image)
+        True
     """
     found = {
         "as it is": image,
@@ -177,6 +218,12 @@ def changed(network: models.Classifier, images: Images) -> tuple[Table, Table]:
 
     Returns:
         The attacks, and the rest; "same" where the class stays.
+
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> network, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> changed(network, {"cat": image})[1].columns[2:4]
+        ('brighter by 0.3', 'darker by 0.3')
     """
     attacked, turned = [], []
     for name, x in images.items():
@@ -205,6 +252,12 @@ def inverted(network: models.Classifier, image: Tensor, layers: Sequence[str] = 
         image: (3, S, S).
         layers: the first and the last one if not given.
         steps: of each optimizer.
+
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> network, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> [row[1] for row in inverted(network, image, ["stage3"], steps=1).rows]
+        ['sgd', 'adam']
     """
     rows = []
     for layer in layers or (network.layers[0], network.layers[-1]):
@@ -232,6 +285,12 @@ def max_sensitivity(
         samples: of the noise.
         explain: name -> method; `methods` if not given.
         progress: called with (methods done, their number).
+
+    Example:
+        >>> from xai_lessons import menagerie
+        >>> network, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> list(max_sensitivity(network, image, 0, samples=1, explain={"LRP": saliency.lrp}))
+        ['LRP']
     """
     explain, found = explain or methods(image.shape[-1]), {}
     for done, (name, method) in enumerate(explain.items()):
@@ -247,6 +306,10 @@ def sensitive(ours: Mapping[str, float], elsewhere: Mapping[str, float] | None =
     Args:
         ours: of `max_sensitivity`.
         elsewhere: the same of `tutorial_methods`.
+
+    Example:
+        >>> sensitive({"LRP": 1.0}).only("LRP").rows
+        (('LRP', '3.567', '1.000'),)
     """
     rows = [
         (name, f"{published:.3f}", *(f"{one[name]:.3f}" if name in one else NOTHING for one in (ours, elsewhere or {})))
