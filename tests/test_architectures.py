@@ -57,5 +57,5 @@ def test_the_vgg_takes_pictures_of_one_size():
 
 
 def test_an_unknown_architecture_is_refused():
-    with pytest.raises(ValueError, match="no architecture 'Inception': choose one of ResNet, Vgg"):
+    with pytest.raises(ValueError, match="no architecture 'Inception': did you mean 'ResNet', 'Vgg'"):
         architectures.build("Inception")

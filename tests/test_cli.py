@@ -56,7 +56,7 @@ def test_prefetch_knows_cifar10(monkeypatch, capsys):
         monkeypatch,
         "data.datasets",
         cifar10=lambda: fetched.append("all"),
-        cifar10_at_hand=lambda: Path("cache/datasets"),
+        cifar10_folder=lambda: Path("cache/datasets"),
     )
     assert cli.main(["prefetch", "cifar10", "vgg16"]) == 0
     assert capsys.readouterr().out.splitlines() == [f"cifar10: {Path('cache/datasets')}", "vgg16: there"]

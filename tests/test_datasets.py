@@ -141,19 +141,19 @@ def test_cifar10_from_folders(leaves, nowhere):
 
 
 def test_cifar10_is_found_where_it_is_named_and_never_downloaded_for_that(nowhere, monkeypatch):
-    assert datasets.cifar10_at_hand() is None
+    assert datasets.cifar10_folder() is None
     named, cached = nowhere / "named", nowhere / "torch" / "hub" / "datasets"
     for part in ("train", "test"):
         (named / part).mkdir(parents=True)
     (cached / "cifar-10-batches-py").mkdir(parents=True)
-    assert datasets.cifar10_at_hand() == cached
-    assert datasets.cifar10_at_hand(cached / "cifar-10-batches-py") == cached
+    assert datasets.cifar10_folder() == cached
+    assert datasets.cifar10_folder(cached / "cifar-10-batches-py") == cached
     monkeypatch.setenv("XAI_LESSONS_CIFAR10", str(named))
-    assert datasets.cifar10_at_hand() == named
-    assert datasets.cifar10_at_hand(cached) == cached
+    assert datasets.cifar10_folder() == named
+    assert datasets.cifar10_folder(cached) == cached
     monkeypatch.setenv("XAI_LESSONS_CIFAR10", str(nowhere / "mistyped"))
     with pytest.raises(ValueError, match=r"mistyped does not hold CIFAR-10.*check XAI_LESSONS_CIFAR10"):
-        datasets.cifar10_at_hand()
+        datasets.cifar10_folder()
 
 
 def test_torchvisions_own_files_are_read(nowhere, monkeypatch):

@@ -33,14 +33,14 @@ def test_no_picture_of_the_set_is_stored(cells):
 def test_every_other_cell_needs_no_set(cells):
     for name, cell in cells.items():
         if cell.cell_type == "code" and name not in SHOWS_THE_SET:
-            assert "cifar10_at_hand" not in cell.source
+            assert "cifar10_folder" not in cell.source
             assert "if found" not in cell.source
 
 
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.skipif(not set(cifar10.NETWORKS) <= set(store.built_in()), reason="the networks are not in weights/")
-def test_with_the_set_at_hand_it_is_measured_and_its_mistakes_are_shown(cells, some_of_cifar10, monkeypatch, capsys):
+def test_with_the_set_available_it_is_measured_and_its_mistakes_are_shown(cells, some_of_cifar10, monkeypatch, capsys):
     monkeypatch.setenv("XAI_LESSONS_CIFAR10", str(some_of_cifar10))
     shown: list = []
     images, labels, _ = menagerie.sample(4, seed=1)

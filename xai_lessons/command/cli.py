@@ -64,7 +64,7 @@ def prefetch(options: argparse.Namespace) -> int:
     names = options.names or imagenet.NAMES
     if "cifar10" in names:
         datasets.cifar10()
-        print(f"cifar10: {datasets.cifar10_at_hand()}")
+        print(f"cifar10: {datasets.cifar10_folder()}")
     for name, file in imagenet.prefetch([name for name in names if name != "cifar10"]).items():
         print(f"{name}: {file}")
     return 0

@@ -168,7 +168,7 @@ def cifar10() -> Finding:
     from xai_lessons.data import datasets
 
     try:
-        folder = datasets.cifar10_at_hand()
+        folder = datasets.cifar10_folder()
     except ValueError as error:
         return _refused("CIFAR-10", error)
     advice = "" if folder else "only for its pictures in lesson 1, while online: xai-lessons prefetch cifar10"

@@ -168,7 +168,7 @@ def split(pictures: Pictures, fraction: float = 0.2, seed: int = 0) -> tuple[Pic
     return a, b
 
 
-def cifar10_at_hand(source: str | os.PathLike[str] | None = None) -> Path | None:
+def cifar10_folder(source: str | os.PathLike[str] | None = None) -> Path | None:
     """Find the folder on this machine that holds CIFAR-10; nothing is downloaded.
 
     Args:
@@ -183,7 +183,7 @@ def cifar10_at_hand(source: str | os.PathLike[str] | None = None) -> Path | None
         ValueError: if the named folder does not hold the set.
 
     Example:
-        >>> cifar10_at_hand("my-folder")  # doctest: +SKIP
+        >>> cifar10_folder("my-folder")  # doctest: +SKIP
         PosixPath('my-folder')
     """
     named = source or os.environ.get(CIFAR10_FOLDER)
@@ -204,7 +204,7 @@ def cifar10(source: str | os.PathLike[str] | None = None) -> tuple[Pictures, Pic
     """Load CIFAR-10 (Krizhevsky, 2009): 50,000 images of 32 x 32 pixels to train on and 10,000 to test on.
 
     Args:
-        source: a folder, see `cifar10_at_hand`; if there is none, torchvision downloads the set into torch's cache.
+        source: a folder, see `cifar10_folder`; if there is none, torchvision downloads the set into torch's cache.
 
     Returns:
         The training set and the test set.
@@ -232,7 +232,7 @@ def cifar10_test(source: str | os.PathLike[str] | None = None, each: int | None 
 
 
 def _cifar10_part(source: str | os.PathLike[str] | None, part: str, each: int | None = None) -> Pictures:
-    root = cifar10_at_hand(source)
+    root = cifar10_folder(source)
     if root is not None and not (root / _BATCHES).is_dir():
         return folder(root / part, 32, each=each)
     import torchvision

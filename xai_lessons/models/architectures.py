@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from xai_lessons.core.inputs import closest
+
 
 class Block(nn.Module):
     """Two 3 x 3 convolutions with a shortcut around them: relu(F(x) + x) (He et al., 2015, arXiv:1512.03385).
@@ -168,5 +170,7 @@ def build(architecture: str, **arguments: Any) -> nn.Module:
         5
     """
     if architecture not in ARCHITECTURES:
-        raise ValueError(f"there is no architecture {architecture!r}: choose one of {', '.join(ARCHITECTURES)}")
+        raise ValueError(
+            f"there is no architecture {architecture!r}: did you mean {closest(architecture, ARCHITECTURES)}?"
+        )
     return ARCHITECTURES[architecture](**arguments)
