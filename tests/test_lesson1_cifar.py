@@ -1,4 +1,4 @@
-"""Lesson 1's part on CIFAR-10: what is stored shows no picture of the set, and with the set at hand its cells run."""
+"""Lesson 1's part on CIFAR-10: what is stored shows no picture of the set, and with the set available its cells run."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from xai_lessons.results import cifar10
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "01_classification.ipynb"
 QUIZZES = ("l1-quiz-cifar", "l1-quiz-confusion", "l1-quiz-together")
-SHOWS_THE_SET = ("l1-cifar-measured", "l1-cifar-explorer", "l1-cifar-worst")  # where it is at hand
+SHOWS_THE_SET = ("l1-cifar-measured", "l1-cifar-explorer", "l1-cifar-worst")  # if it is available
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def test_no_picture_of_the_set_is_stored(cells):
     for name in SHOWS_THE_SET:
         assert "nbval-ignore-output" in cells[name].metadata.tags
     (measured,), (explorer,), (worst,) = (cells[name].outputs for name in SHOWS_THE_SET)
-    assert measured.text.startswith("CIFAR-10 is not at hand")
-    assert worst.text.startswith("CIFAR-10 is not at hand")
+    assert measured.text.startswith("CIFAR-10 is not available")
+    assert worst.text.startswith("CIFAR-10 is not available")
     assert "menagerie-resnet: " in explorer.data["text/plain"], "the explorer's picture must be one of drawings"
 
 
@@ -52,7 +52,7 @@ def test_with_the_set_available_it_is_measured_and_its_mistakes_are_shown(cells,
             exec(compile(cell.source, name, "exec"), given)
     said = capsys.readouterr().out
     assert said.count("of 400 here") == 2
-    assert "not at hand" not in said
+    assert "not available" not in said
     assert [figure.caption.split(" is wrong")[0] for figure in shown] == ["cifar10-vgg", "cifar10-resnet"]
     explorer = MistakesExplorer(given["test"], list(given["cifar"].values()), answers=given["cifar_answers"])
     assert explorer.result.images.shape[1:] == (3, 32, 32)
