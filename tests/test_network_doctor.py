@@ -58,7 +58,7 @@ def test_a_network_is_fetched_from_a_file_as_class_object_or_function(file, name
     ("place", "says"),
     [
         ("mine.py", "write file.py:name"),
-        ("nothing.py:Net", "with a file that is there"),
+        ("nothing.py:Net", "with the path of an existing file"),
         ("{file}:Nett", "has no 'Nett': it has .*Net.*make"),
         ("{file}:fails", "fails with ZeroDivisionError: division by zero"),
     ],
@@ -78,7 +78,7 @@ def test_a_good_network_and_its_relus():
     findings, model = found(seeded(PoolingNet, dtype=torch.float32), input_size=16)
     assert findings["channels"].found == "3"
     assert findings["input size"].found.startswith("16 x 16; it also takes 224, 96")
-    assert findings["output"].found == "5 scores a picture"
+    assert findings["output"].found == "5 scores per image"
     assert findings["layers"].found == "last"
     assert findings["ReLUs"].found.startswith("2 modules (1 in place, 1 used several times), 1 functional")
     for name in ("cam.cam", "cam.grad_cam", "saliency.gradient", "saliency.guided_backprop", "saliency.deconvnet"):

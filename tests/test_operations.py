@@ -83,6 +83,10 @@ def test_every_exact_spelling_gives_the_same_map() -> None:
                 with torch.no_grad():
                     assert torch.equal(between(spelling)(x), between(plain)(x)), name
                 torch.testing.assert_close(rule(between(spelling), x, 1), wanted, msg=f"{rule.__name__}, {name}")
+                exact_zeros = between(lambda x, spelling=spelling: spelling(x.relu()))
+                torch.testing.assert_close(
+                    rule(exact_zeros, x, 1), rule(between(lambda x, plain=plain: plain(x.relu())), x, 1), msg=name
+                )
 
 
 class OwnRelu(torch.autograd.Function):

@@ -26,30 +26,36 @@ SIZES = (224, 96, 32, 64, 128, 227, 256, 299, 384, 28, 48)
 
 
 def load_network(place: str) -> Any:
-    """Fetch a network from a Python file.
+    """Load a network from a Python file.
 
     Args:
         place: "file.py:name", where the name is a network, or a class or function that makes one without arguments.
 
     Returns:
-        What the name stands for.
+        The network, or whatever else has this name.
 
     Raises:
-        ValueError: if there is no such file or name, or the file or the making of the network fails.
+        ValueError: if there is no such file or name, or the file or the construction of the network fails.
+
+    Example:
+        >>> load_network("my_network.py:Net")
+        Traceback (most recent call last):
+        ValueError: 'my_network.py:Net' names no network: write file.py:name, with the path of an existing file
     """
     file, _, name = place.rpartition(":")
     path = Path(file).expanduser()
     if not file or not name or not path.is_file():
-        raise ValueError(f"{place!r} names no network: write file.py:name, with a file that is there")
+        raise ValueError(f"{place!r} names no network: write file.py:name, with the path of an existing file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path.name} is not a Python file: write file.py:name")
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))  # what the file imports lies beside it
+    sys.path.insert(0, str(path.parent.resolve()))  # the file may import its neighbors
     try:
         spec.loader.exec_module(module)
         if not hasattr(module, name):
-            raise ValueError(f"{path.name} has no {name!r}: it has {', '.join(_public(module))}")
+            public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+            raise ValueError(f"{path.name} has no {name!r}: it has {', '.join(public) or 'nothing'}")
         found = getattr(module, name)
         return found if isinstance(found, nn.Module) or not callable(found) else found()
     except ValueError:
@@ -60,10 +66,6 @@ def load_network(place: str) -> Any:
         sys.path.remove(str(path.parent.resolve()))
 
 
-def _public(module: Any) -> list[str]:
-    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")] or ["nothing"]
-
-
 def diagnose(
     module: Any, input_size: int | None = None, classes: Sequence[str] | None = None
 ) -> tuple[list[Finding], models.Classifier | None]:
@@ -71,18 +73,24 @@ def diagnose(
 
     Args:
         module: the network.
-        input_size: height and width of its pictures; usual sizes are tried if not given.
+        input_size: height and width of its images in pixels; by default usual sizes are tried.
         classes: the names of its classes, if there are any.
 
     Returns:
-        What was found, each with advice where something is to be done, and the wrapped network if it can be wrapped.
+        The findings, each with advice where something is to be done, and the wrapped network, or None if it is refused.
+
+    Example:
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> findings, model = diagnose(network, input_size=8)
+        >>> [finding.found for finding in findings if finding.subject == "ReLUs"]
+        ['1 modules (0 in place, 0 used several times), 0 functional']
     """
     if not isinstance(module, nn.Module):
         what = "a function" if callable(module) else f"a {type(module).__name__}"
-        advice = "occlusion, RISE, LIME and Kernel SHAP take any function from pictures (N, 3, H, W) to scores (N, K)"
+        advice = "occlusion, RISE, LIME and Kernel SHAP take any function from images (N, 3, H, W) to scores (N, K)"
         return [Finding("network", f"{what}, not an nn.Module", advice, fatal=not callable(module))], None
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters()):
-        advice = "run it once on a picture of the right size: its lazy layers have no weights yet"
+        advice = "run it once on an image of the right size: its lazy layers have no weights yet"
         return [Finding("network", type(module).__name__, advice, fatal=True)], None
     findings = [_kind(module), _channels(module)]
     size, sizes = _input_size(module, input_size)
@@ -94,7 +102,7 @@ def diagnose(
     except (ValueError, TypeError) as error:
         return [*findings, Finding("wrap", "refused", str(error), fatal=True)], None
     said = "; ".join(str(notice.message) for notice in notices)
-    findings.append(Finding("output", f"{len(model.classes)} scores a picture" + (f"; {said}" if said else "")))
+    findings.append(Finding("output", f"{len(model.classes)} scores per image" + (f"; {said}" if said else "")))
     findings.append(Finding("layers", ", ".join(model.layers)))
     x = torch.rand((1, 3, size, size), generator=inputs.generator(0))
     findings.append(_relus(model, x))
@@ -108,13 +116,10 @@ def _kind(module: nn.Module) -> Finding:
     found = f"{type(module).__name__}, {count:,} weights, {str(dtype).removeprefix('torch.')} on {device}"
     if isinstance(module, torch.jit.ScriptModule):
         return Finding("network", found, "TorchScript hides its layers: use the network it was made from")
-    broken = [name for name, value in module.state_dict().items() if not _finite(value)]
+    weights = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
+    broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     advice = f"{broken[0]} holds NaN or infinite values: load the weights again" if broken else ""
     return Finding("network", found, advice, fatal=True)
-
-
-def _finite(value: Any) -> bool:
-    return not isinstance(value, Tensor) or not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
 def _channels(module: nn.Module) -> Finding:
@@ -122,7 +127,7 @@ def _channels(module: nn.Module) -> Finding:
     if first is None:
         return Finding("channels", "no 2-d convolution", "only occlusion, RISE, LIME and Kernel SHAP are sure to apply")
     gray = any(type(m).__name__ == "Grayscale" for m in module.modules())
-    advice = "" if first.in_channels == 3 or gray else "pictures are RGB: put a layer in front that makes them fit"
+    advice = "" if first.in_channels == 3 or gray else "images are RGB: put a layer in front that converts them"
     return Finding("channels", f"{first.in_channels}", advice)
 
 

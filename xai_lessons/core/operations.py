@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -38,45 +37,38 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True)
 class Call:
-    """One call of a torch function, method or operator."""
+    """One call of a torch function, method or operator.
 
-    function: Callable[..., Any]
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
+    Attributes:
+        name: of the operation, however it is called: "relu", "iadd"; "item" where a tensor becomes a number.
+        in_place: whether an elementwise operation overwrites its input.
+    """
 
-    @property
-    def spelling(self) -> str:
-        """The name as torch writes it: "relu_", "__iadd__"."""
-        name = getattr(self.function, "__name__", type(self.function).__name__)
-        return self.function.__self__.__name__ if name == "__get__" else name.split(".")[0]  # type: ignore[attr-defined]
-
-    @property
-    def name(self) -> str:
-        """The operation, however it is called: "relu", "iadd"; "item" where a tensor becomes a number."""
-        return "item" if self.spelling in _NUMBERS else self.spelling.strip("_")
-
-    @property
-    def in_place(self) -> bool:
-        """Whether an elementwise operation overwrites its input."""
-        method = self.spelling.endswith("_") and not self.spelling.endswith("__")
-        return method or self.kwargs.get("inplace") is True or any(a is True for a in self.args[1:])
+    def __init__(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self.function, self.args, self.kwargs = function, args, kwargs
+        spelling = getattr(function, "__name__", type(function).__name__).split(".")[0]
+        spelling = function.__self__.__name__ if spelling == "__get__" else spelling  # an attribute, as x.T
+        self.name = "item" if spelling in _NUMBERS else spelling.strip("_")
+        flags = (*args[1:], kwargs.get("inplace"))
+        self.in_place = any(v is True for v in flags) or (spelling[-1] == "_" and spelling[-2:] != "__")
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
         """An argument given by position or by name."""
         return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
 
     def run(self) -> Any:
-        """Do what was called."""
+        """Run the function."""
         return self.function(*self.args, **self.kwargs)
 
     def relu(self) -> tuple[Tensor, float | None] | None:
         """The input and the ceiling (6 of a ReLU6) if this is max(x, 0) or min(max(x, 0), 6), however it is written."""
         x, low, high = self.argument(0, "input"), None, None
         match self.name:
-            case "relu" | "relu6":
-                low, high = 0, 6 if self.name == "relu6" else None
+            case "relu":
+                low = 0
+            case "relu6":
+                low, high = 0, 6
             case "clamp" | "clip" | "clamp_min":
                 low, high = self.argument(1, "min"), self.argument(2, "max")
             case "hardtanh":

@@ -34,7 +34,7 @@ class ReluRule(Rule):
         self.guided, self.method = guided, "guided_backprop" if guided else "deconvnet"
 
     def answer(self, call: Call, met: list[Tensor]) -> Any:
-        """Besides: a clamp of the image itself or of probabilities is no activation, a maximum of a map pooling."""
+        """A clamp of the image itself or of probabilities is no activation, and the maximum of a map is pooling."""
         clamp = call.name in ("clamp", "clip", "clamp_min") and call.relu() is None
         pooling = call.name == "amax" and met[0].ndim == 4 and call.argument(1, "dim") in ((2, 3), (-2, -1), (-1, -2))
         if pooling or (clamp and (met[0] is self.start or self.made_by(met[0]) == "softmax")):
@@ -42,13 +42,15 @@ class ReluRule(Rule):
         return super().answer(call, met)
 
     def relu(self, call: Call, x: Tensor, ceiling: float | None) -> Tensor:
-        """Pass back what is positive, of the guided rule where the unit was on."""
-        if self.guided:
-            y: Tensor = call.run()
-            y.register_hook(torch.relu)
-            return y
-        y = Backward.apply(x, lambda: x.clamp(0, ceiling), torch.relu)
-        return x.copy_(y) if call.in_place else y
+        """Pass back what is positive; of the guided rule only where the unit was on."""
+        y = x.detach().clamp(0, ceiling)
+        on = ((x > 0) & (x < (ceiling or torch.inf))).detach()
+
+        def backward(g: Tensor) -> Tensor:
+            return g.relu().where(on, 0) if self.guided else g.relu()
+
+        out: Tensor = Backward.apply(x, lambda: y, backward)
+        return x.copy_(out) if call.in_place else out
 
 
 def rule_gradient(model: Any, x: Tensor, c: Tensor | None, *, guided: bool) -> Tensor:

@@ -157,7 +157,7 @@ def deep_lift(
         return (x - x_ref) * m[: len(x)]
 
     once: dict[str, Any] = {"per_image": [reference], "reduce": "sum", "gradients": True}
-    size = passes.default_batch_size(pictures) // 2 if batch_size is None else batch_size  # two rows a picture
+    size = passes.default_batch_size(pictures) // 2 if batch_size is None else batch_size  # two rows per image
     result = passes.over_passes(of, 1, model, pictures, c, **once, batch_size=size, progress=progress)
     return result[0] if single else result
 
@@ -217,7 +217,7 @@ class _Relevance(_Propagation):
         self.rules |= {"conv2d": self.linear, "linear": self.linear}
 
     def answer(self, call: Call, met: list[Tensor]) -> Any:
-        """Besides: the network begins to see after the constant shift and scale of the image."""
+        """The input of the network, `start`, is the image after its constant shift and scale."""
         if any(a is old for a in met for old in self.before_start):
             raise ValueError("lrp cannot follow a network that uses the image both before and after scaling it")
         result = super().answer(call, met)
