@@ -223,7 +223,7 @@ def test_save_never_overwrites(tmp_path, monkeypatch):
     assert Image.open(io.BytesIO((tmp_path / "disc-3.png").read_bytes())).size[0] > 300
 
 
-def test_the_stored_output_has_a_picture_a_sentence_and_no_secrets():
+def test_the_stored_output_has_an_image_a_sentence_and_no_secrets():
     bundle = Disc()._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "image/png", "application/vnd.jupyter.widget-view+json"}
     assert bundle["text/plain"] == "A disc The disc covers 0.07."
@@ -231,7 +231,7 @@ def test_the_stored_output_has_a_picture_a_sentence_and_no_secrets():
     json.dumps(bundle["application/vnd.jupyter.widget-view+json"])
 
 
-def test_the_stored_picture_stays_small():
+def test_the_stored_image_stays_small():
     class Noisy(Disc):
         def panels(self, result, state):
             noise = np.random.default_rng(0).random((384, 384, 3))
@@ -240,7 +240,7 @@ def test_the_stored_picture_stays_small():
     assert len(Noisy()._repr_mimebundle_()["image/png"]) <= base.STORED_BYTES
 
 
-def test_the_sheet_holds_every_panel():
+def test_the_contact_sheet_holds_every_panel():
     class Three(Disc):
         def panels(self, result, state):
             return [Panel(str(i), np.full((8, 8), i / 4), "gray", 300) for i in (1, 2, 3)]
@@ -250,7 +250,7 @@ def test_the_sheet_holds_every_panel():
         assert (sheet == round(255 * i / 4)).all(-1).sum() >= 300 * 300
 
 
-def test_pictures_carry_their_text_and_their_kind():
+def test_images_carry_their_text_and_their_format():
     explorer = Disc()
     explorer.set(size=4)
     image = (explorer.widget, explorer._view._panels[0].image)[1]

@@ -1,4 +1,4 @@
-"""CamExplorer: every control swept, the shown code run, the marks worked out by hand."""
+"""CamExplorer: every control swept, the shown code run, the scores worked out by hand."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_the_code_of_a_layer_a_pair_and_the_predicted_class(model):
     check_code(explorer)
 
 
-def test_marks_and_controls_are_the_shares_on_the_named_thing(model):
+def test_scores_and_controls_are_the_fractions_on_the_named_object(model):
     explorer = CamExplorer("cat + dog", model, target_class="dog", seed=1)
     result = explorer.result
     scene = menagerie.draw_pair("cat", "dog", 1, 48, background="meadow", tree=False, tag=False)
@@ -162,7 +162,7 @@ def test_a_photograph_has_no_truth(model):
     check_code(explorer)
 
 
-def test_the_peak_is_on_beside_or_far_from_a_thing():
+def test_the_peak_is_on_next_to_or_far_from_an_object():
     mask = torch.zeros(48, 48, dtype=torch.bool)
     mask[10:20, 10:20] = True
     for at, said in (((12, 12), "on the cat"), ((22, 12), "next to the cat"), ((40, 40), "on the background")):

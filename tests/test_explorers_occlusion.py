@@ -138,7 +138,7 @@ def test_the_fill_is_what_the_network_sees(model):
     assert (explorer.result.seen[1] == 128).all()
 
 
-def test_how_much_lies_on_the_thing_is_told_only_where_it_is_known(model):
+def test_how_much_lies_on_the_object_is_said_only_where_it_is_known(model):
     explorer = OcclusionExplorer("cat", model, stride=12, target_class="cat")
     mask = menagerie.draw("cat", 0, 48, background="meadow", tree=False, tag=False).masks["object"]
     positive = explorer.result.heatmap.clip(0)

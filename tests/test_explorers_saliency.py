@@ -117,18 +117,18 @@ def test_deep_lift_adds_up_to_the_change_of_the_logit(model, baseline):
     assert f"rises by {result.change:.1f}; sums: Integrated" in explorer.describe(result, explorer.state)
 
 
-def test_shares_are_those_of_energy_inside(model):
+def test_fractions_are_those_of_energy_inside(model):
     explorer = SaliencyExplorer("bird", model, methods=("Gradient",), tree=True)
     result, scene = explorer.result, explorer.scene(explorer.state, SIZE)
     assert set(result.inside) == {"bird", "tree"}
-    for thing, name in (("bird", "object"), ("tree", "tree")):
+    for item, name in (("bird", "object"), ("tree", "tree")):
         expected = evaluation.energy_inside(torch.tensor(result.maps), scene.masks[name][None])
-        assert result.inside[thing] == pytest.approx(expected.numpy(), abs=1e-6)
+        assert result.inside[item] == pytest.approx(expected.numpy(), abs=1e-6)
     titles = [panel.title for panel in explorer.panels(result, explorer.state)]
     assert titles[1:] == ["Gradient", "The colors", "How much lies on the bird?", "How much lies on the tree?"]
 
 
-def test_a_pair_is_marked_thing_by_thing(model):
+def test_a_pair_is_scored_object_by_object(model):
     explorer = SaliencyExplorer("cat + dog", model, methods=("Gradient",))
     assert set(explorer.result.inside) == {"cat", "dog"}
     assert "Most on the cat: Gradient, " in explorer.describe(explorer.result, explorer.state)
@@ -154,7 +154,7 @@ def test_the_sentence_names_the_best_and_the_worst_map(model):
     assert f"Most on the cat: {best}, {shares[best]:.0%} of its map; least: {worst}, {shares[worst]:.0%}." in said
 
 
-def test_a_photograph_has_maps_but_no_marks(model):
+def test_a_photograph_has_maps_but_no_scores(model):
     explorer = SaliencyExplorer("chelsea", model, methods=("Gradient",))
     assert explorer.result.inside == {}
     titles = [panel.title for panel in explorer.panels(explorer.result, explorer.state)]

@@ -62,7 +62,7 @@ def test_what_has_shown_something_gives_way_at_once(steps):
     assert steps.gates[2]._value + steps.gates[7]._value > 0  # the first did not go through all of its steps
 
 
-def test_pictures_form_as_they_go(steps):
+def test_results_are_shown_as_they_come(steps):
     assert steps.widget is not None
     shares = []
     present = steps._present
@@ -202,7 +202,7 @@ def test_an_upload_arrives_with_its_name():
 
 def test_upload_errors_are_shown():
     def refuse(name, content):
-        raise ValueError("a.txt is not a picture")
+        raise ValueError("a.txt is not an image")
 
     class Uploading(Disc):
         def controls(self):
@@ -211,7 +211,7 @@ def test_upload_errors_are_shown():
     explorer = Uploading()
     file = {"name": "a.txt", "type": "", "size": 3, "content": memoryview(b"abc"), "last_modified": NOW}
     explorer.inputs["up"].set_trait("value", (file,))
-    assert "a.txt is not a picture" in explorer._view._error.value
+    assert "a.txt is not an image" in explorer._view._error.value
 
 
 def test_the_worker_outlives_errors():
