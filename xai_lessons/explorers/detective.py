@@ -12,24 +12,9 @@ import torch
 from torch import Tensor
 
 from xai_lessons import models, plots
-from xai_lessons.explorers.kit import (
-    PANELS,
-    Button,
-    Cache,
-    Choice,
-    Control,
-    ImageExplorer,
-    ImageResult,
-    ImageState,
-    NetworkState,
-    Panel,
-    Reporter,
-    Slider,
-    Toggle,
-    chart_panel,
-    group,
-    with_imports,
-)
+from xai_lessons.explorers.kit import Cache, ImageExplorer, ImageResult, ImageState, Reporter, with_imports
+from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Slider, Toggle, group
+from xai_lessons.explorers.kit.panels import Panel, chart_panel
 from xai_lessons.lessons.detective import CUES, MAMMALS, Repair, Suspect, line_up
 from xai_lessons.methods import catalog
 
@@ -42,50 +27,35 @@ NOTHING = "nothing: it is honest"
 
 
 @dataclass(frozen=True)
-class DetectiveState(ImageState, NetworkState):
-    """An image, a suspect, a method, and the accusation.
-
-    Attributes:
-        collar: whether the animal wears a collar.
-        method: one of `METHODS`.
-        opacity: of the map over the image.
-        cue: what the suspect is accused of; Run breaks this cue and trains on.
-        pictures, epochs: of the repair.
-    """
+class DetectiveState(ImageState):
+    """An image, a suspect, a method, and the accusation."""
 
     picture: str = "umbrella"
-    collar: bool = False
-    method: str = "Grad-CAM"
-    opacity: float = 0.7
-    cue: str = NOTHING
+    collar: bool = False  # whether the animal wears a collar
+    method: str = "Grad-CAM"  # one of `METHODS`
+    opacity: float = 0.7  # of the map over the image
+    cue: str = NOTHING  # what the suspect is accused of; Run breaks this cue and trains on
+    # pictures, epochs: of the repair
     pictures: int = 400
     epochs: int = 3
 
 
 @dataclass(frozen=True)
 class DetectiveResult(ImageResult):
-    """All suspects on one image, and the repair of the accused.
+    """All suspects on one image, and the repair of the accused."""
 
-    Attributes:
-        probabilities: of each suspect (4, K).
-        maps: of the class that each predicts (4, S, S), at least 0.
-        chosen: which of them is shown large.
-        after: the accused's map after the repair (S, S); empty before.
-        after_probabilities: (K,); empty before.
-        accuracies: test set -> accuracy before the repair and after each of its epochs.
-        step, steps: steps of the repair done, and in all.
-        note: what is being done.
-    """
-
-    probabilities: np.ndarray
-    maps: np.ndarray
-    chosen: int
+    probabilities: np.ndarray  # of each suspect (4, K)
+    maps: np.ndarray  # of the class that each predicts (4, S, S), at least 0
+    chosen: int  # which of them is shown large
+    # the accused's map after the repair (S, S); empty before
     after: np.ndarray = field(default_factory=lambda: np.empty(0))
-    after_probabilities: np.ndarray = field(default_factory=lambda: np.empty(0))
+    after_probabilities: np.ndarray = field(default_factory=lambda: np.empty(0))  # (K,); empty before
+    # test set -> accuracy before the repair and after each of its epochs
     accuracies: dict[str, np.ndarray] = field(default_factory=dict)
+    # step, steps: steps of the repair done, and in all
     step: int = 0
     steps: int = 0
-    note: str = ""
+    note: str = ""  # what is being done
 
 
 class DetectiveExplorer(ImageExplorer):

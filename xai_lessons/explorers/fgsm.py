@@ -15,22 +15,9 @@ import torch
 from torch import Tensor
 
 from xai_lessons import plots
-from xai_lessons.explorers.kit import (
-    PANELS,
-    Button,
-    Choice,
-    Control,
-    ImageExplorer,
-    ImageResult,
-    ImageState,
-    NetworkState,
-    Panel,
-    Reporter,
-    Slider,
-    Toggle,
-    chart_panel,
-    group,
-)
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter
+from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Slider, Toggle, group
+from xai_lessons.explorers.kit.panels import Panel, chart_panel
 from xai_lessons.methods import cam, fgsm
 
 FGSM, PGD, NOISE = "FGSM", "PGD", "random signs"
@@ -40,45 +27,32 @@ GRAY, LARGEST = 255, 32
 
 
 @dataclass(frozen=True)
-class AttackState(ImageState, NetworkState):
-    """An image, a network, and the attack.
+class AttackState(ImageState):
+    """An image, a network, and the attack."""
 
-    Attributes:
-        method: one of `ATTACKS`.
-        epsilon: the largest change of a pixel, in gray values.
-        target: the target class, or `AWAY`.
-        steps: of PGD.
-        magnify: how many times larger the change is shown.
-        original, as_seen: what is shown.
-        maps: whether Grad-CAM is computed before and after.
-    """
-
-    method: str = FGSM
-    epsilon: float = 4.0
-    target: str = AWAY
-    steps: int = 10
-    magnify: int = 20
+    method: str = FGSM  # one of `ATTACKS`
+    epsilon: float = 4.0  # the largest change of a pixel, in gray values
+    target: str = AWAY  # the target class, or `AWAY`
+    steps: int = 10  # of PGD
+    magnify: int = 20  # how many times larger the change is shown
+    # original, as_seen: what is shown
     original: bool = False
     as_seen: bool = False
-    maps: bool = False
+    maps: bool = False  # whether Grad-CAM is computed before and after
 
 
 @dataclass(frozen=True)
 class AttackResult(ImageResult):
-    """What the attack did.
+    """What the attack did."""
 
-    Attributes:
-        attacked: the image after it (3, S, S) in [0, 1].
-        before, probabilities: of all classes (K,), before and after.
-        epsilons, logits: the way there: (n,) in gray values, and the logits (n, K) at each.
-        maps: Grad-CAM of the answer before and of the answer after (2, S, S), where it is computed.
-    """
-
-    attacked: np.ndarray
+    attacked: np.ndarray  # the image after it (3, S, S) in [0, 1]
+    # before, probabilities: of all classes (K,), before and after
     before: np.ndarray
     probabilities: np.ndarray
+    # epsilons, logits: the way there: (n,) in gray values, and the logits (n, K) at each
     epsilons: np.ndarray = field(default_factory=lambda: np.zeros(0))
     logits: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    # Grad-CAM of the answer before and of the answer after (2, S, S), where it is computed
     maps: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 

@@ -14,37 +14,20 @@ from xai_lessons import plots
 from xai_lessons.core import activations
 from xai_lessons.data import menagerie
 from xai_lessons.explorers.inversion import search_controls
-from xai_lessons.explorers.kit import (
-    Button,
-    Choice,
-    Control,
-    ImageExplorer,
-    NetworkState,
-    Panel,
-    Reporter,
-    Slider,
-    chart_panel,
-    group,
-    resized,
-    with_imports,
-)
+from xai_lessons.explorers.kit import ImageExplorer, NetworkState, Reporter, resized, with_imports
+from xai_lessons.explorers.kit.controls import Button, Choice, Control, Slider, group
+from xai_lessons.explorers.kit.panels import Panel, chart_panel
 from xai_lessons.methods import inversion
 
 
 @dataclass(frozen=True)
 class FilterState(NetworkState):
-    """What is to be excited most, and how an image for it is searched for.
+    """What is to be excited most, and how an image for it is searched for."""
 
-    Attributes:
-        layer: its name, or "classes".
-        channel: number of the channel or the class.
-        where: "everywhere" for the whole map of the channel, "center" for its middle unit: the filter.
-        steps, tv, jitter, noise: as in `InversionState`.
-    """
-
-    layer: str = "stage2"
-    channel: int = 0
-    where: str = "everywhere"
+    layer: str = "stage2"  # its name, or "classes"
+    channel: int = 0  # number of the channel or the class
+    where: str = "everywhere"  # "everywhere" for the whole map of the channel, "center" for its middle unit: the filter
+    # steps, tv, jitter, noise: as in `InversionState`
     steps: int = 60
     tv: float = 2.0
     jitter: int = 4
@@ -53,23 +36,14 @@ class FilterState(NetworkState):
 
 @dataclass(frozen=True)
 class FilterResult:
-    """The image found so far.
+    """The image found so far."""
 
-    Attributes:
-        found: (3, S, S).
-        step: how many steps are done.
-        activation: of the channel, mean over its map.
-        drawn: its activation for a drawing of each class (10,).
-        weights: the filter itself (3, k, k), if its input is the image.
-        after: the probabilities of the image found (K,).
-    """
-
-    found: np.ndarray
-    step: int
-    activation: float
-    drawn: np.ndarray
-    weights: np.ndarray | None
-    after: np.ndarray
+    found: np.ndarray  # (3, S, S)
+    step: int  # how many steps are done
+    activation: float  # of the channel, mean over its map
+    drawn: np.ndarray  # its activation for a drawing of each class (10,)
+    weights: np.ndarray | None  # the filter itself (3, k, k), if its input is the image
+    after: np.ndarray  # the probabilities of the image found (K,)
 
 
 class FilterExplorer(ImageExplorer):

@@ -12,8 +12,10 @@ import numpy as np
 
 from xai_lessons import models, plots, training
 from xai_lessons.data import datasets
-from xai_lessons.explorers.kit import Control, Panel, Slider, bar_panel, chart_panel, group, network
+from xai_lessons.explorers.kit import network
+from xai_lessons.explorers.kit.controls import Control, Slider, group
 from xai_lessons.explorers.kit.live_training import Data, LiveTraining
+from xai_lessons.explorers.kit.panels import Panel, bar_panel, chart_panel
 from xai_lessons.methods import fgsm
 from xai_lessons.models import store
 from xai_lessons.training.augmentation import pixels
@@ -25,17 +27,11 @@ ATTACK = 8  # gray values of the attack that is measured with
 
 @dataclass(frozen=True)
 class HardeningState:
-    """How it is trained.
+    """How it is trained."""
 
-    Attributes:
-        epsilon: of the attack that each image is trained under, in gray values.
-        pictures: how many.
-        epochs: passes over them.
-    """
-
-    epsilon: int = 8
-    pictures: int = 2000
-    epochs: int = 4
+    epsilon: int = 8  # of the attack that each image is trained under, in gray values
+    pictures: int = 2000  # how many
+    epochs: int = 4  # passes over them
 
     @property
     def settings(self) -> training.Settings:
@@ -47,22 +43,18 @@ class HardeningState:
 
 @dataclass(frozen=True)
 class HardeningResult:
-    """How far the training is.
+    """How far the training is."""
 
-    Attributes:
-        step, steps: steps done, and in all.
-        clean, attacked: accuracy after each epoch on new images, and during it on attacked ones.
-        final: accuracy on new images as they are and under FGSM, of the network at the start and at the end (2, 2);
-            empty until then.
-        note: what there is to do, or what is being done.
-    """
-
+    # step, steps: steps done, and in all
     step: int
     steps: int
+    # clean, attacked: accuracy after each epoch on new images, and during it on attacked ones
     clean: np.ndarray
     attacked: np.ndarray
+    # accuracy on new images as they are and under FGSM, of the network at the start and at the end (2, 2); empty
+    # until then
     final: np.ndarray
-    note: str = ""
+    note: str = ""  # what there is to do, or what is being done
 
 
 class HardeningExplorer(LiveTraining):

@@ -10,21 +10,9 @@ import torch
 from torch import Tensor
 
 from xai_lessons import plots
-from xai_lessons.explorers.kit import (
-    PANELS,
-    Choice,
-    Control,
-    ImageExplorer,
-    ImageState,
-    NetworkState,
-    Panel,
-    Reporter,
-    Slider,
-    Toggle,
-    chart_panel,
-    group,
-    resized,
-)
+from xai_lessons.explorers.kit import ImageExplorer, ImageState, Reporter, resized
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle, group
+from xai_lessons.explorers.kit.panels import Panel, chart_panel
 from xai_lessons.methods import inversion
 
 STEPS = (10, 20, 40, 60, 100, 200, 400)
@@ -33,51 +21,32 @@ RUNGS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # a descent is chaotic: its loss
 
 
 @dataclass(frozen=True)
-class InversionState(ImageState, NetworkState):
-    """Which code is to be matched, and how an image with it is searched for.
+class InversionState(ImageState):
+    """Which code is to be matched, and how an image with it is searched for."""
 
-    Attributes:
-        layer: its name.
-        steps: of the descent.
-        tv: weight of the total variation.
-        jitter: largest shift of a step in pixels.
-        optimizer: "adam", "sgd" or "lbfgs".
-        noise: seed of the noise that it starts from.
-        pictures: how many drawings of the class; of more than one, the mean of their codes is matched.
-        pixels: whether the pixels are shown as they are, hard-edged.
-    """
-
-    layer: str = "stage2"
-    steps: int = 60
-    tv: float = 0.2
-    jitter: int = 0
-    optimizer: str = "adam"
-    noise: int = 0
-    pictures: int = 1
-    pixels: bool = False
+    layer: str = "stage2"  # its name
+    steps: int = 60  # of the descent
+    tv: float = 0.2  # weight of the total variation
+    jitter: int = 0  # largest shift of a step in pixels
+    optimizer: str = "adam"  # "adam", "sgd" or "lbfgs"
+    noise: int = 0  # seed of the noise that it starts from
+    pictures: int = 1  # how many drawings of the class; of more than one, the mean of their codes is matched
+    pixels: bool = False  # whether the pixels are shown as they are, hard-edged
 
 
 @dataclass(frozen=True)
 class InversionResult:
-    """The image found so far.
+    """The image found so far."""
 
-    Attributes:
-        images: those whose code, or mean code, is matched (N, 3, S, S).
-        shown: the first one, drawn for the screen.
-        found: the image so far (3, S, S).
-        steps, losses: the loss at some steps, at last at all of them.
-        distance: |Phi(x) - Phi_0|^2 / |Phi_0|^2 of the image so far.
-        similarity: to the first image, see `inversion.similarity`.
-        before, after: the probabilities of the first image and of the one found (K,).
-    """
-
-    images: np.ndarray
-    shown: np.ndarray
-    found: np.ndarray
+    images: np.ndarray  # those whose code, or mean code, is matched (N, 3, S, S)
+    shown: np.ndarray  # the first one, drawn for the screen
+    found: np.ndarray  # the image so far (3, S, S)
+    # steps, losses: the loss at some steps, at last at all of them
     steps: np.ndarray
     losses: np.ndarray
-    distance: float
-    similarity: dict[str, float]
+    distance: float  # |Phi(x) - Phi_0|^2 / |Phi_0|^2 of the image so far
+    similarity: dict[str, float]  # to the first image, see `inversion.similarity`
+    # before, after: the probabilities of the first image and of the one found (K,)
     before: np.ndarray
     after: np.ndarray
 

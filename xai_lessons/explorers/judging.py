@@ -13,22 +13,9 @@ from PIL import Image, ImageDraw
 from xai_lessons import evaluation, plots, results
 from xai_lessons.data import menagerie
 from xai_lessons.evaluation import METRICS
-from xai_lessons.explorers.kit import (
-    PANELS,
-    Cache,
-    Choice,
-    Control,
-    ImageExplorer,
-    Many,
-    NetworkState,
-    Panel,
-    Reporter,
-    Slider,
-    Toggle,
-    chart_panel,
-    group,
-    with_imports,
-)
+from xai_lessons.explorers.kit import Cache, ImageExplorer, NetworkState, Reporter, with_imports
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Many, Slider, Toggle, group
+from xai_lessons.explorers.kit.panels import Panel, chart_panel
 from xai_lessons.methods import catalog
 from xai_lessons.results import leaderboard
 
@@ -38,46 +25,27 @@ DARK, PALE = np.array([0, 114, 178]), np.array([255, 255, 255])
 
 @dataclass(frozen=True)
 class LeaderboardState(NetworkState):
-    """What is compared, on how many images, and what is shown of it.
+    """What is compared, on how many images, and what is shown of it."""
 
-    Attributes:
-        methods: names of `METHODS`.
-        metrics: names of `evaluation.METRICS`.
-        pictures: how many.
-        metric: the one that decides the order.
-        blind: whether the controls are shown.
-    """
-
-    methods: tuple[str, ...] = tuple(METHODS)
-    metrics: tuple[str, ...] = tuple(METRICS)
-    pictures: int = 8
-    metric: str = "pointing_game"
-    blind: bool = True
+    methods: tuple[str, ...] = tuple(METHODS)  # names of `METHODS`
+    metrics: tuple[str, ...] = tuple(METRICS)  # names of `evaluation.METRICS`
+    pictures: int = 8  # how many
+    metric: str = "pointing_game"  # the one that decides the order
+    blind: bool = True  # whether the controls are shown
 
 
 @dataclass(frozen=True)
 class LeaderboardResult:
-    """A table.
+    """A table."""
 
-    Attributes:
-        methods: the rows, methods first, then controls.
-        control: which rows are controls (M,).
-        metrics: the columns.
-        scores: (M, K); NaN where a method has no answer.
-        seconds: per image (M,).
-        pictures: on how many images.
-        rows: how many there will be.
-        note: where it comes from.
-    """
-
-    methods: tuple[str, ...]
-    control: np.ndarray
-    metrics: tuple[str, ...]
-    scores: np.ndarray
-    seconds: np.ndarray
-    pictures: int
-    rows: int
-    note: str = ""
+    methods: tuple[str, ...]  # the rows, methods first, then controls
+    control: np.ndarray  # which rows are controls (M,)
+    metrics: tuple[str, ...]  # the columns
+    scores: np.ndarray  # (M, K); NaN where a method has no answer
+    seconds: np.ndarray  # per image (M,)
+    pictures: int  # on how many images
+    rows: int  # how many there will be
+    note: str = ""  # where it comes from
 
 
 class LeaderboardExplorer(ImageExplorer):

@@ -13,21 +13,9 @@ from torch import Tensor
 
 from xai_lessons import models, plots
 from xai_lessons.data import datasets
-from xai_lessons.explorers.kit import (
-    ANY,
-    PANELS,
-    Button,
-    Choice,
-    Control,
-    Explorer,
-    Panel,
-    Reporter,
-    Toggle,
-    chart_panel,
-    group,
-    network,
-    with_imports,
-)
+from xai_lessons.explorers.kit import ANY, Explorer, Reporter, network, with_imports
+from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Toggle, group
+from xai_lessons.explorers.kit.panels import Panel, chart_panel
 from xai_lessons.methods import cam
 from xai_lessons.results import cifar10
 from xai_lessons.training import test_set
@@ -45,45 +33,28 @@ CONDITIONS = {
 
 @dataclass(frozen=True)
 class MistakesState:
-    """Which images are shown.
+    """Which images are shown."""
 
-    Attributes:
-        network: whose answers are looked at.
-        truth, said: the true class, and that network's answer; "any" for all.
-        which: one of `CONDITIONS`.
-        surest: whether the images that it is surest of come first, else last.
-        page: how often the next six were wanted.
-        looked: whether its Grad-CAM lies over the images.
-    """
-
-    network: str = ""
+    network: str = ""  # whose answers are looked at
+    # truth, said: the true class, and that network's answer; "any" for all
     truth: str = ANY
     said: str = ANY
-    which: str = WRONG
-    surest: bool = True
-    page: int = 0
-    looked: bool = False
+    which: str = WRONG  # one of `CONDITIONS`
+    surest: bool = True  # whether the images that it is surest of come first, else last
+    page: int = 0  # how often the next six were wanted
+    looked: bool = False  # whether its Grad-CAM lies over the images
 
 
 @dataclass(frozen=True)
 class MistakesResult:
-    """Up to six images and what both networks say of them.
+    """Up to six images and what both networks say of them."""
 
-    Attributes:
-        index: their indices among all images (n,).
-        found: how many images there are of that kind.
-        images: (n, 3, H, W) in [0, 1].
-        answers: the probabilities of each network (2, n, K), the chosen network first.
-        maps: Grad-CAM of the chosen network's answer (n, H, W), where it is computed.
-        counts: the confusion matrix of the chosen network (K, K).
-    """
-
-    index: np.ndarray
-    found: int
-    images: np.ndarray
-    answers: np.ndarray
-    maps: np.ndarray
-    counts: np.ndarray
+    index: np.ndarray  # their indices among all images (n,)
+    found: int  # how many images there are of that kind
+    images: np.ndarray  # (n, 3, H, W) in [0, 1]
+    answers: np.ndarray  # the probabilities of each network (2, n, K), the chosen network first
+    maps: np.ndarray  # Grad-CAM of the chosen network's answer (n, H, W), where it is computed
+    counts: np.ndarray  # the confusion matrix of the chosen network (K, K)
 
 
 class MistakesExplorer(Explorer):

@@ -13,23 +13,9 @@ from torch import Tensor
 from xai_lessons import models, plots
 from xai_lessons.data import menagerie
 from xai_lessons.explorers.fgsm import ATTACKS, FGSM, GRAY, PGD
-from xai_lessons.explorers.kit import (
-    BUILT_IN,
-    PANELS,
-    Cache,
-    Choice,
-    Control,
-    Explorer,
-    Many,
-    Panel,
-    Reporter,
-    Slider,
-    bar_panel,
-    chart_panel,
-    group,
-    network,
-    with_imports,
-)
+from xai_lessons.explorers.kit import BUILT_IN, Cache, Explorer, Reporter, network, with_imports
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Many, Slider, group
+from xai_lessons.explorers.kit.panels import Panel, bar_panel, chart_panel
 from xai_lessons.methods import fgsm
 
 
@@ -41,36 +27,22 @@ def _images(n: int) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class RobustnessState:
-    """Which networks, under which attack.
+    """Which networks, under which attack."""
 
-    Attributes:
-        networks: their names.
-        attack: one of `ATTACKS`.
-        pictures: how many are attacked.
-        largest: the largest epsilon, in gray values.
-        at: where the curves are read off, in gray values.
-    """
-
-    networks: tuple[str, ...] = ("menagerie-resnet", "menagerie-vgg", "menagerie-robust")
-    attack: str = FGSM
-    pictures: int = 20
-    largest: int = 16
-    at: float = 8.0
+    networks: tuple[str, ...] = ("menagerie-resnet", "menagerie-vgg", "menagerie-robust")  # their names
+    attack: str = FGSM  # one of `ATTACKS`
+    pictures: int = 20  # how many are attacked
+    largest: int = 16  # the largest epsilon, in gray values
+    at: float = 8.0  # where the curves are read off, in gray values
 
 
 @dataclass(frozen=True)
 class RobustnessResult:
-    """The curves that are done.
+    """The curves that are done."""
 
-    Attributes:
-        names: of the networks.
-        epsilons: (n,) in pixel units.
-        curves: accuracy (networks, n).
-    """
-
-    names: tuple[str, ...]
-    epsilons: np.ndarray
-    curves: np.ndarray
+    names: tuple[str, ...]  # of the networks
+    epsilons: np.ndarray  # (n,) in pixel units
+    curves: np.ndarray  # accuracy (networks, n)
 
 
 class RobustnessExplorer(Explorer):

@@ -9,8 +9,9 @@ import numpy as np
 
 from xai_lessons import models, plots, training
 from xai_lessons.data import datasets
-from xai_lessons.explorers.kit import PANELS, Choice, Control, Many, Panel, Slider, Toggle, chart_panel, group
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Many, Slider, Toggle, group
 from xai_lessons.explorers.kit.live_training import Data, LiveTraining
+from xai_lessons.explorers.kit.panels import Panel, chart_panel
 from xai_lessons.results import histories
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -30,26 +31,18 @@ LIMITS = {"accuracy": 1.0, "loss": 2.5}  # guessing among ten classes costs log 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What is trained, on how many images, and how.
+    """What is trained, on how many images, and how."""
 
-    Attributes:
-        network: one of `NETWORKS`.
-        pictures: how many it is trained on.
-        epochs, batch_size, learning_rate, weight_decay: see `training.Settings`.
-        augmentation: whether images are flipped and shifted.
-        curves: which are drawn.
-        earlier: whether the trainings before are drawn too.
-    """
-
-    network: str = "residual"
-    pictures: int = 2000
+    network: str = "residual"  # one of `NETWORKS`
+    pictures: int = 2000  # how many it is trained on
+    # epochs, batch_size, learning_rate, weight_decay: see `training.Settings`
     epochs: int = 8
     batch_size: int = 128
     learning_rate: float = 0.006
     weight_decay: float = 5e-4
-    augmentation: bool = True
-    curves: tuple[str, ...] = tuple(CURVES)
-    earlier: bool = True
+    augmentation: bool = True  # whether images are flipped and shifted
+    curves: tuple[str, ...] = tuple(CURVES)  # which are drawn
+    earlier: bool = True  # whether the trainings before are drawn too
 
     @property
     def settings(self) -> training.Settings:
@@ -75,23 +68,18 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How far a training is.
+    """How far a training is."""
 
-    Attributes:
-        step, steps: steps done, and in all.
-        train_loss, validation_loss, train_accuracy, validation_accuracy: one value per epoch.
-        earlier: name -> the four curves of each training before.
-        note: what is being done, if it is not training.
-    """
-
+    # step, steps: steps done, and in all
     step: int
     steps: int
+    # train_loss, validation_loss, train_accuracy, validation_accuracy: one value per epoch
     train_loss: np.ndarray
     validation_loss: np.ndarray
     train_accuracy: np.ndarray
     validation_accuracy: np.ndarray
-    earlier: dict[str, dict[str, np.ndarray]]
-    note: str = ""
+    earlier: dict[str, dict[str, np.ndarray]]  # name -> the four curves of each training before
+    note: str = ""  # what is being done, if it is not training
 
 
 class TrainingExplorer(LiveTraining):
