@@ -182,7 +182,7 @@ class DetectiveExplorer(ImageExplorer):
         return f"{text} {result.note}".rstrip()
 
     def alt(self, state: Any) -> str:
-        """The picture in words."""
+        """The image in words."""
         return super().alt(state) + (" and a collar" if state.collar and state.picture in MAMMALS else "")
 
     def code(self, state: DetectiveState) -> str:

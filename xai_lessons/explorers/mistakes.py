@@ -98,7 +98,7 @@ class MistakesExplorer(Explorer):
         super().__init__(**{"network": next(iter(self.models)), **initial})
 
     def controls(self) -> tuple[Control, ...]:
-        """The network, the cell of its confusion matrix, and which pictures of it."""
+        """The network, the cell of its confusion matrix, and which images of it."""
         classes, either = (ANY, *self.pictures.classes), tuple(self.models)
         return (
             Choice("network", "Network", choices=either, changes=("index", "counts"), buttons=True),
@@ -127,7 +127,7 @@ class MistakesExplorer(Explorer):
         return MistakesResult(shown.numpy(), len(index), images.numpy(), answers.numpy(), maps.numpy(), counts.numpy())
 
     def panels(self, result: MistakesResult, state: MistakesState) -> list[Panel]:
-        """The confusion matrix with the chosen cell, and the pictures."""
+        """The images, and the confusion matrix with the chosen cell."""
         classes = self.pictures.classes
         marked = [None if name == ANY else classes.index(name) for name in (state.truth, state.said)]
         matrix = plots.matrix(result.counts, classes, marked=(marked[0], marked[1]), width=430)
@@ -146,7 +146,7 @@ class MistakesExplorer(Explorer):
         ]
 
     def describe(self, result: MistakesResult, state: MistakesState) -> str:
-        """How many pictures there are of that kind."""
+        """How many images there are of that kind."""
         conditions = [f"the truth is {state.truth}"] * (state.truth != ANY)
         conditions += [f"it says {state.said}"] * (state.said != ANY) + [state.which]
         order = "surest" if state.surest else "least sure"
