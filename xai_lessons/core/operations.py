@@ -127,7 +127,14 @@ class Interceptor(TorchFunctionMode):
 
 
 class ReluWatch(Interceptor):
-    """Counts the ReLUs that a network computes, and keeps the input and the output of the latest."""
+    """Counts the ReLUs that a network computes, and keeps the input and the output of the latest.
+
+    Example:
+        >>> with ReluWatch() as watch:
+        ...     scores = torch.nn.functional.relu6(torch.tensor([-1.0, 1.0]).clamp(min=0))
+        >>> watch.count, watch.before.tolist(), watch.after.tolist()
+        (2, [-1.0, 1.0], [0.0, 1.0])
+    """
 
     def __init__(self) -> None:
         super().__init__()

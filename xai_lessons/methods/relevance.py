@@ -146,9 +146,9 @@ def deep_lift(
         the paper leaves max-pooling open; where z = z', the ratio is the derivative.
     """
     _check_network("deep_lift", model)
-    pictures, single = inputs.check_images(model, images)
-    reference = baseline_pictures(baseline, pictures)
-    c = passes.predicted(model, pictures, inputs.check_targets(model, targets, pictures), batch_size)
+    batch, single = inputs.check_images(model, images)
+    reference = baseline_pictures(baseline, batch)
+    c = passes.predicted(model, batch, inputs.check_targets(model, targets, batch), batch_size)
 
     def of(x: Tensor, c: Tensor, _: Tensor, x_ref: Tensor) -> Tensor:
         differences = _Differences(torch.cat([x, x_ref]))
@@ -157,8 +157,8 @@ def deep_lift(
         return (x - x_ref) * m[: len(x)]
 
     once: dict[str, Any] = {"per_image": [reference], "reduce": "sum", "gradients": True}
-    size = passes.default_batch_size(pictures) // 2 if batch_size is None else batch_size  # two rows per image
-    result = passes.over_passes(of, 1, model, pictures, c, **once, batch_size=size, progress=progress)
+    size = passes.default_batch_size(batch) // 2 if batch_size is None else batch_size  # two rows per image
+    result = passes.over_passes(of, 1, model, batch, c, **once, batch_size=size, progress=progress)
     return result[0] if single else result
 
 
