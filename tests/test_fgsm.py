@@ -154,3 +154,9 @@ def test_robust_accuracy_is_that_of_the_attacked_pictures() -> None:
 def test_bad_options_are_refused(call, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         call(Linear(), pictures())
+
+
+def test_the_epsilons_may_be_a_tensor():
+    model, x = seeded(PoolingNet), pictures(2)
+    expected = robust_accuracy(model, x, [0, 1], epsilons=(0, 0.25))
+    assert torch.equal(robust_accuracy(model, x, [0, 1], epsilons=torch.tensor([0, 0.25])), expected)

@@ -191,7 +191,7 @@ def activations(
         >>> from xai_lessons import menagerie, models
         >>> model, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
         >>> {name: tuple(A.shape) for name, A in activations(model, model.layers[-2:], image[None])[0].items()}
-        {'stage2': (1, 64, 24, 24), 'stage3': (1, 128, 12, 12)}
+        {'stage2': (1, 64, 12, 12), 'stage3': (1, 128, 12, 12)}
     """
     kept: dict[str, Tensor] = {}
 

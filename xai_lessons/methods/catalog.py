@@ -21,7 +21,7 @@ class Method:
         family: the public module to import it from: "cam", "saliency", "occlusion" or "fgsm".
         returns: "heatmap" (N, H, W), "attribution" (N, 3, H, W) or "other".
         needs: what the model must be: "callable", "module" (any `nn.Module`), "relu" (a network whose only activations
-            are ReLUs) or "pooling" (a linear head on global average pooling).
+            are ReLUs) or "pooling" (global average pooling of class maps, or before a linear head).
         signed: whether a value below zero speaks against the class.
         meaning: what a value of the result means, for legends.
     """
