@@ -10,6 +10,7 @@ from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import datasets, menagerie
 from xai_lessons.explorers import HardeningExplorer
 from xai_lessons.explorers.hardening import shipped
+from xai_lessons.explorers.kit import Reporter
 from xai_lessons.models import store
 
 
@@ -76,7 +77,7 @@ def test_stopped_it_goes_on_to_the_same_curves(explorer, data):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        list(explorer.compute(explorer.state, stop))
+        list(explorer.compute(explorer.state, Reporter(stop)))
     assert explorer.set().step == 2
     whole = HardeningExplorer(small_network(size=24), data, pictures=160, epochs=2).run()
     result = explorer.run()

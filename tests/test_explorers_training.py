@@ -11,6 +11,7 @@ from xai_lessons import training
 from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import datasets
 from xai_lessons.explorers import TrainingExplorer
+from xai_lessons.explorers.kit import Reporter
 from xai_lessons.explorers.training import CURVES, TrainingState
 from xai_lessons.results import histories
 
@@ -84,7 +85,7 @@ def test_stopped_and_resumed_it_ends_as_if_it_never_stopped(data):
             stopped = done
             raise Cancelled
 
-    steps = explorer.compute(explorer.state, stop_at_seven)
+    steps = explorer.compute(explorer.state, Reporter(stop_at_seven))
     with pytest.raises(Cancelled):
         list(steps)
     rest = explorer.preview(explorer.state)
@@ -168,7 +169,7 @@ def test_pictures_are_drawn_once_and_drawing_is_told_and_can_be_stopped(monkeypa
 
     explorer.set(pictures=500)
     with pytest.raises(Cancelled):
-        list(explorer.compute(explorer.state, stop))
+        list(explorer.compute(explorer.state, Reporter(stop)))
     assert explorer.preview(explorer.state).step == 0
 
 

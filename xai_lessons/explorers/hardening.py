@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,7 +12,7 @@ import numpy as np
 
 from xai_lessons import models, plots, training
 from xai_lessons.data import datasets
-from xai_lessons.explorers.kit import network
+from xai_lessons.explorers.kit import Reporter, network
 from xai_lessons.explorers.kit.controls import Control, Slider, group
 from xai_lessons.explorers.kit.live_training import Data, LiveTraining
 from xai_lessons.explorers.kit.panels import Panel, bar_panel, chart_panel
@@ -105,7 +105,7 @@ class HardeningExplorer(LiveTraining):
         final = self._final_cache.get(made, np.zeros((0, 2))) if made else np.zeros((0, 2))
         return HardeningResult(step, steps, clean, attacked, final, note)
 
-    def compute(self, state: HardeningState, progress: Callable[[int, int], object]) -> Iterator[HardeningResult]:
+    def compute(self, state: HardeningState, progress: Reporter) -> Iterator[HardeningResult]:
         """Draw, train, then attack the network before and after."""
         yield from super().compute(state, progress)
         made = self.begun(state)

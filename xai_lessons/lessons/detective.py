@@ -21,21 +21,14 @@ LEARNING_RATE = 0.002  # of the repair; a third of the suspects' own, so that th
 
 
 class Cue(NamedTuple):
-    """Something by which a network may cheat.
+    """Something by which a network may cheat."""
 
-    Attributes:
-        words: what the student reads.
-        kind: the class that it gives away.
-        present: factors of drawings with the cue.
-        absent: factors of drawings without it; each entry is used for an equal number of drawings.
-        others: the other classes that can have it.
-    """
-
-    words: str
-    kind: str
-    present: dict[str, Any]
+    words: str  # what the student reads
+    kind: str  # the class that it gives away
+    present: dict[str, Any]  # factors of drawings with the cue
+    # factors of drawings without it; each entry is used for an equal number of drawings
     absent: tuple[dict[str, Any], ...]
-    others: tuple[str, ...]
+    others: tuple[str, ...]  # the other classes that can have it
 
 
 def _others(kind: str, classes: Sequence[str] = menagerie.CLASSES) -> tuple[str, ...]:
@@ -53,17 +46,11 @@ CUES: dict[str, Cue] = {
 
 @dataclass(frozen=True)
 class Suspect:
-    """One of the suspects.
+    """One of the suspects."""
 
-    Attributes:
-        name: "suspect 1" and so on.
-        model: the network.
-        planted: the cues in its training images; not printed.
-    """
-
-    name: str
-    model: models.Classifier
-    planted: tuple[str, ...] = field(default=(), repr=False)
+    name: str  # "suspect 1" and so on
+    model: models.Classifier  # the network
+    planted: tuple[str, ...] = field(default=(), repr=False)  # the cues in its training images; not printed
 
 
 def line_up(seed: int = 0) -> tuple[Suspect, ...]:
@@ -174,17 +161,12 @@ def draw_test_sets(cue: str, count: int = 40, *, size: int = 96) -> dict[str, tu
 class Repair:
     """The repair of a suspect: a copy of it is trained on images with the cue broken, and tested after each epoch.
 
-    Args:
-        suspect: the accused; it stays as it is.
-        cue: one of `CUES`. Breaking a cue that it does not use changes little.
-        count: how many images.
-        epochs: passes over them.
-        progress: a callback ``(done, total)`` for the drawing of the images.
+    Its `model` is the copy, its `training` the training, and `accuracies` holds, for each test set, the accuracy before
+    the repair and after each epoch.
 
-    Attributes:
-        model: the copy in repair.
-        training: its training.
-        accuracies: test set -> accuracy before the repair and after each epoch.
+    Args:
+        suspect, cue, count, epochs: as of `repair`.
+        progress: a callback ``(done, total)`` for the drawing of the images.
     """
 
     def __init__(

@@ -100,19 +100,12 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a training.
+    """One step of a training."""
 
-    Attributes:
-        done: number of steps done so far.
-        total: number of steps of the whole training.
-        loss: loss of this step's batch, a 0-d tensor on the network's device.
-        epoch: the figures of the epoch, after its last step; otherwise None.
-    """
-
-    done: int
-    total: int
-    loss: Tensor
-    epoch: Epoch | None
+    done: int  # number of steps done so far
+    total: int  # number of steps of the whole training
+    loss: Tensor  # loss of this step's batch, a 0-d tensor on the network's device
+    epoch: Epoch | None  # the figures of the epoch, after its last step; otherwise None
 
 
 class Training:

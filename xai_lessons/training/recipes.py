@@ -26,31 +26,19 @@ VALIDATION_IMAGES, TEST_IMAGES = 1000, 2000
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines a built-in network.
+    """Everything that determines a built-in network."""
 
-    Attributes:
-        summary: one line about it.
-        architecture: see `architectures.build`.
-        settings: see `training.Settings`.
-        arguments: of the architecture.
-        images: how many are drawn to train on.
-        shortcuts: the cues planted in them, see `menagerie.SHORTCUTS`.
-        start: a built-in network whose weights it starts from, if any.
-        faults: what is known to be wrong with it.
-        data: "menagerie" or "cifar10".
-        accuracy: the accuracy on the test set that it must reach.
-    """
-
-    summary: str
-    architecture: str
-    settings: dict[str, Any]
-    arguments: dict[str, Any] = field(default_factory=dict)
-    images: int = 14000
-    shortcuts: tuple[str, ...] = ()
-    start: str | None = None
+    summary: str  # one line about it
+    architecture: str  # see `architectures.build`
+    settings: dict[str, Any]  # see `training.Settings`
+    arguments: dict[str, Any] = field(default_factory=dict)  # of the architecture
+    images: int = 14000  # how many are drawn to train on
+    shortcuts: tuple[str, ...] = ()  # the cues planted in them, see `menagerie.SHORTCUTS`
+    start: str | None = None  # a built-in network whose weights it starts from, if any
+    # what is known to be wrong with it
     faults: str = "trained on drawn pictures only: on photographs its answers mean nothing"
-    data: str = "menagerie"
-    accuracy: float = 0.985
+    data: str = "menagerie"  # "menagerie" or "cifar10"
+    accuracy: float = 0.985  # the accuracy on the test set that it must reach
 
 
 _RESNET: dict[str, Any] = {"epochs": 12, "batch_size": 64, "learning_rate": 0.006}

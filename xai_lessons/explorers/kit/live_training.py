@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from xai_lessons import models, training
@@ -12,6 +12,7 @@ from xai_lessons.data import datasets
 from xai_lessons.explorers.kit.base import Explorer
 from xai_lessons.explorers.kit.cache import Cache
 from xai_lessons.explorers.kit.controls import Button, Control, Slider
+from xai_lessons.explorers.kit.worker import Reporter
 
 Data = tuple[datasets.Pictures, datasets.Pictures]
 REFRESH = 0.5  # seconds between two results of a training
@@ -76,7 +77,7 @@ class LiveTraining(Explorer):
         made = self.begun(state)
         return self.report(state, made, "" if made else self.invitation)
 
-    def compute(self, state: Any, progress: Callable[[int, int], object]) -> Iterator[Any]:
+    def compute(self, state: Any, progress: Reporter) -> Iterator[Any]:
         """Draw the images, then train."""
         made = self.begun(state)
         if made is None:
@@ -105,7 +106,7 @@ class LiveTraining(Explorer):
         """What the shown code takes as given."""
         return {} if self.data is None else {"train": self.data[0], "validation": self.data[1]}
 
-    def _images(self, state: Any, progress: Callable[[int, int], object]) -> Data:
+    def _images(self, state: Any, progress: Reporter) -> Data:
         """The images, drawn at most once; the first n of a larger set are the n of a smaller one."""
         if self.data is not None:
             train, validation = self.data
