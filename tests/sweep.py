@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from xai_lessons import plots
-from xai_lessons.explorers.kit import PANELS, Button, Control, Explorer, Upload
+from xai_lessons.explorers.kit import Explorer
+from xai_lessons.explorers.kit.controls import PANELS, Button, Control, Upload
 
 PATIENCE = 60  # seconds for one position; never slept
 

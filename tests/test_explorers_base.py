@@ -10,7 +10,8 @@ from PIL import Image
 
 from sweep import check_code, click, sweep
 from toys import Disc, DiscState
-from xai_lessons.explorers.kit import Panel, base, controls
+from xai_lessons.explorers.kit import base, controls
+from xai_lessons.explorers.kit.panels import Panel
 from xai_lessons.explorers.kit.view import error_text
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from xai_lessons import plots
-from xai_lessons.explorers.kit import PANELS, Button, Choice, Explorer, Many, Panel, Slider, Toggle
+from xai_lessons.explorers.kit import Explorer
+from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Many, Slider, Toggle
+from xai_lessons.explorers.kit.panels import Panel
 
 
 @dataclass(frozen=True)

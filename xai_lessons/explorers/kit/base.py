@@ -2,6 +2,10 @@
 
 How to write one (tests/toys.py has the smallest, `classification` a whole one)::
 
+    from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, TargetState
+    from xai_lessons.explorers.kit.controls import PANELS, Choice, Slider, group
+    from xai_lessons.explorers.kit.panels import Panel, bar_panel
+
     @dataclass(frozen=True)
     class CamState(ImageState, TargetState):                    # plain values, each with its default
         opacity: float = 0.7
