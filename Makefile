@@ -6,10 +6,11 @@ export PYTHONUNBUFFERED := 1
 # a test run: one thread, the CPU kernel of this environment, stored outputs compared
 TEST_ENV := OMP_NUM_THREADS=1 XAI_LESSONS_DEVICE=cpu
 WORKERS ?= 2
+UNIT := --doctest-modules xai_lessons tests
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300
 
 .DEFAULT_GOAL := help
-.PHONY: help environment lab test test-unit test-notebooks test-browser test-gpu coverage oracles lint notebooks student benchmark lock clean
+.PHONY: help environment lab test test-unit test-notebooks test-browser test-gpu coverage oracles mutants lint notebooks student benchmark lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +21,11 @@ environment:
 lab: environment  ## open lesson 1 in JupyterLab (prints the address, too)
 	@$(PY) -m xai_lessons lab --here
 
-test: environment lint  ## all tests: unit, notebooks against their stored outputs, JupyterLab in Chromium
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder $(NBVAL) tests notebooks
+test: environment lint  ## all tests: unit, examples of docstrings, notebooks against their stored outputs, JupyterLab in Chromium
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder $(NBVAL) $(UNIT) notebooks
 
-test-unit: environment  ## the tests that need neither notebooks nor a browser
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder --ignore tests/browser tests
+test-unit: environment  ## the tests and examples that need neither notebooks nor a browser
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder --ignore tests/browser $(UNIT)
 
 test-notebooks: environment  ## the notebooks against their stored outputs
 	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadfile $(NBVAL) notebooks
@@ -36,10 +37,13 @@ test-gpu: environment  ## the notebooks and every method on CUDA, against the CP
 	@$(PY) -m tools.gpu
 
 coverage: environment  ## the unit tests' coverage of the package (at least 90 %)
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder --ignore tests/browser --cov=xai_lessons --cov-config=pyproject.toml tests
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder --ignore tests/browser --cov=xai_lessons --cov-config=pyproject.toml $(UNIT)
 
 oracles: environment  ## every method against other libraries and slow loops: docs/oracles.md
 	$(TEST_ENV) XAI_LESSONS_ORACLE_TABLE=docs/oracles.md $(PY) -m pytest tests/oracles
+
+mutants: environment  ## 100 small mistakes in the methods: do the tests notice 90? (half an hour)
+	@$(PY) -m tools.mutants --workers $(WORKERS)
 
 lint: environment  ## ruff (also on the notebooks) and mypy
 	@$(PY) -m ruff check .

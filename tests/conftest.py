@@ -16,7 +16,7 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("tests", "notebooks", "browser")
+STAGES = ("tests", "browser", "notebooks")
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +48,7 @@ def some_of_cifar10(test_data, tmp_path_factory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests, then notebooks, then the browser's, which so have the machine nearly to themselves."""
+    """Unit tests, then the browser's in one process, which mostly wait, while the other runs the notebooks."""
     items.sort(key=lambda item: STAGES.index(_stage(item)))
     for item in items:
         if _stage(item) == "browser":

@@ -135,7 +135,9 @@ def test_nbval_fails_on_another_number(stored, tmp_path):
 @pytest.mark.slow
 def test_nbval_fails_on_lesson_1_when_one_weight_is_another(tmp_path):
     package = shutil.copytree(ROOT / "xai_lessons", tmp_path / "xai_lessons")
-    weights, card = (package / "weights" / f"menagerie-resnet.{ending}" for ending in ("safetensors", "json"))
+    weights, card = (
+        package / "models" / "weights" / f"menagerie-resnet.{ending}" for ending in ("safetensors", "json")
+    )
     state = safetensors.torch.load_file(weights)
     state["head.weight"][0, 0] += 1
     safetensors.torch.save_file(state, weights)

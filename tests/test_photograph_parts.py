@@ -11,8 +11,15 @@ from tools import execute_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PHOTOS = ("cat_dog.png", "cheetah.jpg", "triceratops.jpg")
+PHOTOS = ("cheetah.jpg", "triceratops.jpg")  # beside scikit-image's own; lesson 2 looks at a pair, too
+PAIR = "cat_dog.png"
 NETWORK = "squeezenet1_0"
+# the same cells with fewer steps: lesson -> {what its cells say: what they say here}
+LESS = {
+    "03": {"steps=32": "steps=8", "samples=8": "samples=2"},
+    "04": {"patch=24, stride=12": "patch=56, stride=28"},
+    "06": {"steps=20": "steps=4", "steps=40": "steps=4"},
+}
 # cells above the part that it takes something from
 BEFORE = {"03": ("l3-eight-methods",), "07": ("l7-detective-suspects",)}
 
@@ -27,7 +34,7 @@ def text(cell):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_photograph_part_runs_on_a_real_network(path, test_data, tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
-    for name in PHOTOS:
+    for name in (*PHOTOS, PAIR) if path.stem.startswith("02") else PHOTOS:
         shutil.copy(test_data / "photos" / name, tmp_path / "photos")
     monkeypatch.setenv("XAI_LESSONS_WEIGHTS", str(test_data))
     monkeypatch.setenv("XAI_LESSONS_PHOTOS", str(tmp_path / "photos"))
@@ -38,6 +45,10 @@ def test_the_photograph_part_runs_on_a_real_network(path, test_data, tmp_path, m
     chosen = [cell for cell in book.cells if re.match(r"l\d-(photo|own)", cell.id)]
     before = [cell for cell in book.cells if cell.id in BEFORE.get(path.stem[:2], ())]
     book.cells = [setup, *before, *chosen]
+    for usual, less in LESS.get(path.stem[:2], {}).items():
+        assert any(usual in cell.source for cell in book.cells), f"no cell says {usual}"
+        for cell in book.cells:
+            cell.source = cell.source.replace(usual, less)
     execute_notebooks.execute(book, tmp_path)
     part = {cell.id: text(cell) for cell in chosen if cell.cell_type == "code"}
     assert execute_notebooks.problems(book, 0) == []
