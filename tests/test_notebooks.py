@@ -109,6 +109,7 @@ def nbval(notebook: Path, *more: str) -> subprocess.CompletedProcess:
     ]
     command = [sys.executable, "-m", "pytest", *rules, *options, *more, str(notebook)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    clean["PYTHONPATH"] = os.pathsep.join([str(notebook.parent), str(ROOT)])  # a copy beside the notebook comes first
     return subprocess.run(command, cwd=notebook.parent, env=clean, capture_output=True, text=True, check=False)
 
 
