@@ -156,6 +156,18 @@ def test_nobody_takes_anothers_privates():
     assert not taken
 
 
+def test_one_class_intercepts_torch_functions():
+    kinds = [
+        f"{dotted(path)}.{node.name}"
+        for path in modules()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ClassDef)
+        and any(ast.unparse(base).split(".")[-1] in ("TorchFunctionMode", "TorchDispatchMode") for base in node.bases)
+    ]
+    assert len(kinds) == 1, kinds
+    assert kinds[0].startswith("xai_lessons.core.operations.")
+
+
 def test_the_stub_and_the_package_agree():
     tree = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
     promised = {}
