@@ -1,10 +1,15 @@
 """Attacks: the epsilon ball, values worked out by hand on a linear network, targeted attacks, the smallest epsilon."""
 
+import copy
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
+from xai_lessons import menagerie, models
+from xai_lessons.core import passes
 from xai_lessons.methods.fgsm import fgsm, pgd, robust_accuracy, smallest_epsilon
 
 EPSILON = 8 / 255
@@ -70,6 +75,49 @@ def test_attacks_raise_the_loss_and_targeted_ones_lower_it(net: type[nn.Module])
         assert (loss(fgsm(model, x, c, epsilon=1 / 255, targeted=True)) < loss(x)).all()
         assert (loss(pgd(model, x, c, epsilon=0.1, steps=20)) >= loss(fgsm(model, x, c, epsilon=0.1)) - 1e-9).all()
         assert (loss(pgd(model, x, c, epsilon=0.1, steps=20, targeted=True)) < loss(x)).all()
+
+
+def test_the_loss_is_the_cross_entropy_and_its_gradient_survives_a_sure_network() -> None:
+    scores = torch.tensor([[40.0, 1.0, 3.0], [0.5, 1.0, 0.2]], requires_grad=True)
+    c = torch.tensor([0, 2])
+    loss = nn.functional.softplus(passes.log_odds_against(scores, c))
+    exact = scores.detach().double().requires_grad_()
+    expected = nn.functional.cross_entropy(exact, c, reduction="none")
+    assert torch.allclose(loss[1].double(), expected[1])
+    wanted = torch.tensor([[-1.0, 0.1192029, 0.8807971]]) * (math.exp(-39) + math.exp(-37))  # softmax of 1 and 3
+    (gradient,) = torch.autograd.grad(loss.sum(), scores)
+    assert torch.allclose(gradient[:1], wanted, rtol=1e-5, atol=0)
+    assert torch.allclose(gradient[1:].double(), torch.autograd.grad(expected[1], exact)[0][1:])
+    with pytest.raises(ValueError, match="there is no class 5"):
+        passes.log_odds_against(scores, torch.tensor([0, 5]))
+
+
+@pytest.mark.parametrize("name", ["menagerie-resnet", "menagerie-vgg"])
+def test_fgsm_in_float32_does_what_float64_does_where_the_rounded_cross_entropy_fails(name: str) -> None:
+    images, labels, _ = menagerie.sample(80, seed=5)
+    model = models.load(name)
+    precise = copy.deepcopy(model).double()
+
+    def textbook(network: models.Classifier) -> Tensor:
+        attacked = []
+        for some, c in zip(images.split(10), labels.split(10), strict=True):
+            x = some.to(network.dtype).requires_grad_()
+            loss = nn.functional.cross_entropy(network(x), c, reduction="sum")
+            attacked.append((some + EPSILON * torch.autograd.grad(loss, x)[0].sign().float()).clamp(0, 1))
+        return torch.cat(attacked)
+
+    def flips(attacked: Tensor) -> int:
+        return int((model.predict(attacked).argmax(dim=1) != labels).sum())
+
+    def other(attacked: Tensor) -> Tensor:
+        """The fraction of each scene's numbers that moved another way than in float64."""
+        return ((attacked - exact).abs() > 1e-6).flatten(1).double().mean(dim=1)
+
+    exact, rounded, ours = textbook(precise), textbook(model), fgsm(model, images, labels, epsilon=EPSILON)
+    assert (other(rounded) > 0.2).double().mean() > 0.15, "scenes in which the rounded loss loses the gradient"
+    assert other(ours).max() < 0.1
+    assert other(ours).mean() < 0.002
+    assert flips(rounded) < flips(exact) == flips(ours)
 
 
 def test_one_full_step_of_pgd_is_fgsm() -> None:

@@ -94,6 +94,32 @@ def score(scores: Tensor, targets: Tensor | None = None, output: str = "logit") 
     return scores.gather(1, targets[:, None])[:, 0]
 
 
+def log_odds_against(scores: Tensor, targets: Tensor) -> Tensor:
+    r"""The log-odds against each target, log((1 - p_c) / p_c): what an attack increases in place of the cross-entropy.
+
+    $m = \log \sum_{k \ne c} e^{z_k} - z_c$, and the cross-entropy is $J = \log(1 + e^m)$: it grows with m, and its
+    gradient is $1 - p_c$ times that of m. So both gradients have the same direction and the same signs. That of J is
+    lost where the network is sure, because in float32 1 - p_c is rounded to a multiple of 6e-8; that of m is not. Where
+    the images of a batch depend on each other, ``F.softplus`` of the result is J itself, computed without that loss.
+
+    Args:
+        scores: logits (N, K).
+        targets: (N,) class numbers.
+
+    Returns:
+        (N,).
+
+    Raises:
+        ValueError: if a class does not exist.
+
+    Example:
+        >>> log_odds_against(torch.tensor([[2.0, 2.0, 30.0]]), torch.tensor([2]))
+        tensor([-27.3069])
+    """
+    target_score = score(scores, targets)
+    return scores.scatter(1, targets[:, None], -torch.inf).logsumexp(dim=1) - target_score
+
+
 def predicted(model: Any, images: Tensor, targets: Tensor | None, batch_size: int | None = None) -> Tensor:
     """The targets, or where there are none the predicted classes (N,)."""
     if targets is not None:

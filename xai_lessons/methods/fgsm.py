@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from xai_lessons.core import inputs, passes
 from xai_lessons.core.inputs import Targets, whole
@@ -21,10 +20,8 @@ from xai_lessons.core.progress import Progress
 def _signs(model: Any, x: Tensor, c: Tensor, targeted: bool) -> Tensor:
     """The sign of the gradient of the loss, reversed for a targeted attack."""
     x = x.detach().requires_grad_()
-    scores = passes.logits(model, x)
-    passes.score(scores.detach(), c)  # refuses a class that does not exist
-    loss = F.cross_entropy(scores, c, reduction="sum")  # the sum: each image has its own gradient
-    (gradient,) = torch.autograd.grad(loss, x)
+    loss = passes.log_odds_against(passes.logits(model, x), c)  # the signs of the cross-entropy, without its rounding
+    (gradient,) = torch.autograd.grad(loss.sum(), x)  # the sum: each image has its own gradient
     return -gradient.sign() if targeted else gradient.sign()
 
 
@@ -69,7 +66,9 @@ def fgsm(
         torch.Size([3, 96, 96])
 
     Source: Goodfellow, Shlens and Szegedy, 2014, "Explaining and harnessing adversarial examples", arXiv 1412.6572.
-    Differs from the paper: the result is clipped to [0, 1]; without targets the predicted class counts as true.
+    Differs from the paper: the result is clipped to [0, 1]; without targets the predicted class counts as true; the
+    gradient is that of log((1 - p) / p), p the probability of the class, which has the signs of the cross-entropy's
+    gradient without its rounding (`xai_lessons.core.passes.log_odds_against`).
     """
     _check_targeted(targets, targeted)
     inputs.at_least("epsilon", epsilon, 0, 1)
@@ -123,7 +122,8 @@ def pgd(
         torch.Size([3, 96, 96])
 
     Source: Madry et al., 2017, "Towards deep learning models resistant to adversarial attacks", arXiv 1706.06083.
-    Differs from the paper: the start is the image itself unless ``random_start``; the result is clipped to [0, 1].
+    Differs from the paper: the start is the image itself unless ``random_start``; the result is clipped to [0, 1]; the
+    gradient does not vanish where the network is sure, see `fgsm`.
     """
     _check_targeted(targets, targeted)
     inputs.at_least("epsilon", epsilon, 0, 1)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xai_lessons.core import passes
+
 
 def pixels(images: Tensor) -> Tensor:
     """Convert images from bytes to floats in [0, 1]; floats are returned as they are.
@@ -87,6 +89,7 @@ def adversarial(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float
     """
     start = epsilon * (2 * torch.rand(images.shape, generator=rng).to(images.device) - 1)
     probe = (images + start).clamp(0, 1).detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(F.cross_entropy(model(probe), labels), probe)
+    loss = F.softplus(passes.log_odds_against(model(probe), labels))  # the cross-entropy, its gradient not rounded to 0
+    (gradient,) = torch.autograd.grad(loss.sum(), probe)
     delta = (start + 1.25 * epsilon * gradient.sign()).clamp(-epsilon, epsilon)
     return (images + delta).clamp(0, 1).detach()
