@@ -27,10 +27,13 @@ ROWS: tuple[dict[str, str], ...] = (
             menagerie.objects.car menagerie.objects.fish menagerie.objects.heads
             menagerie.objects.looks menagerie.objects.mammals menagerie.objects.mushroom menagerie.objects.sailboat
             menagerie.objects.umbrella menagerie.worker""",
-        "models": "anatomy architectures classifier imagenet registry store",
+        "models": "anatomy architectures classifier detector image_model imagenet registry store",
     },
-    {"methods": "cam catalog fgsm guided inversion occlusion paths perturbation relevance saliency surrogates"},
-    {"training": "augmentation fit recipes scoring test_set"},
+    {
+        "methods": """cam catalog detection fgsm guided inversion occlusion paths perturbation relevance saliency
+            surrogates"""
+    },
+    {"training": "augmentation detection fit recipes scoring test_set"},
     {"evaluation": "compare faithfulness localization randomization sensitivity"},
     {"plots": "bars curves figures heatmap images text"},
     {

@@ -16,6 +16,7 @@ from .lessons import checks as checks
 from .lessons import quiz as quiz
 from .methods import cam as cam
 from .methods import catalog as catalog
+from .methods import detection as detection
 from .methods import fgsm as fgsm
 from .methods import inversion as inversion
 from .methods import occlusion as occlusion

@@ -37,7 +37,7 @@ def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
         The images as (N, 3, H, W), and whether it was a single one.
 
     Raises:
-        TypeError: if it is not a tensor of floats.
+        TypeError: if it is not a tensor of floats, or the network is a detector.
         ValueError: if the shape or the values are not those of images.
 
     Example:
@@ -45,6 +45,11 @@ def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
         >>> tuple(x.shape), single
         ((1, 3, 4, 4), True)
     """
+    if getattr(model, "finds_boxes", False):
+        raise TypeError(
+            f"{model.name} is a detector, and this method explains class scores: explain one box of it with "
+            "detection.box_view(model, image, target)"
+        )
     if not isinstance(images, Tensor):
         kind = type(images).__name__
         raise TypeError(f"images must be a torch tensor (N, 3, H, W), got {kind}: use photos.load or menagerie.draw")
@@ -136,6 +141,8 @@ def check_targets(model: Any, targets: Targets, images: Tensor) -> Tensor | None
         tensor([3, 3])
     """
     if targets is None:
+        targets = getattr(model, "default_target", None)  # a view of one box names its score
+    if targets is None:
         return None
     classes = tuple(getattr(model, "classes", ()))
     if isinstance(targets, Tensor):
@@ -201,6 +208,23 @@ def at_least(name: str, value: float, least: float, most: float = float("inf")) 
     if not least <= value <= most:
         upper = "" if most == float("inf") else f" and at most {most:g}"
         raise ValueError(f"{name} must be at least {least:g}{upper}, got {value:g}")
+
+
+def check_probabilities(model: Any, advice: str) -> None:
+    """Refuse a network whose scores are not of classes, such as the edges of a box: they have no probabilities.
+
+    Args:
+        model: a network or a callable.
+        advice: what to do instead.
+
+    Raises:
+        ValueError: if its scores are not of classes.
+
+    Example:
+        >>> check_probabilities(None, "use output='logit'")
+    """
+    if not getattr(model, "classifies", True):
+        raise ValueError(f"the scores of {model.name} are not of classes and have no probabilities: {advice}")
 
 
 def check_scores(scores: Any, images: int) -> Tensor:

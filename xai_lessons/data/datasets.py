@@ -22,11 +22,12 @@ from xai_lessons.models import store
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_FOLDER = "XAI_LESSONS_CIFAR10"  # the environment variable that names the folder with it
 Progress = Callable[[int, int], object] | None
+VISIBLE = 12  # pixels of an object without which it has no box
 _BATCHES = "cifar-10-batches-py"  # what torchvision unpacks
 
 
 class Pictures(NamedTuple):
-    """Images as bytes (N, 3, H, W), their labels (N,) and the names of the classes."""
+    """Images as bytes (N, 3, H, W), their labels (N,) and the names of the classes; see `drawn_pairs` for boxes."""
 
     images: Tensor
     labels: Tensor
@@ -53,9 +54,76 @@ def drawn(
         >>> drawn(4, size=32).images.shape
         torch.Size([4, 3, 32, 32])
     """
-    inputs.at_least("n", n, 1)
+
+    def part(start: int, count: int, progress: Progress) -> tuple[Tensor, Tensor]:
+        given = {"seed": seed * 1000 + start // 1000, "split": split, "progress": progress, **options}
+        return menagerie.sample(count, **given)[:2]
+
     name = f"{split}-{n}-{seed}-" + hashlib.sha256(repr(sorted(options.items())).encode()).hexdigest()[:8]
-    kept = None if cache is None else cache / f"pictures-{name}.safetensors"
+    return _in_parts(n, part, progress, None if cache is None else cache / f"pictures-{name}.safetensors")
+
+
+def drawn_pairs(
+    n: int, *, seed: int = 0, split: str = "train", progress: Progress = None, cache: Path | None = None, **options: Any
+) -> Pictures:
+    """Draw images of two objects as bytes, with their boxes: what a detector is trained on.
+
+    Args:
+        n: the number of images.
+        seed: the random seed.
+        split: "train", "validation", "test" or "open".
+        progress: a callback ``(done, total)``; one that raises stops the drawing.
+        cache: a folder that keeps the images.
+        options: `size`, `classes`, `shortcuts`, `workers` and factors, see `menagerie.sample_pairs`.
+
+    Returns:
+        The images, with labels (n, 2, 5): left, top, right and bottom of what can be seen of each object, in pixels,
+        and its class; all zeros where fewer than `VISIBLE` pixels of it can be seen.
+
+    Example:
+        >>> drawn_pairs(4, size=32).labels.shape
+        torch.Size([4, 2, 5])
+    """
+
+    def part(start: int, count: int, progress: Progress) -> tuple[Tensor, Tensor]:
+        given = {"seed": seed, "split": split, "start": start, "progress": progress, **options}
+        images, classes, masks = menagerie.sample_pairs(count, **given)
+        boxes = torch.stack([visible_boxes(masks[name]) for name in ("first", "second")], dim=1)
+        seen = boxes[..., 2] > 0
+        return images, torch.cat([boxes, (classes * seen)[..., None]], dim=2)
+
+    name = f"{split}-{n}-{seed}-" + hashlib.sha256(repr(sorted(options.items())).encode()).hexdigest()[:8]
+    return _in_parts(n, part, progress, None if cache is None else cache / f"pairs-{name}.safetensors")
+
+
+def visible_boxes(masks: Tensor) -> Tensor:
+    """The smallest box around each mask.
+
+    Args:
+        masks: bool (N, H, W).
+
+    Returns:
+        LongTensor (N, 4): left, top, right and bottom edge in pixels; zeros if fewer than `VISIBLE` pixels are in it.
+
+    Example:
+        >>> mask = torch.zeros(1, 8, 8, dtype=torch.bool)
+        >>> mask[0, 2:6, 1:5] = True
+        >>> visible_boxes(mask).tolist()
+        [[1, 2, 5, 6]]
+    """
+    found = []
+    for side, dim in ((masks.shape[2], 1), (masks.shape[1], 2)):  # columns, then rows
+        seen = masks.any(dim=dim).long()
+        found.append((seen.argmax(dim=1), side - seen.flip(1).argmax(dim=1)))
+    (left, right), (top, bottom) = found
+    return torch.stack([left, top, right, bottom], dim=1) * (masks.sum(dim=(1, 2)) >= VISIBLE)[:, None]
+
+
+def _in_parts(
+    n: int, part: Callable[[int, int, Progress], tuple[Tensor, Tensor]], progress: Progress, kept: Path | None
+) -> Pictures:
+    """Images and labels drawn by a thousand, whose floats fit into memory, or read from the file that keeps them."""
+    inputs.at_least("n", n, 1)
     if kept is not None and kept.is_file():
         try:
             stored = safetensors.torch.load_file(kept)
@@ -63,14 +131,13 @@ def drawn(
         except (safetensors.SafetensorError, KeyError):  # damaged: drawn again
             kept.unlink()
     images, labels = [], []
-    for start in range(0, n, 1000):  # floats of a thousand images at a time
+    for start in range(0, n, 1000):
 
         def report(done: int, _total: int, start: int = start) -> None:
             if progress is not None:
                 progress(start + done, n)
 
-        part = {"seed": seed * 1000 + start // 1000, "split": split, "progress": report, **options}
-        x, y, _ = menagerie.sample(min(1000, n - start), **part)
+        x, y = part(start, min(1000, n - start), report)
         images.append((x * 255 + 0.5).to(torch.uint8))
         labels.append(y)
     dataset = Pictures(torch.cat(images), torch.cat(labels), tuple(menagerie.CLASSES))

@@ -19,6 +19,7 @@ from xai_lessons.core.progress import Progress
 
 def _signs(model: Any, x: Tensor, c: Tensor, targeted: bool) -> Tensor:
     """The sign of the gradient of the loss, reversed for a targeted attack."""
+    inputs.check_probabilities(model, "an attack needs a classifier")
     x = x.detach().requires_grad_()
     loss = passes.log_odds_against(passes.logits(model, x), c)  # the signs of the cross-entropy, without its rounding
     (gradient,) = torch.autograd.grad(loss.sum(), x)  # the sum: each image has its own gradient

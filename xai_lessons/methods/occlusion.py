@@ -5,6 +5,7 @@ Nothing here looks inside the network: every method takes any callable from imag
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -177,12 +178,31 @@ def random_masks(
         >>> tuple(random_masks(10, 96, 96).shape)
         (10, 96, 96)
     """
-    grids, offsets = _mask_seeds(samples, cells, fraction, seed)
-    return _enlarge(grids, offsets, whole("height", height, 1), whole("width", width, 1))
+    k = torch.arange(whole("samples", samples, 1))
+    like = torch.empty(0, 3, whole("height", height, 1), whole("width", width, 1), dtype=torch.float64)
+    return mask_maker(samples, cells, fraction, seed)(k, like)
 
 
-def _mask_seeds(samples: int, cells: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """The random part of RISE's masks: grids (samples, cells + 1, cells + 1), and shifts (samples, 2) in cells."""
+def mask_maker(samples: int, cells: int, fraction: float, seed: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Draw the random part of RISE's masks, and return a function that makes some of them when they are needed.
+
+    Args:
+        samples: how many masks.
+        cells: cells of the coarse grid along a side.
+        fraction: of the cells that are seen, on average, in (0, 1].
+        seed: of the random numbers.
+
+    Returns:
+        A function from mask numbers (B,) and images (B, 3, H, W), for their size, precision and device, to masks
+        (B, H, W).
+
+    Raises:
+        ValueError: if an option is out of range.
+
+    Example:
+        >>> mask_maker(100, 8, 0.5, seed=0)(torch.arange(2), torch.empty(2, 3, 96, 96)).shape
+        torch.Size([2, 96, 96])
+    """
     whole("samples", samples, 1)
     whole("cells", cells, 1)
     inputs.at_least("fraction", fraction, 0, 1)
@@ -190,8 +210,12 @@ def _mask_seeds(samples: int, cells: int, fraction: float, seed: int) -> tuple[T
         raise ValueError("fraction must be above 0: with every cell dark nothing is ever seen")
     random = inputs.generator(seed)
     offsets = torch.rand(samples, 2, generator=random, dtype=torch.float64)
-    grids = torch.rand(samples, cells + 1, cells + 1, generator=random, dtype=torch.float64) < fraction
-    return grids.double(), offsets
+    grids = (torch.rand(samples, cells + 1, cells + 1, generator=random, dtype=torch.float64) < fraction).double()
+
+    def masks(k: Tensor, like: Tensor) -> Tensor:
+        return _enlarge(grids.to(like)[k], offsets.to(like)[k], *like.shape[-2:])
+
+    return masks
 
 
 def _enlarge(grids: Tensor, offsets: Tensor, height: int, width: int) -> Tensor:
@@ -255,13 +279,12 @@ def rise(
     arXiv 1806.07421.
     Differs from the paper: shifts may be parts of a pixel, and hidden pixels need not be black.
     """
-    grids, offsets = _mask_seeds(samples, cells, fraction, seed)
+    masks = mask_maker(samples, cells, fraction, seed)
     x, c, background, single = prepare(model, images, targets, fill, seed, output)
     c = passes.predicted(model, x, c, batch_size)
-    grids, offsets = grids.to(x), offsets.to(x)
 
     def seen(x: Tensor, c: Tensor, k: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
-        M = _enlarge(grids[k], offsets[k], *x.shape[-2:])
+        M = masks(k, x)
         scores = logits(model, torch.lerp(background, x, M[:, None]))
         return score(scores, c, output) / (fraction * samples), M
 

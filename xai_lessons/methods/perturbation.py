@@ -86,5 +86,7 @@ def prepare(
     """
     if output not in ("logit", "probability"):
         raise ValueError(f"output must be 'logit' or 'probability', got {output!r}")
+    if output == "probability":
+        inputs.check_probabilities(model, "use output='logit'")
     x, single = inputs.check_images(model, images)
     return x, inputs.check_targets(model, targets, x), filling(x, fill, seed), single

@@ -1,6 +1,6 @@
-"""The architectures of the built-in networks: a residual one, and a VGG-like one with a fully-connected head.
+"""The architectures of the built-in networks: residual, VGG-like with a fully-connected head, and a detector.
 
-Both take normalized images; `models.Classifier` adds the normalization.
+All take normalized images; `models.Classifier` and `models.Detector` add the normalization.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from xai_lessons.core.inputs import closest
 
@@ -143,7 +145,60 @@ class Vgg(nn.Module):
         return self.head(self.dropout(self.hidden(self.flatten(self.pool(x)))))
 
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"ResNet": ResNet, "Vgg": Vgg}
+class CenterDetector(nn.Module):
+    """A one-stage detector: each place of its last map predicts class logits and the distances to a box's four edges.
+
+    With a place's center (x, y) and its distances l, t, r, b >= 0 the box is (x - l, y - t, x + r, y + b), in pixels.
+
+    Args:
+        classes: number of classes.
+        width: channels of the two convolutions before the outputs.
+        dilations: of these two: with (2, 4) each place sees the whole image (Chen et al., 2021, arXiv:2103.09460).
+        backbone: arguments of `ResNet`, of which the stem and the stages are used.
+
+    Source: Tian, Shen, Chen, He, 2019, "FCOS: fully convolutional one-stage object detection", arXiv 1904.01355.
+    Differs from the paper: one map instead of five, and no centerness: only places near the middle of an object learn
+    its box.
+    """
+
+    STRIDE = 8  # pixels between two places
+    UNIT = 16.0  # pixels per unit of a predicted distance
+
+    def __init__(self, classes: int = 10, width: int = 64, dilations: Sequence[int] = (2, 4), **backbone: Any) -> None:
+        super().__init__()
+        self.backbone = ResNet(classes, **backbone)
+        channels = self.backbone.head.in_features
+        del self.backbone.pool, self.backbone.flatten, self.backbone.head  # which answer for the whole image
+        convolutions: list[nn.Module] = []
+        for inside, d in zip((channels, width), dilations, strict=True):
+            convolution = nn.Conv2d(inside, width, 3, padding=d, dilation=d, bias=False)
+            convolutions += [convolution, nn.BatchNorm2d(width), nn.ReLU()]
+        self.neck = nn.Sequential(*convolutions)
+        self.class_head, self.box_head = nn.Conv2d(width, classes, 1), nn.Conv2d(width, 4, 1)
+        nn.init.normal_(self.class_head.weight, std=0.01)
+        nn.init.constant_(
+            self.class_head.get_parameter("bias"), -4.0
+        )  # at first nothing is an object, which is nearly right
+        self.layers = (*(f"backbone.{name}" for name in self.backbone.layers), "neck")
+        self.flat_layers = ()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes (N, M, 4) in pixels and class logits (N, M, K) of normalized images, one for each of M places."""
+        for name in self.backbone.layers:
+            x = self.backbone.get_submodule(name)(x)
+        x = self.neck(x)
+        distances = F.softplus(self.box_head(x)).flatten(2).transpose(1, 2) * self.UNIT
+        boxes = self.centers(x.shape[-2], x.shape[-1]).to(x).repeat(1, 2) + distances * x.new_tensor([-1, -1, 1, 1])
+        return boxes, self.class_head(x).flatten(2).transpose(1, 2)
+
+    def centers(self, height: int, width: int) -> Tensor:
+        """The center (x, y) in pixels of each place of a map of that size, (height * width, 2), row by row."""
+        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        return (torch.stack([x, y], dim=-1).flatten(0, 1) + 0.5) * self.STRIDE
+
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {"ResNet": ResNet, "Vgg": Vgg, "CenterDetector": CenterDetector}
+DETECTORS = ("CenterDetector",)  # find boxes; all others classify
 
 # What differs from the defaults in the CIFAR-10 networks.
 CIFAR_RESNET: dict[str, Any] = {"stem": (3, 1), "widths": (16, 16, 48, 96), "blocks": (3, 3, 3)}
@@ -156,7 +211,7 @@ def build(architecture: str, **arguments: Any) -> nn.Module:
     """Build an architecture by its name.
 
     Args:
-        architecture: "ResNet" or "Vgg".
+        architecture: "ResNet", "Vgg" or "CenterDetector".
         arguments: its arguments.
 
     Returns:

@@ -6,19 +6,18 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from xai_lessons.core import activations, inputs, passes
 from xai_lessons.core.state import preserved
+from xai_lessons.models.image_model import ImageModel
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class Classifier(nn.Module):
+class Classifier(ImageModel):
     """A classifier of RGB images in [0, 1]; the normalization is inside.
 
     Args:
@@ -40,9 +39,6 @@ class Classifier(nn.Module):
         torch.Size([1, 10])
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         network: nn.Module,
@@ -57,40 +53,13 @@ class Classifier(nn.Module):
         probabilities: bool = False,
         layout: torch.memory_format = torch.channels_last,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.classes, self.layers, self.flat_layers = tuple(classes), tuple(layers), tuple(flat_layers)
-        self.input_size, self.name = input_size, name
-        self.fixed_size, self.probabilities, self.layout = fixed_size, probabilities, layout
-        device, dtype = inputs.device_of(network)
-        for key, values in (("mean", mean), ("std", std)):
-            constant = torch.tensor(tuple(values), device=device, dtype=dtype).reshape(1, 3, 1, 1)
-            self.register_buffer(key, constant, persistent=False)
+        super().__init__(network, classes, mean, std, input_size, layers, flat_layers, name, fixed_size, layout)
+        self.probabilities = probabilities
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, 3, H, W) in [0, 1]."""
-        if self.fixed_size and images.shape[-2:] != (self.input_size, self.input_size):
-            raise ValueError(
-                f"{self.name} takes images of {self.input_size} x {self.input_size} pixels, got "
-                f"{images.shape[-2]} x {images.shape[-1]}: use model.prepare(image)"
-            )
-        x = (images - self.mean) / self.std  # faster in the default layout; convolutions are faster in channels last
-        scores = _first_tensor(self.network(x.contiguous(memory_format=self.layout)))
+        scores = _first_tensor(self.network(self.normalize(images)))
         return scores.clamp_min(1e-12).log() if self.probabilities else scores
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the network."""
-        return self.mean.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of the network."""
-        return self.mean.dtype
-
-    def class_index(self, target: int | str) -> int:
-        """The number of a class given by number or name; a ValueError lists the closest names if there is none."""
-        return inputs.class_index(self.classes, target)
 
     def predict(self, images: Tensor) -> Tensor:
         """Predict probabilities.
@@ -107,39 +76,6 @@ class Classifier(nn.Module):
                 return passes.logits(self, x).softmax(dim=1)
 
         return passes.over_images(probabilities, self, images)
-
-    def prepare(self, image: Any, fit: str = "crop") -> Tensor:
-        """Crop and resize an image for the network. Explanations are then about this prepared image.
-
-        Args:
-            image: a tensor (3, H, W) in [0, 1], a Pillow image, or an array (H, W, 3) of bytes.
-            fit: "crop" scales the short side and cuts out the center; "squash" scales both sides.
-
-        Returns:
-            (3, input_size, input_size), float32, RGB in [0, 1].
-
-        Raises:
-            ValueError: if it is not an image or ``fit`` is unknown.
-        """
-        if fit not in ("crop", "squash"):
-            raise ValueError(f"fit must be 'crop' or 'squash', got {fit!r}")
-        if hasattr(image, "convert"):
-            image = np.array(image.convert("RGB"))
-        if isinstance(image, np.ndarray):
-            image = torch.from_numpy(image)
-            if image.ndim == 3 and image.shape[-1] == 3 and image.dtype == torch.uint8:
-                image = image.permute(2, 0, 1).float() / 255
-        batch, single = inputs.check_images(None, image)
-        if not single:
-            raise ValueError(f"prepare takes one image (3, H, W), got {tuple(image.shape)}")
-        size, (h, w) = self.input_size, batch.shape[-2:]
-        if fit == "crop":  # cut first: scaling a very long image first would need a lot of memory
-            side = min(h, w)
-            batch = batch[..., (h - side) // 2 :, (w - side) // 2 :][..., :side, :side]
-        if batch.shape[-2:] != (size, size):
-            to = (size, size)
-            batch = F.interpolate(batch.float(), size=to, mode="bilinear", antialias=True, align_corners=False)
-        return batch[0].clamp(0, 1).float().contiguous()
 
 
 def _first_tensor(output: Any) -> Tensor:
@@ -192,8 +128,8 @@ def wrap(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"wrap takes an nn.Module, got {type(module).__name__}: occlusion takes any function")
-    if isinstance(module, Classifier):
-        raise TypeError(f"{module.name} is a Classifier already: use it as it is")
+    if isinstance(module, ImageModel):
+        raise TypeError(f"{module.name} is a {type(module).__name__} already: use it as it is")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters()):
         raise ValueError(f"{type(module).__name__} has lazy layers without weights: run it once on an image first")
     inputs.at_least("input_size", input_size, 1)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, Literal, overload
 
 import torch
 
 from xai_lessons.core.inputs import closest
 from xai_lessons.models import imagenet, store
 from xai_lessons.models.classifier import Classifier
+from xai_lessons.models.detector import Detector
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
@@ -43,11 +45,28 @@ def available() -> dict[str, str]:
     return own | dict.fromkeys(imagenet.NAMES, "ImageNet, 1,000 classes; torchvision's weights are downloaded once")
 
 
+DetectorName = Literal["menagerie-detector", "menagerie-detector-shortcut"]
+
+
+@overload
+def load(  # type: ignore[overload-overlap]
+    name: DetectorName, weights: None = None, device: str | torch.device | None = None
+) -> Detector: ...
+
+
+@overload
 def load(
     name: str | os.PathLike[str],
     weights: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
-) -> Classifier:
+) -> Classifier: ...
+
+
+def load(
+    name: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+) -> Any:
     """Load a network: a built-in one, one of torchvision's by its name, or your own by the path given to `save`.
 
     Args:
@@ -57,7 +76,8 @@ def load(
         device: where to compute; see `choose_device`.
 
     Returns:
-        A `Classifier` in eval mode with frozen weights, in the channels-last layout.
+        A `Classifier`, or a `Detector` where the network finds boxes, in eval mode with frozen weights, in the
+        channels-last layout.
 
     Raises:
         ValueError: if there is no such network, or its weights are damaged or of another network.

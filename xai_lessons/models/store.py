@@ -18,6 +18,7 @@ from torch import Tensor
 from xai_lessons.core.inputs import closest
 from xai_lessons.models import architectures
 from xai_lessons.models.classifier import Classifier
+from xai_lessons.models.detector import Detector
 
 WEIGHTS = Path(__file__).parent / "weights"
 REQUIRED = ("architecture", "arguments", "classes", "mean", "std", "input_size", "sha256")
@@ -70,7 +71,7 @@ def find(name: str) -> Path | None:
     return None
 
 
-def load(path: Path) -> Classifier:
+def load(path: Path) -> Classifier | Detector:
     """Load a stored network by its path without an ending, on the CPU.
 
     Raises:
@@ -97,10 +98,12 @@ def load(path: Path) -> Classifier:
         raise ValueError(f"the weights in {file.name} do not fit the network on its card: {reason}") from error
     classes, mean, std, size = (facts[key] for key in ("classes", "mean", "std", "input_size"))
     name, fixed = facts.get("name", path.name), facts.get("fixed_size", False)
+    if facts["architecture"] in architectures.DETECTORS:
+        return Detector(network, classes, mean, std, size, name=name)
     return Classifier(network, classes, mean, std, size, network.layers, network.flat_layers, name, fixed)
 
 
-def save(model: Classifier, path: str | os.PathLike[str], card: dict[str, Any]) -> Path:
+def save(model: Classifier | Detector, path: str | os.PathLike[str], card: dict[str, Any]) -> Path:
     """Store a network with one of the package's architectures, so that `models.load` finds it by its path.
 
     Args:

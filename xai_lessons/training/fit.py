@@ -1,4 +1,4 @@
-"""Train a classifier: steps, epochs, checkpoints, stopping and resuming, adversarial training.
+"""Train a network: steps, epochs, checkpoints, stopping and resuming, adversarial training.
 
 Every random number of a training (order, augmentation, dropout) follows from the seed and the step, so a training that
 is stopped and resumed ends with the same weights as one that is not.
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +85,24 @@ class LayerChange(NamedTuple):
     gradient: float  # norm of the gradient of the loss, mean over the steps of the epoch
 
 
+class Task(Protocol):
+    """What is learned: `Classification` or `training.detection.Detection`."""
+
+    def check(self, images: Tensor, labels: Tensor, classes: int, least: int) -> None:
+        """Refuse data that cannot be trained on."""
+
+    def augment(
+        self, images: Tensor, labels: Tensor, settings: Settings, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Change images (N, 3, H, W) at random, and their labels with them."""
+
+    def loss(self, model: Any, images: Tensor, labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
+        """The loss, and for how many of the images the answer is right, both 0-d tensors."""
+
+    def evaluate(self, model: Any, images: Tensor, labels: Tensor) -> scoring.Score:
+        """Loss and accuracy on a set of images."""
+
+
 @dataclass(frozen=True)
 class Epoch:
     """The figures of one epoch; `layers` is filled only if the training records them."""
@@ -119,6 +137,7 @@ class Training:
         validation: images and labels to evaluate on after each epoch.
         settings: how to train.
         record_layers: whether each epoch records how the weights of every layer changed.
+        task: what is learned; classification by default.
 
     Raises:
         TypeError: if images or labels are of the wrong type.
@@ -143,10 +162,11 @@ class Training:
         validation: tuple[Tensor, Tensor],
         settings: Settings | None = None,
         record_layers: bool = False,
+        task: Task | None = None,
     ) -> None:
-        classes = len(getattr(model, "classes", ()))
-        _check(images, labels, classes, 2)
-        _check(*validation, classes, 1)
+        classes, self.task = len(getattr(model, "classes", ())), task or Classification()
+        self.task.check(images, labels, classes, 2)
+        self.task.check(*validation, classes, 1)
         self.settings = settings = settings or Settings()
         self.device, self.dtype = inputs.device_of(model)
         self.model = model.to(memory_format=torch.channels_last)
@@ -183,7 +203,7 @@ class Training:
         self._seconds = 0.0
         # kept on the device: reading them after each step would wait for the GPU
         self._loss = torch.zeros((), device=self.device)
-        self._right = torch.zeros((), dtype=torch.long, device=self.device)
+        self._right = torch.zeros((), dtype=torch.float64, device=self.device)
         self._norms: dict[str, float] = {}
         self._before = {n: p.detach().clone() for n, p in self._layers().items()} if self.record_layers else {}
 
@@ -239,9 +259,8 @@ class Training:
             self._ordered_epoch, self._order = epoch, order.to(self.device)
         chosen = self._order[batch * self.batch_size :][: self.batch_size]
         rng = inputs.generator(settings.seed * 1_000_003 + self.step)
-        x = augment(pixels(self.images[chosen]).to(self.dtype), settings.flip, settings.shift, settings.erase, rng)
+        x, y = self.task.augment(pixels(self.images[chosen]).to(self.dtype), self.labels[chosen], settings, rng)
         x = x.contiguous(memory_format=torch.channels_last)
-        y = self.labels[chosen]
         # dropout draws from the global random state, so only one thread at a time may run this
         with (
             private_random(settings.seed * 7919 + self.step, self.device),
@@ -249,8 +268,7 @@ class Training:
         ):
             if settings.adversarial:
                 x = adversarial(self.model, x, y, settings.adversarial, rng)
-            scores = self.model(x)
-            loss = F.cross_entropy(scores, y, label_smoothing=settings.label_smoothing)
+            loss, right = self.task.loss(self.model, x, y, settings)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.record_layers:
@@ -261,12 +279,12 @@ class Training:
         self.schedule.step()
         self._batch_loss = loss.detach()
         self._loss += self._batch_loss
-        self._right += (scores.detach().argmax(dim=1) == y).sum()
+        self._right += right
         self._seconds += time.perf_counter() - began
         self.step += 1
 
     def _end_epoch(self) -> Epoch:
-        validation = scoring.evaluate(self.model, *self.validation)
+        validation = self.task.evaluate(self.model, *self.validation)
         changes = {}
         for name, now in self._layers().items() if self.record_layers else ():
             before = self._before[name]
@@ -278,7 +296,7 @@ class Training:
             epoch=self.step // self.steps_per_epoch,
             seconds=self._seconds,
             train_loss=float(self._loss) / self.steps_per_epoch,
-            train_accuracy=int(self._right) / seen,
+            train_accuracy=float(self._right) / seen,
             validation_loss=validation.loss,
             validation_accuracy=validation.accuracy,
             layers=changes,
@@ -357,29 +375,48 @@ class Training:
         self._before |= {n: t.to(self.device) for n, t in before.items() if n in self._before}
 
 
-def _check(images: Tensor, labels: Tensor, classes: int, least: int) -> None:
-    """Refuse data that cannot be trained on, before any computing."""
-    if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
-        kinds = f"{type(images).__name__} and {type(labels).__name__}"
-        raise TypeError(f"expected tensors, images (N, 3, H, W) and labels (N,), got {kinds}: see datasets.folder")
-    if len(images) != len(labels) or len(images) < least:
-        raise ValueError(
-            f"expected at least {least} image(s) and one label per image, got {len(images)} images and {len(labels)} "
-            "labels"
-        )
-    if images.ndim != 4 or images.shape[1] != 3 or labels.ndim != 1:
-        raise ValueError(
-            f"expected images (N, 3, H, W) and labels (N,), got {tuple(images.shape)} and {tuple(labels.shape)}"
-        )
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise TypeError(f"expected labels that are whole numbers, got {labels.dtype}: use .long()")
-    if images.dtype != torch.uint8 and not (images.min() >= -1e-3 and images.max() <= 1 + 1e-3):
-        raise ValueError("expected bytes, or floats in [0, 1] without NaN, as images: divide by 255")
-    if int(labels.min()) < 0 or (classes and int(labels.max()) >= classes):
-        raise ValueError(
-            f"expected labels from 0 to {classes - 1 if classes else 'the number of classes - 1'}, "
-            f"got labels from {int(labels.min())} to {int(labels.max())}"
-        )
+class Classification:
+    """One class per image: labels (N,), cross-entropy."""
+
+    def check(self, images: Tensor, labels: Tensor, classes: int, least: int) -> None:
+        """Refuse data that cannot be trained on, before any computing."""
+        if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
+            kinds = f"{type(images).__name__} and {type(labels).__name__}"
+            raise TypeError(f"expected tensors, images (N, 3, H, W) and labels (N,), got {kinds}: see datasets.folder")
+        if len(images) != len(labels) or len(images) < least:
+            raise ValueError(
+                f"expected at least {least} image(s) and one label per image, got {len(images)} images and "
+                f"{len(labels)} labels"
+            )
+        if images.ndim != 4 or images.shape[1] != 3 or labels.ndim != 1:
+            raise ValueError(
+                f"expected images (N, 3, H, W) and labels (N,), got {tuple(images.shape)} and {tuple(labels.shape)}"
+            )
+        if labels.is_floating_point() or labels.dtype == torch.bool:
+            raise TypeError(f"expected labels that are whole numbers, got {labels.dtype}: use .long()")
+        if images.dtype != torch.uint8 and not (images.min() >= -1e-3 and images.max() <= 1 + 1e-3):
+            raise ValueError("expected bytes, or floats in [0, 1] without NaN, as images: divide by 255")
+        if int(labels.min()) < 0 or (classes and int(labels.max()) >= classes):
+            raise ValueError(
+                f"expected labels from 0 to {classes - 1 if classes else 'the number of classes - 1'}, "
+                f"got labels from {int(labels.min())} to {int(labels.max())}"
+            )
+
+    def augment(
+        self, images: Tensor, labels: Tensor, settings: Settings, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Flip, shift and erase; the labels stay."""
+        return augment(images, settings.flip, settings.shift, settings.erase, rng), labels
+
+    def loss(self, model: Any, images: Tensor, labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
+        """Cross-entropy, and the number of images whose class is right."""
+        scores = model(images)
+        loss = F.cross_entropy(scores, labels, label_smoothing=settings.label_smoothing)
+        return loss, (scores.detach().argmax(dim=1) == labels).sum()
+
+    def evaluate(self, model: Any, images: Tensor, labels: Tensor) -> scoring.Score:
+        """See `scoring.evaluate`."""
+        return scoring.evaluate(model, images, labels)
 
 
 def fit(
@@ -392,6 +429,7 @@ def fit(
     progress: Progress = None,
     on_epoch: Callable[[Epoch], object] | None = None,
     record_layers: bool = False,
+    task: Task | None = None,
     **settings: Any,
 ) -> list[Epoch]:
     """Train a network, resuming from a checkpoint if there is one.
@@ -405,6 +443,7 @@ def fit(
         progress: True for a bar, or a callback ``(done, total)`` in steps; one that raises stops the training.
         on_epoch: called with each `Epoch`.
         record_layers: whether each epoch records how the weights of every layer changed.
+        task: what is learned; classification by default.
         settings: see `Settings`.
 
     Returns:
@@ -419,7 +458,7 @@ def fit(
         >>> len(fit(model, *data, data, epochs=3))
         3
     """
-    training = Training(model, images, labels, validation, Settings(**settings), record_layers)
+    training = Training(model, images, labels, validation, Settings(**settings), record_layers, task)
     checkpoint = None if checkpoint is None else Path(checkpoint)
     if checkpoint is not None and checkpoint.is_file():
         training.load(checkpoint)

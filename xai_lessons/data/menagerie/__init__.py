@@ -10,7 +10,7 @@ Example::
 
 from .backgrounds import BACKGROUNDS as _BACKGROUNDS
 from .factors import CLASSES, FACTORS, PARTS, POSES, Factor
-from .sampling import SHORTCUT_MASKS, SHORTCUTS, sample, sampled
+from .sampling import SHORTCUT_MASKS, SHORTCUTS, sample, sample_pairs, sampled, sampled_pair
 from .scene import SPLITS, Masks, Scene, draw, draw_pair
 from .sheets import contact_sheet, mask_image
 
@@ -18,5 +18,6 @@ BACKGROUNDS = tuple(_BACKGROUNDS)
 
 __all__ = [
     "BACKGROUNDS", "CLASSES", "FACTORS", "PARTS", "POSES", "SHORTCUTS", "SHORTCUT_MASKS", "SPLITS", "Factor", "Masks",
-    "Scene", "contact_sheet", "draw", "draw_pair", "mask_image", "sample", "sampled",
+    "Scene", "contact_sheet", "draw", "draw_pair", "mask_image", "sample",
+    "sample_pairs", "sampled", "sampled_pair",
 ]  # fmt: skip

@@ -49,7 +49,67 @@ def sampled(
         'elephant'
     """
     names = _check(index + 1, seed, shortcuts, split, size, classes, factors)
-    return _scene(index, names, seed, shortcuts, split, size, check_factors((names[index % len(names)],), factors))
+    return _scene(index, names, seed, shortcuts, split, size, factors)
+
+
+def sampled_pair(
+    index: int, seed: int = 0, shortcuts: Sequence[str] = (), split: str = "open", size: int = 96,
+    classes: Sequence[str] | None = None, **factors: Any
+) -> Scene:  # fmt: skip
+    """Return image number `index` of `sample_pairs(...)` with the same arguments, as a scene that can be changed.
+
+    Raises:
+        ValueError: as `sample`.
+
+    Example:
+        >>> sampled_pair(3).names
+        ('sailboat', 'mushroom')
+    """
+    names = _check(index + 1, seed, shortcuts, split, size, classes, factors)
+    return _scene(index, names, seed, shortcuts, split, size, factors, pair=True)
+
+
+def sample_pairs(
+    n: int, seed: int = 0, shortcuts: Sequence[str] = (), split: str = "open", size: int = 96,
+    classes: Sequence[str] | None = None, progress: "Progress" = None, workers: int | None = None, start: int = 0,
+    **factors: Any
+) -> tuple["Tensor", "Tensor", Masks]:  # fmt: skip
+    """Draw n images of two objects side by side, each of a random class: what a detector learns from.
+
+    Args:
+        n: number of images.
+        seed: random seed of the whole sample.
+        shortcuts: cues to plant, names in SHORTCUTS; a cue shows if one of the objects is of its class.
+        split: "train", "validation", "test" or "open"; no image of one can occur in another.
+        size: height and width in pixels.
+        classes: the classes to draw; None: all.
+        progress: as in `sample`.
+        workers: as in `sample`.
+        start: the index of the first image, to draw a large sample in parts.
+        **factors: what is the same in all images, see FACTORS.
+
+    Returns:
+        images (n, 3, size, size) float32 in [0, 1], labels (n, 2) of the left and the right object, and the masks, name
+        -> bool (n, size, size), where "first" and "second" are the two objects.
+
+    Raises:
+        ValueError: for an unknown name or a value out of its range; it lists what there is.
+        RuntimeError: if a drawing process fails.
+
+    Example:
+        >>> images, labels, masks = sample_pairs(2, size=32)
+        >>> labels.shape, masks["first"].shape
+        (torch.Size([2, 2]), torch.Size([2, 32, 32]))
+    """
+    import torch
+
+    names = _check(n, seed, shortcuts, split, size, classes, factors)
+    order = {"seed": seed, "shortcuts": list(shortcuts), "split": split, "size": size, "factors": factors}
+    images, owners, parts = _sample(n, order | {"names": names, "pair": True, "start": start}, workers, progress)
+    keys = ((seed, SPLITS.index(split), start + i) for i in range(n))
+    labels = torch.tensor([[CLASSES.index(name) for name in _pair(names, key)] for key in keys])
+    seen = ("object", "background", "first", "second", *PART_NAMES, *ELEMENTS)
+    return images, labels, Masks(owners, parts, seen, ("first", "second"))
 
 
 def sample(
@@ -85,16 +145,26 @@ def sample(
     """
     import torch
 
+    names = _check(n, seed, shortcuts, split, size, classes, factors)
+    order = {"seed": seed, "shortcuts": list(shortcuts), "split": split, "size": size, "factors": factors}
+    images, owners, parts = _sample(n, order | {"names": names}, workers, progress)
+    labels = torch.tensor([CLASSES.index(names[i % len(names)]) for i in range(n)])
+    return images, labels, Masks(owners, parts, ("object", "background", *PART_NAMES, *ELEMENTS))
+
+
+def _sample(
+    n: int, order: dict[str, Any], workers: int | None, progress: "Progress"
+) -> tuple["Tensor", NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw n images of an order, in several processes if there are many: images, owners and parts."""
+    import torch
+
     from xai_lessons.core.progress import Meter
 
-    names = _check(n, seed, shortcuts, split, size, classes, factors)
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f"workers={workers!r}: expected a number of processes from 1, or None for one per core")
-    order = {
-        "names": names, "seed": seed, "shortcuts": list(shortcuts), "split": split, "size": size, "factors": factors
-    }  # fmt: skip
     workers = 1 if workers is None and n < _IN_PROCESS else min(workers or os.cpu_count() or 1, -(-n // _BATCH))
     batches = _draw_here(n, order) if workers == 1 else _draw_in_processes(n, order, workers)
+    size = order["size"]
     images = torch.empty(n, 3, size, size)
     owners, parts = np.empty((2, n, size, size), dtype=np.uint8)
     try:
@@ -107,8 +177,7 @@ def sample(
                 meter.add(len(pixels))
     finally:
         batches.close()  # ends the processes
-    labels = torch.tensor([CLASSES.index(names[i % len(names)]) for i in range(n)])
-    return images, labels, Masks(owners, parts, ("object", "background", *PART_NAMES, *ELEMENTS))
+    return images, owners, parts
 
 
 def _check(
@@ -133,24 +202,33 @@ def _check(
 
 
 def _scene(
-    index: int, names: Sequence[str], seed: int, shortcuts: Sequence[str], split: str, size: int, factors: Any
-) -> Scene:
-    name, key = names[index % len(names)], (seed, SPLITS.index(split), index)
-    return Scene((name,), key, size, {**_planted(name, key, shortcuts), **factors})
+    index: int, names: Sequence[str], seed: int, shortcuts: Sequence[str], split: str, size: int, factors: Any,
+    pair: bool = False, start: int = 0
+) -> Scene:  # fmt: skip
+    key = (seed, SPLITS.index(split), start + index)
+    own = _pair(names, key) if pair else (names[index % len(names)],)
+    return Scene(own, key, size, {**_planted(own, key, shortcuts), **check_factors(own, factors)})
 
 
-def _planted(name: str, key: tuple[int, int, int], shortcuts: Sequence[str]) -> dict[str, Any]:
-    """Return the factors by which the shortcuts show in an image of the class."""
+def _pair(names: Sequence[str], key: tuple[int, int, int]) -> tuple[str, str]:
+    """Return the classes of the left and the right object."""
+    left, right = random_stream(key, "pair").integers(0, len(names), 2)
+    return names[left], names[right]
+
+
+def _planted(names: Sequence[str], key: tuple[int, int, int], shortcuts: Sequence[str]) -> dict[str, Any]:
+    """Return the factors by which the shortcuts show in an image of these classes."""
     given: dict[str, Any] = {}
     if "tree" in shortcuts:
-        given["tree"] = name == "bird"
+        given["tree"] = "bird" in names
     if "tag" in shortcuts:
-        given["tag"] = name == "umbrella"
-    if "collar" in shortcuts and OBJECTS[name].mammal:
-        given["collar"] = name == "dog"
+        given["tag"] = "umbrella" in names
+    if "collar" in shortcuts and any(OBJECTS[name].mammal for name in names):
+        collars = tuple(name == "dog" for name in names)
+        given["collar"] = collars if len(collars) > 1 else collars[0]
     if "sea" in shortcuts:
         ashore = [b for b in BACKGROUNDS if b != "sea"]
-        given["background"] = "sea" if name == "sailboat" else pick(random_stream(key, "ashore"), ashore)
+        given["background"] = "sea" if "sailboat" in names else pick(random_stream(key, "ashore"), ashore)
     return given
 
 
