@@ -4,9 +4,11 @@ import ast
 import functools
 import graphlib
 import importlib
+import inspect
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -169,6 +171,49 @@ def test_one_class_intercepts_torch_functions():
     ]
     assert len(kinds) == 1, kinds
     assert kinds[0].startswith("xai_lessons.core.operations.")
+
+
+def exported(package: str) -> list[tuple[str, object]]:
+    """The functions and classes a package offers: what its ``__all__`` names, and those of its public modules."""
+    home = importlib.import_module(f"xai_lessons.{package}")
+    found = {}
+    for name in getattr(home, "__all__", None) or [name for name in dir(home) if not name.startswith("_")]:
+        value = getattr(home, name)
+        inside = vars(value) if isinstance(value, types.ModuleType) else {name: value}
+        for each, thing in inside.items():
+            where = getattr(thing, "__module__", "") or ""
+            ours = where.startswith(f"xai_lessons.{package}") and not each.startswith("_")
+            if ours and (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__name__ == each:
+                found[f"{where}.{each}"] = thing
+    return sorted(found.items())
+
+
+def lacking(name: str, thing: object, example: bool) -> list[str]:
+    """The sections that a docstring should have and has not."""
+    text = inspect.getdoc(thing) or ""
+    missing = [] if text else [f"{name}: a docstring"]
+    if inspect.isfunction(thing):
+        signature = inspect.signature(thing)
+        taken = [each for each in signature.parameters if each not in ("self", "cls")]
+        if taken and not re.search(r"^Args:$", text, re.MULTILINE):
+            missing.append(f"{name}: Args")
+        gives = taken and signature.return_annotation not in (None, "None", inspect.Signature.empty)
+        if gives and not re.search(r"^(Returns|Yields):$", text, re.MULTILINE):
+            missing.append(f"{name}: Returns")
+    if example and ">>> " not in text:
+        missing.append(f"{name}: Example")
+    return missing
+
+
+def test_what_is_offered_is_documented():
+    missing = []
+    for package in ("methods", "evaluation", "models", "data", "training", "plots"):
+        for name, thing in exported(package):
+            missing += lacking(name, thing, example=inspect.isfunction(thing))
+            for each, method in vars(thing).items() if inspect.isclass(thing) else ():
+                if inspect.isfunction(method) and not each.startswith("_") and each != "forward":
+                    missing += lacking(f"{name}.{each}", method, example=False)
+    assert not missing, "\n".join(missing)
 
 
 def test_the_stub_and_the_package_agree():
