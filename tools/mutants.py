@@ -1,7 +1,8 @@
 """``make mutants``: small seeded mistakes in the methods and the evaluation, and whether the tests notice each.
 
 Each mutant is one change (an operator, a comparison, a number, a condition, a call left out, two arguments swapped) in
-a copy of the package; the tests of its module run on the copy. Ends with the survivors, one line each.
+a copy of the package; the tests of its module run on the copy, in a process that has the libraries imported already.
+Ends with the survivors, one line each.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import multiprocessing
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,15 +26,20 @@ from tools.pins import ROOT
 
 FOLDERS = ("methods", "evaluation")
 LINKED = ("weights", "__pycache__")  # large or worthless: not copied
-EVERYWHERE = "tests/test_politeness.py"
+EVERYWHERE = ("tests/test_politeness.py", "tests/test_options.py")  # what holds for every method
 TESTS = {  # where a module's tests are not called after it
     "catalog": ["test_politeness", "test_evaluation_compare", "test_explorers_judging"],
-    "compare": ["test_evaluation", "test_evaluation_compare", "oracles/test_evaluation_oracles"],
+    "compare": ["test_evaluation_compare"],
     "faithfulness": ["test_evaluation", "oracles/test_evaluation_oracles"],
-    "localization": ["test_evaluation", "oracles/test_evaluation_oracles", "test_anatomy"],
+    "guided": ["test_saliency", "test_operations", "oracles/test_saliency_oracles"],
+    "localization": ["test_evaluation", "oracles/test_evaluation_oracles"],
     "perturbation": ["test_occlusion", "test_surrogates", "oracles/test_occlusion_oracles"],
-    "relu_rules": ["test_saliency", "test_network_doctor", "oracles/test_saliency_oracles"],
+    "randomization": ["test_evaluation", "oracles/test_evaluation_oracles"],
+    "sensitivity": ["test_evaluation", "oracles/test_evaluation_oracles"],
 }
+IMPORTED = ["torch", "torchvision", "captum.attr", "captum.metrics", "zennit.composites", "hypothesis", "pytest",
+            "scipy.stats", "sklearn.linear_model", "skimage.segmentation", "xdist.scheduler"]  # fmt: skip
+EARLIER = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # pytest wants to rewrite what is imported already
 SWAPPED: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
     ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
@@ -109,13 +115,24 @@ def mutants(path: Path) -> list[Mutant]:
     return found
 
 
+def modules() -> list[Path]:
+    """The files that are mutated."""
+    return [path for folder in FOLDERS for path in sorted((ROOT / "xai_lessons" / folder).glob("[a-z]*.py"))]
+
+
 def tests_of(path: Path) -> list[list[str]]:
-    """What pytest is given for a module: its own tests, then what holds for every method."""
+    """What pytest is given for a module: its own tests, then, for a method, what holds for every method.
+
+    Raises:
+        ValueError: if no test file is called after the module, and `TESTS` names none.
+    """
     names = TESTS.get(path.stem) or [f"test_{path.stem}", f"oracles/test_{path.stem}_oracles"]
     own = [name for each in names if (ROOT / (name := f"tests/{each}.py")).exists()]
+    if not own:
+        raise ValueError(f"there is no tests/test_{path.stem}.py: name the tests of {path.name} in TESTS")
     functions = [node.name for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.FunctionDef)]
     those = " or ".join(f"[{name}" for name in functions if not name.startswith("_"))
-    return [own, [EVERYWHERE, "-k", those]] if path.parent.name == "methods" and those else [own]
+    return [own, [*EVERYWHERE, "-k", those]] if path.parent.name == "methods" and those else [own]
 
 
 def survives(mutant: Mutant | None, path: Path, limit: float) -> str:
@@ -133,18 +150,30 @@ def survives(mutant: Mutant | None, path: Path, limit: float) -> str:
             mutated = source[: mutant.start] + mutant.after.encode() + source[mutant.end :]
             (home / mutant.path.relative_to(ROOT)).write_bytes(mutated)
         for part in tests_of(path):
-            command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=no", "-p", "no:cacheprovider", *part]
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "XAI_LESSONS_DEVICE": "cpu", "PYTHONPATH": folder}
-            try:
-                done = subprocess.run(
-                    command, cwd=home, env=environment, timeout=limit, capture_output=True, text=True, check=False
-                )
-            except subprocess.TimeoutExpired:
+            process = multiprocessing.get_context("forkserver").Process(target=run_tests, args=(home, part))
+            process.start()
+            process.join(limit)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
                 return f"no answer in {limit:.0f} s"
-            if done.returncode not in (0, 5):  # 5: none of the tests for every method is for this module
-                lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "E   "))]
-                return (lines or (done.stdout + done.stderr).splitlines()[-1:] or ["pytest could not start"])[0][:110]
+            if process.exitcode not in (0, 5):  # 5: none of the tests for every method is for this module
+                said = (home / "said").read_text(encoding="utf-8", errors="replace").splitlines()
+                lines = [line for line in said if line.startswith(("FAILED", "ERROR", "E   "))]
+                return (lines or said[-1:] or ["pytest could not start"])[0][:110]
     return ""
+
+
+def run_tests(home: Path, part: list[str]) -> None:
+    """In a process of its own: pytest, with the package in ``home``."""
+    os.chdir(home)
+    with open("said", "w") as said:
+        for stream in (1, 2):
+            os.dup2(said.fileno(), stream)
+    sys.path[:] = [str(home), *(folder for folder in sys.path if folder not in ("", str(ROOT)))]
+    import pytest
+
+    sys.exit(pytest.main(["-q", "-x", "--tb=no", "-p", "no:cacheprovider", *EARLIER, *part]))
 
 
 def _with(node: ast.AST, **fields: object) -> ast.AST:
@@ -159,25 +188,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", help="only these modules, as cam or compare")
     parser.add_argument("--count", type=int, default=100, help="how many mutants")
+    parser.add_argument("--first", type=int, default=0, help="how many of them to leave out: they ran before")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--limit", type=float, default=180, help="seconds for the tests of one mutant")
     parser.add_argument("--least", type=float, default=0.9, help="the part that must be noticed")
     options = parser.parse_args()
-    paths = [path for folder in FOLDERS for path in sorted((ROOT / "xai_lessons" / folder).glob("[a-z]*.py"))]
-    paths = [path for path in paths if not options.modules or path.stem in options.modules]
+    os.environ |= {"OMP_NUM_THREADS": "1", "XAI_LESSONS_DEVICE": "cpu", "MPLBACKEND": "agg"}
+    multiprocessing.set_forkserver_preload(IMPORTED)
+    paths = [path for path in modules() if not options.modules or path.stem in options.modules]
     every = [mutant for path in paths for mutant in mutants(path)]
-    chosen = random.Random(options.seed).sample(every, min(options.count, len(every)))
+    chosen = random.Random(options.seed).sample(every, min(options.count, len(every)))[options.first :]
     print(f"{len(chosen)} of {len(every)} mutants of {len(paths)} modules, seed {options.seed}", flush=True)
     survivors, began = [], time.perf_counter()
     with ThreadPoolExecutor(options.workers) as pool:
-        healthy = pool.map(lambda path: survives(None, path, options.limit), sorted({each.path for each in chosen}))
-        for path, noticed in zip(sorted({each.path for each in chosen}), healthy, strict=True):
+        touched = sorted({each.path for each in chosen})
+        for path, noticed in zip(
+            touched, pool.map(lambda path: survives(None, path, options.limit), touched), strict=True
+        ):
+            print(f"{path.stem}: {time.perf_counter() - began:.0f} s", flush=True)
             if noticed:
                 sys.exit(f"the tests of {path.name} fail without any mistake: {noticed}")
-        for mutant, noticed in zip(
-            chosen, pool.map(lambda each: survives(each, each.path, options.limit), chosen), strict=True
-        ):
+        results = pool.map(lambda each: survives(each, each.path, options.limit), chosen)
+        for mutant, noticed in zip(chosen, results, strict=True):
             print(f"{'killed  ' if noticed else 'SURVIVES'} {mutant}  {noticed}", flush=True)
             survivors += [] if noticed else [mutant]
     part = 1 - len(survivors) / len(chosen)

@@ -26,6 +26,23 @@ def device_of(model: Any, images: Tensor | None = None) -> tuple[torch.device, t
     return torch.device("cpu"), torch.float32
 
 
+def check_network(method: str, model: Any) -> None:
+    """Refuse what is not a network, for the methods that look inside one.
+
+    Args:
+        method: who needs a network, for the message.
+        model: what was given.
+
+    Raises:
+        TypeError: if it is not an `nn.Module`.
+
+    Example:
+        >>> check_network("lrp", nn.ReLU())
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{method} takes a network, an nn.Module, got {type(model).__name__}")
+
+
 def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
     """Check images and move them to the network's device and precision, in the default layout.
 

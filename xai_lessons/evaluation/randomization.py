@@ -55,8 +55,7 @@ def randomize_layers(
         Adebayo et al.: Sanity Checks for Saliency Maps, 2018, arXiv:1810.03292 (cascading randomization); He et al.,
         2015, arXiv:1502.01852 (the variance, which keeps the signal's size through the random layers).
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"only a network (nn.Module) has layers to randomize, got {type(model).__name__}")
+    inputs.check_network("randomize_layers", model)
     layers = weight_layers(model)
     if n is not None and fraction is not None:
         raise ValueError("n and fraction exclude each other: give only one of them")

@@ -107,7 +107,7 @@ def invert(
     Differs from the paper:
         Adam and L-BFGS besides SGD with momentum; pixels are kept in [0, 1] instead of pulled there by an alpha-norm.
     """
-    _check_network(model)
+    inputs.check_network("inversion", model)
     inputs.at_least("tv", tv, 0)
     x, single = inputs.check_images(model, images)
     with _working(model):
@@ -181,7 +181,7 @@ def maximize(
         Erhan et al., 2009, "Visualizing higher-layer features of a deep network"; Olah, Mordvintsev and Schubert, 2017,
         "Feature visualization", https://distill.pub/2017/feature-visualization.
     """
-    _check_network(model)
+    inputs.check_network("inversion", model)
     inputs.at_least("tv", tv, 0)
     if where not in ("everywhere", "center"):
         raise ValueError(f"where must be 'everywhere' or 'center', got {where!r}")
@@ -271,11 +271,6 @@ def similarity(found: Tensor, image: Tensor, cell: int = 8) -> dict[str, float]:
 
     ours, theirs = cells(found), cells(image)
     return {name: float(F.cosine_similarity(ours[name], theirs[name], dim=0)) for name in ours}
-
-
-def _check_network(model: Any) -> None:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"inversion takes a network, an nn.Module, got {type(model).__name__}")
 
 
 @contextmanager

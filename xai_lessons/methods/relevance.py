@@ -86,7 +86,7 @@ def lrp(
         raise ValueError(f"rule must be one of {', '.join(map(repr, RULES))}, got {rule!r}")
     inputs.at_least("epsilon", epsilon, 0)
     inputs.at_least("gamma", gamma, 0)
-    _check_network("lrp", model)
+    inputs.check_network("lrp", model)
 
     def of(x: Tensor, c: Tensor | None) -> Tensor:
         relevance = _Relevance(x, rule, epsilon, gamma)
@@ -145,7 +145,7 @@ def deep_lift(
     Differs from the paper:
         the paper leaves max-pooling open; where z = z', the ratio is the derivative.
     """
-    _check_network("deep_lift", model)
+    inputs.check_network("deep_lift", model)
     batch, single = inputs.check_images(model, images)
     reference = baseline_pictures(baseline, batch)
     c = passes.predicted(model, batch, inputs.check_targets(model, targets, batch), batch_size)
@@ -160,11 +160,6 @@ def deep_lift(
     size = passes.default_batch_size(batch) // 2 if batch_size is None else batch_size  # two rows per image
     result = passes.over_passes(of, 1, model, batch, c, **once, batch_size=size, progress=progress)
     return result[0] if single else result
-
-
-def _check_network(method: str, model: Any) -> None:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"{method} takes a network, an nn.Module, got {type(model).__name__}")
 
 
 def _ratio(z: Tensor, D: Tensor, epsilon: float = 0.0) -> Tensor:
