@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xai_lessons import menagerie, models
+
 
 class PoolingNet(nn.Module):
     """Batch norm, in-place, reused and functional ReLUs, a residual sum, dropout; a linear head on average pooling."""
@@ -71,3 +73,25 @@ def seeded(make: type[nn.Module], seed: int = 0, dtype: torch.dtype = torch.floa
 def pictures(n: int = 3, size: int = 16, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
     """Random pictures (n, 3, size, size) in [0, 1]."""
     return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def small_network(seed: int = 0, size: int = 48, std: float = 2.0, pooling: bool = True) -> models.Classifier:
+    """Two convolutions and a head on average pooling, or on a map of 4 x 4, for the classes of the menagerie."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        body = [nn.Conv2d(3, 8, 5, 4), nn.ReLU(), nn.Conv2d(8, 12, 3, padding=1), nn.ReLU()]
+        side = 1 if pooling else 4
+        net = nn.Sequential(*body, nn.AdaptiveAvgPool2d(side), nn.Flatten(), nn.Linear(12 * side**2, 10))
+        nn.init.normal_(net[6].weight, std=std)
+    name = f"small-{seed}{'' if pooling else '-flat'}"
+    return models.wrap(net, menagerie.CLASSES, input_size=size, layers=("1", "3"), name=name)
+
+
+def one_layer_network(seed: int = 0, size: int = 48, classes: tuple[str, ...] = menagerie.CLASSES) -> models.Classifier:
+    """One convolution and a head on a map of 4 x 4."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
+        net = nn.Sequential(layers, nn.Linear(128, len(classes)))
+        nn.init.normal_(net[1].weight, std=1.0)
+    return models.wrap(net, classes, input_size=size, name=f"small-{seed}")

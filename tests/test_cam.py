@@ -223,7 +223,7 @@ def test_layers(method) -> None:
 
 
 def test_activation_survives_an_in_place_relu() -> None:
-    """A is what the layer put out, not what an in-place ReLU made of it afterwards."""
+    """A is the layer's output, not what an in-place ReLU made of it afterwards."""
     net, x = seeded(PoolingNet), pictures()
     A = net.norm(net.conv1(x)).detach()
     assert A.min() < 0

@@ -43,7 +43,7 @@ def test_the_doctor_says_what_to_do(monkeypatch, capsys):
     assert said.endswith("The lessons cannot run yet: see torch.\n")
 
 
-def test_the_doctor_survives_an_examination_that_fails(monkeypatch):
+def test_the_doctor_survives_a_check_that_fails(monkeypatch):
     def broken():
         raise RuntimeError("no such thing")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from nets import small_network
 from sweep import check_code, sweep
 from xai_lessons import evaluation, models
 from xai_lessons.data import menagerie
@@ -18,18 +18,6 @@ class CamExplorer(Whole):
     """On a smaller screen, to be quick."""
 
     screen = 64
-
-
-def small_network(seed: int = 0, pooling: bool = True) -> models.Classifier:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        body = [nn.Conv2d(3, 8, 5, 4), nn.ReLU(), nn.Conv2d(8, 12, 3, padding=1), nn.ReLU()]
-        side = 1 if pooling else 4
-        net = nn.Sequential(*body, nn.AdaptiveAvgPool2d(side), nn.Flatten(), nn.Linear(12 * side**2, 10))
-        nn.init.normal_(net[6].weight, std=2.0)
-    model = models.wrap(net, classes=menagerie.CLASSES, input_size=48, layers=("1", "3"))
-    model.name = f"small-{seed}{'' if pooling else '-flat'}"
-    return model
 
 
 @pytest.fixture(scope="module")

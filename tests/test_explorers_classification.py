@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from nets import one_layer_network
 from sweep import check_code, sweep
 from xai_lessons import models
 from xai_lessons.data import menagerie, photos
@@ -22,25 +23,14 @@ class PredictionExplorer(Whole):
     screen = 64
 
 
-def small_network(seed: int = 0, size: int = 48, classes: tuple[str, ...] = menagerie.CLASSES) -> models.Classifier:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layers = nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
-        net = nn.Sequential(layers, nn.Linear(128, len(classes)))
-        nn.init.normal_(net[1].weight, std=1.0)
-    model = models.wrap(net, classes=classes, input_size=size)
-    model.name = f"small-{seed}"
-    return model
-
-
 @pytest.fixture(scope="module")
 def model() -> models.Classifier:
-    return small_network()
+    return one_layer_network()
 
 
 @pytest.fixture(scope="module")
 def other() -> models.Classifier:
-    return small_network(1)
+    return one_layer_network(1)
 
 
 def test_every_control_changes_the_arrays_it_says(model, other):
@@ -105,7 +95,7 @@ def test_the_code_of_a_sample_and_of_a_tensor(picture, model):
 
 
 def test_the_code_names_the_network_and_nothing_superfluous(monkeypatch):
-    monkeypatch.setattr(image_explorer, "network", lambda name: small_network(size=96))
+    monkeypatch.setattr(image_explorer, "network", lambda name: one_layer_network(size=96))
     explorer = PredictionExplorer("dog", seed=5, background="any")
     assert explorer.code(explorer.state).splitlines()[:7] == [
         "from xai_lessons import menagerie, models",
@@ -146,7 +136,7 @@ def test_uploads_are_kept_beside_the_notebook_and_shown(tmp_path, monkeypatch, m
 
 
 def test_the_network_may_have_other_classes(model):
-    explorer = PredictionExplorer("cat", small_network(2, 32, ("yes", "no", "perhaps")))
+    explorer = PredictionExplorer("cat", one_layer_network(2, 32, ("yes", "no", "perhaps")))
     assert explorer.result.probabilities.shape == (3,)
     assert len(explorer.panels(explorer.result, explorer.state)) == 2
     assert "cat" not in explorer.describe(explorer.result, explorer.state)
@@ -244,4 +234,7 @@ def squeezenet(test_data):
 
 
 def test_samples_are_those_of_scikit_image():
-    assert PredictionExplorer("coffee", small_network()).photographs["coffee"][0].shape == photos.sample("coffee").shape
+    assert (
+        PredictionExplorer("coffee", one_layer_network()).photographs["coffee"][0].shape
+        == photos.sample("coffee").shape
+    )

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from nets import small_network
 from sweep import check_code, sweep
 from xai_lessons import models
 from xai_lessons.core.progress import Cancelled
@@ -22,25 +23,14 @@ class AttackExplorer(Whole):
     screen = 64
 
 
-def small_network(seed: int = 0, size: int = 48) -> models.Classifier:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        body = [nn.Conv2d(3, 8, 5, 4), nn.ReLU(), nn.Conv2d(8, 12, 3, padding=1), nn.ReLU()]
-        net = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10))
-        nn.init.normal_(net[6].weight, std=4.0)
-    model = models.wrap(net, classes=menagerie.CLASSES, input_size=size, layers=("1", "3"))
-    model.name = f"small-{seed}"
-    return model
-
-
 @pytest.fixture(scope="module")
 def model() -> models.Classifier:
-    return small_network()
+    return small_network(std=4.0)
 
 
 @pytest.fixture
 def explorer(model) -> AttackExplorer:
-    return AttackExplorer("cat", networks=[model, small_network(1)])
+    return AttackExplorer("cat", networks=[model, small_network(1, std=4.0)])
 
 
 def test_every_control_changes_the_arrays_it_says(explorer):
@@ -96,7 +86,7 @@ def test_just_enough_is_enough_and_half_a_gray_value_less_is_not(explorer, model
 
 
 def test_just_enough_goes_to_the_end_where_nothing_is():
-    stubborn = small_network()
+    stubborn = small_network(std=4.0)
     nn.init.zeros_(stubborn.network[6].weight)
     explorer = AttackExplorer("cat", networks=[stubborn])
     explorer.press("enough").done.wait()
@@ -159,7 +149,7 @@ def pictures() -> tuple[torch.Tensor, torch.Tensor]:
 def robustness(model, pictures) -> RobustnessExplorer:
     images, _ = pictures
     labels = model.predict(images).argmax(1)  # so that all are right at the start
-    return RobustnessExplorer([model, small_network(1)], (images, labels), pictures=8)
+    return RobustnessExplorer([model, small_network(1, std=4.0)], (images, labels), pictures=8)
 
 
 def test_every_control_of_the_curves_changes_what_it_says(robustness):

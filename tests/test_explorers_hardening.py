@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from nets import small_network
 from sweep import check_code, sweep
-from test_explorers_fgsm import small_network
 from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import datasets, menagerie
 from xai_lessons.explorers import HardeningExplorer
@@ -25,12 +25,12 @@ def data() -> tuple[datasets.Pictures, datasets.Pictures]:
 
 @pytest.fixture
 def explorer(data) -> HardeningExplorer:
-    return HardeningExplorer(small_network(size=24), data, pictures=160, epochs=2)
+    return HardeningExplorer(small_network(size=24, std=4.0), data, pictures=160, epochs=2)
 
 
 def test_every_control_changes_the_curves(data):
     data = tuple(one._replace(images=one.images.repeat(4, 1, 1, 1), labels=one.labels.repeat(4)) for one in data)
-    explorer = HardeningExplorer(small_network(size=24), data, pictures=500, epochs=1)
+    explorer = HardeningExplorer(small_network(size=24, std=4.0), data, pictures=500, epochs=1)
     # "again" is tested below: it changes what is shown at rest
     every = "epochs epsilon pictures"
     assert sweep(explorer, skip=("again",)) == set(every.split())
@@ -62,7 +62,7 @@ def test_it_measures_before_and_after_and_keeps_the_network(explorer, data):
 
 
 def test_the_network_it_begins_with_is_left_alone(data):
-    start = small_network(size=24)
+    start = small_network(size=24, std=4.0)
     before = {name: value.clone() for name, value in start.state_dict().items()}
     HardeningExplorer(start, data, pictures=160, epochs=1).run()
     assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
@@ -79,7 +79,7 @@ def test_stopped_it_goes_on_to_the_same_curves(explorer, data):
     with pytest.raises(Cancelled):
         list(explorer.compute(explorer.state, Reporter(stop)))
     assert explorer.set().step == 2
-    whole = HardeningExplorer(small_network(size=24), data, pictures=160, epochs=2).run()
+    whole = HardeningExplorer(small_network(size=24, std=4.0), data, pictures=160, epochs=2).run()
     result = explorer.run()
     np.testing.assert_array_equal(result.clean, whole.clean)
     np.testing.assert_array_equal(result.attacked, whole.attacked)

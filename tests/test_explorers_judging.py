@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from nets import small_network
 from sweep import check_code, sweep
 from xai_lessons import evaluation, models, results
 from xai_lessons.core.progress import Cancelled
@@ -37,17 +37,6 @@ class DetectiveExplorer(WholeDetective):
     screen = 64
 
 
-def small_network(seed: int = 0) -> models.Classifier:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        body = [nn.Conv2d(3, 8, 5, 4), nn.ReLU(), nn.Conv2d(8, 12, 3, padding=1), nn.ReLU()]
-        net = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10))
-        nn.init.normal_(net[6].weight, std=2.0)
-    model = models.wrap(net, classes=menagerie.CLASSES, input_size=48, layers=("1", "3"))
-    model.name = f"suspect {seed + 1}"
-    return model
-
-
 @pytest.fixture(scope="module")
 def model() -> models.Classifier:
     return small_network()
@@ -56,6 +45,8 @@ def model() -> models.Classifier:
 @pytest.fixture(scope="module")
 def suspects() -> tuple[Suspect, ...]:
     nets = [small_network(seed) for seed in range(3)]
+    for i, net in enumerate(nets):
+        net.name = f"suspect {i + 1}"
     planted = (("tag",), (), ("sea",))
     return tuple(Suspect(net.name, net, cues) for net, cues in zip(nets, planted, strict=True))
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from nets import one_layer_network
 from sweep import check_code, sweep
 from xai_lessons import evaluation, models
 from xai_lessons.core import passes
@@ -39,25 +39,14 @@ class EraserExplorer(WholeEraser):
     screen = 64
 
 
-def small_network(seed: int = 0, size: int = 48) -> models.Classifier:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layers = nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4))
-        net = nn.Sequential(layers, nn.Flatten(), nn.Linear(128, 10))
-        nn.init.normal_(net[2].weight, std=1.0)
-    model = models.wrap(net, classes=menagerie.CLASSES, input_size=size)
-    model.name = f"small-{seed}"
-    return model
-
-
 @pytest.fixture(scope="module")
 def model() -> models.Classifier:
-    return small_network()
+    return one_layer_network()
 
 
 @pytest.fixture(scope="module")
 def other() -> models.Classifier:
-    return small_network(1)
+    return one_layer_network(1)
 
 
 def test_every_control_of_the_occlusion_explorer_changes_what_it_says(model, other):

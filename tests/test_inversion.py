@@ -10,7 +10,7 @@ from xai_lessons.methods.inversion import Inversion, invert, maximize, total_var
 
 
 class Same(nn.Module):
-    """Two layers that put out the picture itself, and what is above 0.6 of it; logits are the mean colors."""
+    """Two layers, whose outputs are the image itself and what is above 0.6 of it; logits are the mean colors."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The photograph part of every lesson, run with a real ImageNet network at hand, where the test data are."""
+"""The photograph part of every lesson, run with a real ImageNet network, where the test data are available."""
 
 import re
 import shutil
@@ -52,5 +52,5 @@ def test_the_photograph_part_runs_on_a_real_network(path, test_data, tmp_path, m
     execute_notebooks.execute(book, tmp_path)
     part = {cell.id: text(cell) for cell in chosen if cell.cell_type == "code"}
     assert execute_notebooks.problems(book, 0) == []
-    assert any(NETWORK in said for said in part.values()), "it did not ask the network that is at hand"
+    assert any(NETWORK in said for said in part.values()), "it did not ask the available network"
     assert not any("No ImageNet network" in said for said in part.values())

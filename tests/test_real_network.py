@@ -1,4 +1,4 @@
-"""Every method on a real ImageNet network and a real photograph, where the test data are at hand."""
+"""Every method on a real ImageNet network and a real photograph, where the test data are available."""
 
 from __future__ import annotations
 

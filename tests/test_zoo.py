@@ -86,7 +86,7 @@ def test_the_cam_theorem_on_the_zoo(name: str) -> None:
     Y = net(x).detach()[[0, 1], [3, 4]]
     head = [m for m in net.modules() if isinstance(m, nn.Linear)][-1]
     torch.testing.assert_close(M.mean(dim=(1, 2)) + head.bias.detach()[[3, 4]], Y)
-    if name != "densenet121":  # its last ReLU is no module, so no layer puts out the maps that the head sees
+    if name != "densenet121":  # its last ReLU is no module, so no layer's output is the maps that the head sees
         L = cam.grad_cam(net, x, [3, 4], size=None)
         torch.testing.assert_close(L, M.relu() / M[0].numel(), rtol=1e-9, atol=1e-12)
 

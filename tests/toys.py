@@ -28,14 +28,14 @@ class DiscState:
 
 @dataclass(frozen=True)
 class DiscResult:
-    """Its picture (32, 32), and the share of it that is covered."""
+    """Its image (32, 32), and the fraction of it that is covered."""
 
     image: np.ndarray
     share: float
 
 
 def disc(state: DiscState) -> np.ndarray:
-    """The picture (32, 32) of a state."""
+    """The image (32, 32) of a state."""
     line = np.linspace(-1, 1, 32)
     x, y = np.meshgrid(line, line)
     far = np.hypot(x, y) if state.shape == "disc" else np.maximum(abs(x), abs(y)) + 0.1 * (state.corner == "round")

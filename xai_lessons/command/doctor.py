@@ -36,7 +36,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Examine everything, one subject after the other; an examination that fails becomes a finding.
+    """Examine everything, one subject after the other; a check that fails becomes a finding.
 
     Example:
         >>> next(examine()).subject

@@ -292,6 +292,13 @@ def cifar10(source: str | os.PathLike[str] | None = None) -> tuple[Pictures, Pic
 def cifar10_test(source: str | os.PathLike[str] | None = None, each: int | None = None) -> Pictures:
     """Load the test set of CIFAR-10 alone (see `cifar10`), or only `each` images per class.
 
+    Args:
+        source: as for `cifar10`.
+        each: the number of images per class; all of them if not given.
+
+    Returns:
+        The images, with the ten classes of CIFAR-10.
+
     Example:
         >>> some = cifar10_test(each=10)  # doctest: +SKIP
     """

@@ -205,6 +205,21 @@ def each_row(
 ) -> Iterator[dict[str, Any]]:
     """The rows of `compare`, which has the same arguments, each as soon as it is ready.
 
+    Args:
+        methods: as for `compare`.
+        networks: as for `compare`.
+        scenes: as for `compare`.
+        metrics: as for `compare`.
+        radius: of max-sensitivity, in pixel units.
+        samples: of max-sensitivity.
+        steps: of insertion and deletion.
+        seed: of every random number.
+        batch_size: passes at once.
+        progress: as for `compare`.
+
+    Yields:
+        The rows, in the order of `compare`.
+
     Example:
         >>> from xai_lessons import evaluation, menagerie
         >>> rows = evaluation.each_row(["grad_cam"], ["menagerie-resnet"], menagerie.sample(2), ["energy_inside"])
@@ -286,6 +301,9 @@ def beaten(scores: Mapping[str, float], control: float, metric: str) -> list[str
         scores: method -> its score.
         control: the score of the control.
         metric: one of `METRICS`.
+
+    Returns:
+        Their names, in the order of `scores`.
 
     Example:
         >>> from xai_lessons import evaluation

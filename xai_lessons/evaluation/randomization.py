@@ -17,6 +17,9 @@ def weight_layers(model: nn.Module) -> list[str]:
     Args:
         model: the network.
 
+    Returns:
+        Names as in `named_modules()`.
+
     Example:
         >>> from xai_lessons import evaluation, models
         >>> evaluation.weight_layers(models.load("menagerie-resnet"))[-1]

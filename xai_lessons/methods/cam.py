@@ -364,7 +364,7 @@ def score_cam(
 
     Example:
         >>> from xai_lessons import menagerie, models
-        >>> score_cam(models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image, "cat").shape
+        >>> score_cam(models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image, "cat", layer="stem").shape
         torch.Size([96, 96])
 
     Source: Wang et al., 2020, "Score-CAM: score-weighted visual explanations", arXiv 1910.01279.

@@ -34,7 +34,15 @@ class ReluRule(Rule):
         self.guided, self.method = guided, "guided_backprop" if guided else "deconvnet"
 
     def answer(self, call: Call, met: list[Tensor]) -> Any:
-        """A clamp of the image itself or of probabilities is no activation, and the maximum of a map is pooling."""
+        """A clamp of the image itself or of probabilities is no activation, and the maximum of a map is pooling.
+
+        Args:
+            call: the call of a torch function.
+            met: the tensors among its arguments that depend on the image.
+
+        Returns:
+            What the call returns.
+        """
         clamp = call.name in ("clamp", "clip", "clamp_min") and call.relu() is None
         pooling = call.name == "amax" and met[0].ndim == 4 and call.argument(1, "dim") in ((2, 3), (-2, -1), (-1, -2))
         if pooling or (clamp and (met[0] is self.start or self.made_by(met[0]) == "softmax")):
@@ -42,7 +50,16 @@ class ReluRule(Rule):
         return super().answer(call, met)
 
     def relu(self, call: Call, x: Tensor, ceiling: float | None) -> Tensor:
-        """Pass back what is positive; of the guided rule only where the unit was on."""
+        """Pass back what is positive; of the guided rule only where the unit was on.
+
+        Args:
+            call: the call of the ReLU.
+            x: its input.
+            ceiling: its largest value, 6 of a ReLU6; None without one.
+
+        Returns:
+            Its output, of the shape of x.
+        """
         y = x.detach().clamp(0, ceiling)
         on = ((x > 0) & (x < (ceiling or torch.inf))).detach()
 
@@ -67,5 +84,10 @@ def rule_gradient(model: Any, x: Tensor, c: Tensor | None, *, guided: bool) -> T
 
     Raises:
         ValueError: if the network applies an operation to the image for which there is no rule.
+
+    Example:
+        >>> x, net = torch.full((1, 3, 1, 1), 0.2), lambda x: (x - 0.5).relu().flatten(1)  # three units, all off
+        >>> [rule_gradient(net, x, torch.tensor([0]), guided=guided).flatten().tolist() for guided in (True, False)]
+        [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
     return input_gradient(lambda x: ReluRule(x, guided=guided).scores(model), x, c)

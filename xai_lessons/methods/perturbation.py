@@ -81,8 +81,21 @@ def prepare(
     Returns:
         The images (N, 3, H, W), the class numbers (N,) or None, the filling (N, 3, H, W), and whether it was one image.
 
+    Args:
+        model: a network or a callable.
+        images: (N, 3, H, W) or (3, H, W), RGB in [0, 1].
+        targets: class number or name, a list or tensor of them, or None for the predicted class.
+        fill: what replaces hidden pixels, see `filling`.
+        seed: of the noise.
+        output: "logit" or "probability".
+
     Raises:
         ValueError: if the output is unknown.
+
+    Example:
+        >>> x, targets, fill, single = prepare(None, torch.zeros(3, 2, 2), None, "gray", 0, "logit")
+        >>> x.shape, targets, fill.unique().item(), single
+        (torch.Size([1, 3, 2, 2]), None, 0.5, True)
     """
     if output not in ("logit", "probability"):
         raise ValueError(f"output must be 'logit' or 'probability', got {output!r}")

@@ -51,6 +51,12 @@ class Layer(NamedTuple):
 def names(model: Classifier) -> tuple[str, ...]:
     """The single layers and the residual blocks, in the order of the forward pass.
 
+    Args:
+        model: the network.
+
+    Returns:
+        Their names as in `named_modules()`, without the prefix "network.".
+
     Example:
         >>> from xai_lessons import models
         >>> names(models.load("menagerie-resnet"))[:3]
@@ -61,6 +67,13 @@ def names(model: Classifier) -> tuple[str, ...]:
 
 def channels(model: Classifier, name: str) -> int:
     """The number of channels, or units, of a layer's output.
+
+    Args:
+        model: the network.
+        name: one of `names`.
+
+    Returns:
+        C of a map (C, H, W), or K of a vector (K,).
 
     Example:
         >>> from xai_lessons import models

@@ -80,7 +80,17 @@ class ImageModel(nn.Module):
         return self.mean.dtype
 
     def class_index(self, target: int | str) -> int:
-        """The number of a class given by number or name; a ValueError lists the closest names if there is none."""
+        """The number of a class.
+
+        Args:
+            target: its number or its name.
+
+        Returns:
+            Its number, from 0.
+
+        Raises:
+            ValueError: if there is no such class; it names the closest ones.
+        """
         return inputs.class_index(self.classes, target)
 
     def prepare(self, image: Any, fit: str = "crop") -> Tensor:

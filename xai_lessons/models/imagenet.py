@@ -31,6 +31,12 @@ _OLD_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # in
 def exists(name: str) -> bool:
     """Whether torchvision has a classification network of this name.
 
+    Args:
+        name: torchvision's name.
+
+    Returns:
+        True also for networks that the lessons do not offer.
+
     Example:
         >>> exists("resnet18")
         True
@@ -49,6 +55,18 @@ def load(name: str, weights: str | os.PathLike[str] | None = None) -> Classifier
         name: torchvision's name.
         weights: a file of weights; by default that of the folder `XAI_LESSONS_WEIGHTS` (see `given_file`), or else the
             one in torch's cache (`TORCH_HOME`), downloaded if necessary.
+
+    Returns:
+        A `Classifier` in eval mode, with torchvision's classes and normalization.
+
+    Raises:
+        ValueError: if the file is missing, damaged or of another network.
+        ConnectionError: if the download fails.
+
+    Example:
+        >>> load("squeezenet1_1", "missing.pth")
+        Traceback (most recent call last):
+        ValueError: there is no weights file missing.pth: check the path
     """
     import torchvision
 
@@ -84,8 +102,21 @@ def _read(path: Path) -> dict[str, Tensor]:
 def download(entry: Any) -> dict[str, Tensor]:
     """Read the state dict of a torchvision weights entry from torch's cache, or download it and check its hash.
 
+    Args:
+        entry: a member of one of torchvision's enumerations of weights, such as `ResNet18_Weights.DEFAULT`.
+
+    Returns:
+        The weights by their names, on the CPU.
+
     Raises:
         ConnectionError: in one sentence, if the download fails; no incomplete file is left behind.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> def offline(**options): raise OSError("no route to host")
+        >>> download(SimpleNamespace(url="https://host/some.pth", get_state_dict=offline))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ConnectionError: the weights ... could not be downloaded (no route to host): connect and run ...
     """
     file = cached_file(entry)
     start = torch.hub.HASH_REGEX.search(file.name)
@@ -115,7 +146,19 @@ def _timeout(seconds: float) -> Iterator[None]:
 
 
 def cached_file(entry: Any) -> Path:
-    """Where torch stores the weights of a torchvision entry."""
+    """Where torch stores the weights of a torchvision entry.
+
+    Args:
+        entry: as for `download`.
+
+    Returns:
+        The path, whether the file exists or not.
+
+    Example:
+        >>> import torchvision
+        >>> cached_file(torchvision.models.ResNet18_Weights.DEFAULT).name
+        'resnet18-f37072fd.pth'
+    """
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
 
 
@@ -124,6 +167,13 @@ def given_folder() -> Path | None:
 
     Raises:
         ValueError: if there is no such folder.
+
+    Example:
+        >>> from unittest import mock
+        >>> with mock.patch.dict(os.environ, {FOLDER: "/no/such/stick"}):
+        ...     given_folder()  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: XAI_LESSONS_WEIGHTS names /no/such/stick, and there is no such folder: plug it in, ...
     """
     named = os.environ.get(FOLDER)
     if not named:
@@ -137,8 +187,22 @@ def given_folder() -> Path | None:
 def given_file(name: str) -> Path | None:
     """The weights of a network in the folder `XAI_LESSONS_WEIGHTS`: NAME.safetensors, NAME.pth or torchvision's name.
 
+    Args:
+        name: torchvision's name of the network.
+
+    Returns:
+        The first of these files that is there; None if there is none, or the variable is not set.
+
     Raises:
         ValueError: if there is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> from unittest import mock
+        >>> with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {FOLDER: folder}):
+        ...     (Path(folder) / "resnet18.pth").touch()
+        ...     given_file("resnet18").name, given_file("vgg16")
+        ('resnet18.pth', None)
     """
     folder = given_folder()
     patterns = (f"{name}.safetensors", f"{name}.pth", f"{name}-*.pth")
@@ -171,6 +235,11 @@ def prefetch(names: Sequence[str] = NAMES) -> dict[str, Path]:
     Raises:
         ValueError: if torchvision has no such network.
         ConnectionError: if a download fails.
+
+    Example:
+        >>> prefetch(["resnet19"])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: torchvision has no network 'resnet19': did you mean 'resnet18', ...
     """
     import torchvision
 

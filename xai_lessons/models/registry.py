@@ -17,6 +17,12 @@ from xai_lessons.models.detector import Detector
 def choose_device(device: str | torch.device | None = None) -> torch.device:
     """Choose a device: the given one, else that of `XAI_LESSONS_DEVICE`, else CUDA if it is available.
 
+    Args:
+        device: "cpu", "cuda", "cuda:1" or a `torch.device`.
+
+    Returns:
+        The device.
+
     Raises:
         ValueError: if there is no such device, or CUDA is not available.
 

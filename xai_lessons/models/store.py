@@ -37,6 +37,12 @@ def built_in() -> tuple[str, ...]:
 def card(name: str) -> dict[str, Any]:
     """The card of a built-in network, or of the one at a path: data, seeds, recipe, accuracy, known faults, history.
 
+    Args:
+        name: of a built-in network, or a path with or without ending.
+
+    Returns:
+        The facts of its JSON file; at least those of `REQUIRED`.
+
     Raises:
         ValueError: if there is no such network, or its card is damaged.
 
@@ -60,6 +66,12 @@ def card(name: str) -> dict[str, Any]:
 def find(name: str) -> Path | None:
     """The path, without an ending, of a built-in network or of a path with or without ending; None if there is none.
 
+    Args:
+        name: of a built-in network, or a path.
+
+    Returns:
+        The path; a built-in network comes before a file of the same name.
+
     Example:
         >>> find("menagerie-resnet.json").name
         'menagerie-resnet'
@@ -73,6 +85,12 @@ def find(name: str) -> Path | None:
 
 def load(path: Path) -> Classifier | Detector:
     """Load a stored network by its path without an ending, on the CPU.
+
+    Args:
+        path: as `find` returns it.
+
+    Returns:
+        The network, with the classes and the normalization of its card.
 
     Raises:
         ValueError: if the card or the weights are missing, damaged or of another network.
@@ -153,7 +171,19 @@ def _half(values: Tensor) -> Tensor:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all."""
+    """Write a file completely or not at all.
+
+    Args:
+        path: the file; an existing one is replaced.
+        content: its bytes.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_whole(Path(folder) / "some.txt", b"all of it")
+        ...     (Path(folder) / "some.txt").read_text()
+        'all of it'
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         temporary.write_bytes(content)

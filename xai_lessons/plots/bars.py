@@ -34,6 +34,9 @@ def bars(
         width: width in screen pixels; the array is twice as wide.
         row: height per bar in screen pixels.
 
+    Returns:
+        The image, uint8 (2 * row * number of bars, 2 * width, 3).
+
     Example:
         >>> from xai_lessons import plots
         >>> plots.bars(["cat", "dog"], [0.9, 0.1], width=200).shape
@@ -76,6 +79,9 @@ def matrix(
         marked: a row, a column, or both (then their cell), to be framed; None for none.
         high: the number of mistakes that is darkest; by default the largest here. Pass one to compare matrices.
         width: width in screen pixels; the array is twice as wide.
+
+    Returns:
+        The image, uint8 (about 2 * width, 2 * width, 3).
 
     Example:
         >>> from xai_lessons import plots

@@ -34,6 +34,9 @@ def curves(
         width: in screen pixels.
         height: in screen pixels.
 
+    Returns:
+        The image, uint8 (2 * height, 2 * width, 3).
+
     Example:
         >>> from xai_lessons import plots
         >>> plots.curves({"loss": ([1, 2, 3], [3, 2, 1])}).shape

@@ -30,7 +30,17 @@ class Static:
         self.picture, self.caption, self.kind = picture, caption, kind
 
     def save(self, path: str | Path) -> Path:
-        """Write the figure to a new file; an existing one is never overwritten."""
+        """Write the figure to a new file; an existing one is never overwritten.
+
+        Args:
+            path: of the new file.
+
+        Returns:
+            The path.
+
+        Raises:
+            FileExistsError: if there is such a file.
+        """
         with open(path, "xb") as file:
             file.write(self.picture)
         return Path(path)
@@ -60,6 +70,9 @@ def show(
         columns: images per row.
         size: width of each in inches.
         most: largest size in bytes, as JPEG; by default a PNG, which is large for maps full of detail.
+
+    Returns:
+        A figure that a notebook shows, and that `save` writes to a file.
 
     Example:
         >>> from xai_lessons import menagerie, plots
@@ -100,6 +113,9 @@ def plot(
         log_x: whether the horizontal axis is logarithmic.
         y_limits: of the vertical axis.
         size: width and height in inches.
+
+    Returns:
+        A figure that a notebook shows, and that `save` writes to a file.
 
     Example:
         >>> from xai_lessons import plots

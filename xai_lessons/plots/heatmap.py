@@ -41,6 +41,9 @@ def heatmap(
         scale: (low, high) of the colors; by default the map's own `limits`. Pass a common one to compare maps.
         size: width and height of the result in pixels; by default those of the map.
 
+    Returns:
+        The image, uint8 (H, W, 3).
+
     Example:
         >>> import torch
         >>> from xai_lessons import plots
@@ -71,6 +74,9 @@ def overlay(
         opacity: of the strongest value.
         colors: as for `heatmap`.
         scale: as for `heatmap`.
+
+    Returns:
+        The image, uint8 (H, W, 3).
 
     Example:
         >>> from xai_lessons import menagerie, plots
@@ -105,6 +111,9 @@ def attribution(
         scale: the value of the brightest color; by default only 0.5 % of the pixels are above it.
         size: width of the result in pixels; by default that of the map, or of `over`.
 
+    Returns:
+        The image, uint8 (H, W, 3).
+
     Example:
         >>> import torch
         >>> from xai_lessons import plots
@@ -126,6 +135,9 @@ def common_scale(values: Any, how: str = "absolute") -> float:
     Args:
         values: an attribution (3, H, W), or a map (H, W).
         how: as for `attribution`.
+
+    Returns:
+        The value, to be given to `attribution` as its scale; 1 for a map of zeros.
 
     Example:
         >>> import torch
@@ -168,6 +180,13 @@ def limits(*maps: Any, signed: bool = False, clip: float = 0.0) -> tuple[float, 
 def flatten(attribution: Any, how: str = "sum") -> np.ndarray:
     """A map (H, W) of an attribution (3, H, W): the signed "sum" over the colors, or the largest "absolute" value.
 
+    Args:
+        attribution: (3, H, W); a map (H, W) is taken as the sum already.
+        how: "sum" or "absolute".
+
+    Returns:
+        The map (H, W).
+
     Example:
         >>> import torch
         >>> from xai_lessons import plots
@@ -186,6 +205,15 @@ def flatten(attribution: Any, how: str = "sum") -> np.ndarray:
 
 def color_bar(scale: tuple[float, float], colors: str = "heat", width: int = 384, unit: str = "") -> np.ndarray:
     """The colors with their values below, drawn at twice `width`.
+
+    Args:
+        scale: (low, high), the values of the first and the last color.
+        colors: as for `heatmap`.
+        width: in screen pixels.
+        unit: written after each value.
+
+    Returns:
+        The image, uint8 (80, 2 * width, 3).
 
     Example:
         >>> from xai_lessons import plots

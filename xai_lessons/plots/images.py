@@ -15,6 +15,15 @@ from xai_lessons.plots.text import INK, fit, font
 def pixels(image: Any) -> np.ndarray:
     """The image as uint8 (H, W, 3), from a tensor or array in [0, 1] (3, H, W), (H, W, 3), (H, W), or uint8.
 
+    Args:
+        image: the image; values outside [0, 1] are clipped.
+
+    Returns:
+        An array uint8 (H, W, 3).
+
+    Raises:
+        ValueError: if it has another shape, or values that are not finite.
+
     Example:
         >>> from xai_lessons import menagerie, plots
         >>> plots.pixels(menagerie.draw("cat", seed=3).image).shape
@@ -40,6 +49,14 @@ def pixels(image: Any) -> np.ndarray:
 def enlarge(image: Any, size: int, smooth: bool = False) -> np.ndarray:
     """The image with `size` pixels along its longer side; hard-edged pixels, or smooth ones.
 
+    Args:
+        image: as `pixels` takes it.
+        size: in pixels; it may be smaller than the image.
+        smooth: whether to interpolate between the pixels; done anyway where the image becomes smaller.
+
+    Returns:
+        An array uint8 (H, W, 3).
+
     Example:
         >>> import torch
         >>> from xai_lessons import plots
@@ -58,6 +75,15 @@ def enlarge(image: Any, size: int, smooth: bool = False) -> np.ndarray:
 def box(image: Any, corners: Sequence[float], color: str = "#FFFFFF", width: int = 3) -> np.ndarray:
     """The image with a frame drawn at `corners` (x0, y0, x1, y1) in pixels, dark-edged so that it shows anywhere.
 
+    Args:
+        image: as `pixels` takes it.
+        corners: (x0, y0, x1, y1) in pixels.
+        color: of the frame.
+        width: of the frame, in pixels.
+
+    Returns:
+        An array uint8 (H, W, 3).
+
     Example:
         >>> from xai_lessons import menagerie, plots
         >>> image = menagerie.draw("cat", seed=3).image
@@ -73,6 +99,15 @@ def box(image: Any, corners: Sequence[float], color: str = "#FFFFFF", width: int
 
 def point(image: Any, at: Sequence[float], color: str = "#FFFFFF", radius: int = 7) -> np.ndarray:
     """The image with a ring drawn about `at` (x, y) in pixels.
+
+    Args:
+        image: as `pixels` takes it.
+        at: the center (x, y) in pixels.
+        color: of the ring.
+        radius: of the ring, in pixels.
+
+    Returns:
+        An array uint8 (H, W, 3).
 
     Example:
         >>> from xai_lessons import menagerie, plots
@@ -91,6 +126,19 @@ def grid(
     images: Sequence[Any], titles: Sequence[str] = (), columns: int | None = None, size: int = 192, gap: int = 10
 ) -> np.ndarray:
     """The images in rows, each resized to `size` pixels, its title above.
+
+    Args:
+        images: each as `pixels` takes it.
+        titles: one above each image.
+        columns: images per row; six, or all if there are fewer.
+        size: of each, in pixels along its longer side.
+        gap: between them, in pixels.
+
+    Returns:
+        The sheet, uint8 (H, W, 3).
+
+    Raises:
+        ValueError: if there are no images.
 
     Example:
         >>> from xai_lessons import menagerie, plots
@@ -116,6 +164,13 @@ def grid(
 def jpeg(image: Any, quality: int = 90) -> bytes:
     """The image as JPEG: a millisecond, for photographs and drawings.
 
+    Args:
+        image: as `pixels` takes it.
+        quality: 1 to 95.
+
+    Returns:
+        The bytes of the file.
+
     Example:
         >>> from xai_lessons import menagerie, plots
         >>> image = menagerie.draw("cat", seed=3).image
@@ -129,6 +184,14 @@ def jpeg(image: Any, quality: int = 90) -> bytes:
 
 def png(image: Any, level: int = 1, most: int | None = None) -> bytes:
     """The image as PNG; `most` bytes at most, if given: by fewer colors, then by fewer pixels.
+
+    Args:
+        image: as `pixels` takes it.
+        level: of compression, 0 to 9.
+        most: the largest size in bytes.
+
+    Returns:
+        The bytes of the file.
 
     Example:
         >>> from xai_lessons import menagerie, plots

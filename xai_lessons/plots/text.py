@@ -44,6 +44,9 @@ def fit(text: str, face: Any, width: float) -> str:
         face: of `font`.
         width: in pixels.
 
+    Returns:
+        The text as it is, or its beginning with "…".
+
     Example:
         >>> from xai_lessons import plots
         >>> plots.fit("a long title", plots.font(20), 60)

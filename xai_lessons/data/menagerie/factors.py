@@ -43,6 +43,12 @@ class Factor:
     def check(self, value: Any) -> Any:
         """Return the value as a plain float, int, str or bool.
 
+        Args:
+            value: what was given for the factor.
+
+        Returns:
+            The value, of a type that JSON can hold.
+
         Raises:
             ValueError: if it is not in the factor's range.
         """

@@ -41,6 +41,18 @@ def sampled(
 ) -> Scene:  # fmt: skip
     """Return image number `index` of `sample(...)` with the same arguments, as a scene that can be changed.
 
+    Args:
+        index: of the image in the sample, from 0.
+        seed: as for `sample`.
+        shortcuts: as for `sample`.
+        split: as for `sample`.
+        size: height and width in pixels.
+        classes: as for `sample`.
+        **factors: as for `sample`.
+
+    Returns:
+        The scene.
+
     Raises:
         ValueError: as `sample`.
 

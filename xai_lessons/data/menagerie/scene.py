@@ -169,6 +169,9 @@ class Scene:
             names: a part ("whiskers"), an element ("tree", "tag", "clutter", "grass"), an object by its class ("cat";
                 in a pair also "cat_2") or "object" for all objects. An object takes its shadow with it.
 
+        Returns:
+            A new scene.
+
         Raises:
             ValueError: for a name that such an image does not have.
 
@@ -187,6 +190,12 @@ class Scene:
     def with_(self, **factors: Any) -> "Scene":
         """Change factors; those that are not named stay as they are.
 
+        Args:
+            **factors: the new values by name, see FACTORS.
+
+        Returns:
+            A new scene.
+
         Raises:
             ValueError: if a name is unknown or a value out of its range.
 
@@ -198,6 +207,12 @@ class Scene:
 
     def at(self, size: int) -> "Scene":
         """Draw the same image at another size, in pixels.
+
+        Args:
+            size: height and width in pixels, 16 to 1024.
+
+        Returns:
+            A new scene.
 
         Example:
             >>> draw("cat", seed=3).at(384).image.shape

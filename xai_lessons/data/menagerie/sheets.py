@@ -42,6 +42,12 @@ def contact_sheet(scenes: Sequence[Scene], columns: int = 8, gap: int = 4, masks
 def mask_image(scene: Scene) -> Image.Image:
     """Paint every part and element of an image in a color of its own, the background in light gray.
 
+    Args:
+        scene: the scene.
+
+    Returns:
+        An RGB image of its size.
+
     Example:
         >>> from xai_lessons import menagerie
         >>> mask_image(menagerie.draw("cat", seed=3)).size

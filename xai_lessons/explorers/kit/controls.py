@@ -1,6 +1,6 @@
 """Controls as data: what can be changed, between which limits, and what of the result it must change.
 
-A control knows nothing of widgets; `view` turns it into one. Each names a field of the explorer's state, and in
+A control does not depend on any widget; `view` turns it into one. Each names a field of the explorer's state, and in
 `changes` the fields of the result (or "panels", the images as drawn) that moving it must change: the tests move every
 control through all of its positions and look.
 """
