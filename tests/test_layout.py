@@ -281,3 +281,11 @@ def test_the_repository_stays_small():
 def test_every_module_says_what_it_is_for():
     silent = [dotted(path) for path in modules() if not ast.get_docstring(parsed(path))]
     assert not silent
+
+
+def test_every_module_that_is_mutated_has_its_tests():
+    from tools import mutants
+
+    for path in mutants.modules():
+        own = mutants.tests_of(path)[0]
+        assert all((PACKAGE.parent / name).is_file() for name in own), path.name

@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
     with contextlib.chdir(home), contextlib.redirect_stdout(io.StringIO()) as said, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         exec(code.replace("epochs=20", "epochs=2").replace(", progress=True", ""), {})
-    assert "% of the test pictures are right" in said.getvalue()
+    assert "% of the test images are right" in said.getvalue()
     return home
 
 

@@ -1,4 +1,4 @@
-"""Published figures and ours: tables, figures, what is stored, and the real network where the test data are available."""
+"""Published figures and ours: tables, figures, what is stored, and the real network where there are test data."""
 
 from pathlib import Path
 
