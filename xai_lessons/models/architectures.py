@@ -192,7 +192,15 @@ class CenterDetector(nn.Module):
         return boxes, self.class_head(x).flatten(2).transpose(1, 2)
 
     def centers(self, height: int, width: int) -> Tensor:
-        """The center (x, y) in pixels of each place of a map of that size, (height * width, 2), row by row."""
+        """The center (x, y) in pixels of each place of a map of that size, (height * width, 2), row by row.
+
+        Args:
+            height: of the map.
+            width: of the map.
+
+        Returns:
+            (height * width, 2).
+        """
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         return (torch.stack([x, y], dim=-1).flatten(0, 1) + 0.5) * self.STRIDE
 

@@ -40,7 +40,15 @@ class Detections(NamedTuple):
         return self.logits.argmax(dim=1)
 
     def kept(self, threshold: float = 0.3, overlap: float = 0.5) -> Tensor:
-        """The indices of the boxes that `Detector.detect` keeps, best first: threshold, non-maximum suppression."""
+        """The indices of the boxes that `Detector.detect` keeps, best first: threshold, non-maximum suppression.
+
+        Args:
+            threshold: the least score, in [0, 1].
+            overlap: the intersection over union above which the weaker of two boxes is dropped.
+
+        Returns:
+            The indices (M,).
+        """
         from torchvision.ops import nms
 
         scores = self.scores
@@ -48,7 +56,14 @@ class Detections(NamedTuple):
         return sure[nms(self.boxes[sure], scores[sure], overlap)]
 
     def take(self, index: Tensor) -> Detections:
-        """Some of the boxes, in this order."""
+        """Some of the boxes, in this order.
+
+        Args:
+            index: indices (M,).
+
+        Returns:
+            M boxes with their logits.
+        """
         return Detections(self.boxes[index], self.logits[index])
 
 
@@ -94,7 +109,14 @@ class Detector(ImageModel):
         self.fixed_candidates = fixed_candidates
 
     def candidates(self, images: Tensor) -> tuple[Tensor, Tensor] | list[tuple[Tensor, Tensor]]:
-        """Boxes (N, M, 4) and class logits (N, M, K) of images (N, 3, H, W), or a list of pairs where M varies."""
+        """Boxes (N, M, 4) and class logits (N, M, K) of images (N, 3, H, W), or a list of pairs where M varies.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1].
+
+        Returns:
+            Boxes and logits of all images, or one pair (M, 4), (M, K) for each image.
+        """
         found: Any = self.network(self.normalize(images))
         return found
 

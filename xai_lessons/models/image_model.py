@@ -58,6 +58,12 @@ class ImageModel(nn.Module):
     def normalize(self, images: Tensor) -> Tensor:
         """What the network inside takes: images (N, 3, H, W) in [0, 1], normalized, in its memory layout.
 
+        Args:
+            images: (N, 3, H, W) in [0, 1].
+
+        Returns:
+            Of the same shape.
+
         Raises:
             ValueError: if the network takes images of one size only, and these have another.
         """

@@ -70,6 +70,18 @@ def sampled_pair(
 ) -> Scene:  # fmt: skip
     """Return image number `index` of `sample_pairs(...)` with the same arguments, as a scene that can be changed.
 
+    Args:
+        index: of the image in the sample, from 0.
+        seed: as for `sample_pairs`.
+        shortcuts: as for `sample_pairs`.
+        split: as for `sample_pairs`.
+        size: as for `sample_pairs`.
+        classes: as for `sample_pairs`.
+        **factors: as for `sample_pairs`.
+
+    Returns:
+        The scene.
+
     Raises:
         ValueError: as `sample`.
 
