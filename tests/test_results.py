@@ -12,7 +12,7 @@ from xai_lessons import evaluation, models, results
 from xai_lessons.data import datasets, menagerie
 from xai_lessons.models import architectures, store
 from xai_lessons.results import __main__ as command
-from xai_lessons.results import cifar10, histories, leaderboard, sensitivity
+from xai_lessons.results import cheat, cifar10, histories, leaderboard, sensitivity
 from xai_lessons.results.cifar10 import Report
 from xai_lessons.training import scoring, test_set
 
@@ -265,3 +265,41 @@ def test_the_pages_show_the_stored_results(root):
     said = {name: (root / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("cifar10", "leaderboard")}
     assert cifar10.table(cifar10.load()) in said["cifar10"]
     assert said["leaderboard"] == pages.leaderboard_page(), "run python -m benchmarks.pages"
+
+
+# the cheat
+
+
+def test_intervals_hold_the_mean_and_shrink_with_the_number_of_values():
+    g = torch.Generator().manual_seed(0)
+    for values in (torch.rand(400, generator=g), (torch.rand(400, generator=g) < 0.3).float(), torch.zeros(400)):
+        mean, low, high = cheat.interval(values)
+        _, low_of_few, high_of_few = cheat.interval(values[:40])
+        assert low - 1e-9 <= mean == pytest.approx(float(values.mean()), abs=1e-6)
+        assert mean <= high + 1e-9
+        assert 0 <= high - low < high_of_few - low_of_few
+    mean, low, high = cheat.interval(torch.tensor([1.0] * 30 + [0.0] * 70))
+    assert (low, high) == pytest.approx((0.2189, 0.3958), abs=1e-4)  # Wilson's, as statsmodels gives it
+
+
+def test_the_maps_of_the_cheat_are_those_of_the_package(model):
+    x = torch.stack([scene.image for scene in cheat.scenes(2)["bird in a tree"]])
+    heat = cheat.heatmaps(model, torch.nn.functional.interpolate(x, 48, mode="area"), 4)
+    assert set(cheat.METHODS) | set(cheat.BASELINES) | set(cheat.CONTROLS) < set(heat)
+    assert torch.equal(heat["Gradient, squared"], heat["Gradient"] ** 2)
+    assert torch.allclose(heat["edges × Grad-CAM"], heat["edges"] * heat["Grad-CAM"])
+    assert all(one.shape == (2, 48, 48) and bool((one >= 0).all()) for one in heat.values())
+
+
+def test_the_stored_cheat_is_what_the_networks_do():
+    stored = results.load("cheat").values
+    birds = cheat.scenes(8)["bird in a tree"]
+    masks = [scene.masks for scene in birds]
+    x = torch.stack([scene.image for scene in birds])
+    for name, network in (("honest", "menagerie-resnet"), ("shortcut", "menagerie-shortcut")):
+        model = models.load(network, device="cpu")
+        for method in ("Guided backprop", "Gradient", "Grad-CAM"):
+            inside = evaluation.energy_inside(cheat.METHODS[method](model, x, cheat.KIND), masks)
+            found, spread = float(inside.mean()), float(inside.std()) / len(birds) ** 0.5
+            assert abs(found - stored["maps"][method][name]["fraction on the bird"][0]) < 4 * spread
+    assert stored["truth"]["shortcut"]["bird without"][2] < 0.2 < stored["truth"]["repaired"]["bird without"][1]

@@ -166,7 +166,9 @@ class LayerExplorer(ImageExplorer):
         )
         title = f"The ten largest of {len(values)} {'logits' if names is classes else 'numbers'}"
         listed = ", ".join(f"{names[i]} {values[i]:.1f}" for i in first[:5])
-        caption = f"Orange: channel {state.channel}, {values[state.channel]:.2f}."
+        among = state.channel in first
+        caption = f"{'Orange: channel' if among else 'Channel'} {state.channel}, {values[state.channel]:.2f}"
+        caption += "." if among else ", is not among them."
         return chart_panel(title, chart, f"{title}: {listed}", 420, caption)
 
 

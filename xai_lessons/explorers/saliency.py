@@ -22,6 +22,10 @@ for _method in catalog.METHODS.values():
         METHODS[_method.label] = (_method, {})
         if _method.name == "smooth_grad":
             METHODS |= {"SmoothGrad²": (_method, {"kind": "square"}), "VarGrad": (_method, {"kind": "var"})}
+SQUARES = {  # what a value of a variant means; neither has a sign
+    "SmoothGrad²": "mean square of the gradients of noisy copies",
+    "VarGrad": "variance of the gradients of noisy copies",
+}
 FEW = ("Gradient", "Guided backprop", "SmoothGrad", "Integrated gradients", "DeepLIFT")
 COMPLETE = ("Integrated gradients", "Gradient SHAP", "DeepLIFT")  # their attributions sum to the change of the logit
 BASELINES: dict[str, float | str] = {"black": 0.0, "gray": 0.5, "white": 1.0, "mean color": "mean", "blurred": "blur"}
@@ -220,12 +224,17 @@ def _options(name: str, state: SaliencyState) -> dict[str, Any]:
 
 
 def _colors(state: SaliencyState, name: str) -> Panel:
-    """What the colors of the maps mean."""
+    """What the colors of the maps mean, for each of the methods."""
     text = {
-        SIZE: "Bright: a small change of the pixel, up or down, matters much.",
-        SIGNED: f"Red: speaks for {name}. Blue: speaks against.",
-        POSITIVE: f"Bright: speaks for {name}.",
+        SIZE: "Bright: large, whatever its sign.",
+        SIGNED: "Red: above zero. Blue: below zero.",
+        POSITIVE: "Bright: large and above zero.",
     }[state.shown_as]
+    meanings: dict[str, list[str]] = {}
+    for method in state.methods:
+        meanings.setdefault(SQUARES.get(method, METHODS[method][0].meaning), []).append(method)
+    text += "".join(f" {', '.join(methods)}: {meaning}." for meaning, methods in meanings.items())
+    text = text.replace("the logit", f"the logit of {name}").replace("the class", name)
     high, note = 1.0, f"Each map has its own scale: all but {plots.SATURATED:.1%} of its pixels stay below 1."
     if state.scale == ONE:
         high, note = float(plots.BRIGHTEST), "One scale for all: how many times the mean of its map a pixel has."
