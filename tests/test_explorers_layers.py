@@ -102,3 +102,12 @@ def test_the_head_shows_the_logits_by_their_classes(explorer, resnet):
         logits = resnet(torch.from_numpy(result.image)[None])[0]
     assert np.allclose(result.activation[:, 0, 0], logits.numpy(), atol=1e-5)
     assert "umbrella" in explorer.panels(result, explorer.state)[-1].alt or len(resnet.classes) == 10
+
+
+def test_the_caption_names_an_orange_bar_only_where_there_is_one(explorer, vgg):
+    values = explorer.set(network=vgg.name, layer="hidden.0").activation[:, 0, 0]
+    for channel, among in ((int(values.argmax()), True), (int(values.argmin()), False)):
+        result = explorer.set(channel=channel)
+        caption = explorer.panels(result, explorer.state)[-1].caption
+        assert caption.startswith("Orange: channel") == among
+        assert ("not among them" in caption) != among

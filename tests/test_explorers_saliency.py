@@ -172,6 +172,22 @@ def test_all_ways_of_showing_differ_from_the_first(model, shown_as, scale):
     assert np.array_equal(first, now) == (explorer.state == explorer.initial)
 
 
+def test_the_legend_says_what_each_method_means(model):
+    explorer = SaliencyExplorer(
+        "cat", network=model, methods=("Gradient", "VarGrad", "DeepLIFT"), shown_as="for and against"
+    )
+    legend = next(p.caption for p in explorer.panels(explorer.result, explorer.state) if p.title == "The colors")
+    name = model.classes[explorer.result.target]
+    for words in (
+        "Red: above zero. Blue: below zero.",
+        f"Gradient: change of the logit of {name} per unit of the pixel.",
+        "VarGrad: variance of the gradients of noisy copies.",
+        f"DeepLIFT: contribution to the logit of {name}.",
+    ):
+        assert words in legend
+    assert "speaks" not in legend
+
+
 def test_no_method_is_no_error(model):
     explorer = SaliencyExplorer("cat", model, methods=())
     assert explorer.result.maps.shape == (0, 3, SIZE, SIZE)

@@ -272,13 +272,16 @@ def test_the_pages_show_the_stored_results(root):
 
 def test_intervals_hold_the_mean_and_shrink_with_the_number_of_values():
     g = torch.Generator().manual_seed(0)
-    for values in (torch.rand(400, generator=g), (torch.rand(400, generator=g) < 0.3).float(), torch.zeros(400)):
-        mean, low, high = cheat.interval(values)
-        _, low_of_few, high_of_few = cheat.interval(values[:40])
+    for values, proportion in (
+        (torch.rand(400, generator=g), False),
+        ((torch.rand(400, generator=g) < 0.3).float(), True),
+    ):
+        mean, low, high = cheat.interval(values, proportion)
+        _, low_of_few, high_of_few = cheat.interval(values[:40], proportion)
         assert low - 1e-9 <= mean == pytest.approx(float(values.mean()), abs=1e-6)
         assert mean <= high + 1e-9
         assert 0 <= high - low < high_of_few - low_of_few
-    mean, low, high = cheat.interval(torch.tensor([1.0] * 30 + [0.0] * 70))
+    mean, low, high = cheat.interval(torch.tensor([1.0] * 30 + [0.0] * 70), proportion=True)
     assert (low, high) == pytest.approx((0.2189, 0.3958), abs=1e-4)  # Wilson's, as statsmodels gives it
 
 

@@ -48,18 +48,19 @@ CONTROLS: dict[str, Callable[[dict[str, Tensor]], Tensor]] = {
 }
 
 
-def interval(values: Tensor) -> list[float]:
-    """The mean of values with its 95 % interval: of 0 and 1 Wilson's, of other values that of the bootstrap.
+def interval(values: Tensor, proportion: bool = False) -> list[float]:
+    """The mean of values with its 95 % interval: that of the bootstrap, or Wilson's of a proportion.
 
     Args:
         values: (N,).
+        proportion: whether the values are only 0 and 1.
 
     Returns:
         The mean, the lower and the upper end.
 
     Example:
         >>> import torch
-        >>> [round(end, 2) for end in interval(torch.ones(100))]
+        >>> [round(end, 2) for end in interval(torch.ones(100), proportion=True)]
         [1.0, 0.96, 1.0]
 
     Source:
@@ -68,7 +69,7 @@ def interval(values: Tensor) -> list[float]:
     """
     values = values.double()
     n, mean, z = len(values), float(values.mean()), 1.96
-    if bool(((values == 0) | (values == 1)).all()):
+    if proportion:
         middle = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z * math.sqrt(mean * (1 - mean) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
         return [mean, middle - half, middle + half]
@@ -143,7 +144,8 @@ def score(
     """
     c = model.class_index(KIND)
     said = {name: model.predict(torch.stack([scene.image for scene in some]))[:, c] for name, some in drawn.items()}
-    birds, parts = drawn["bird in a tree"], {}
+    birds = drawn["bird in a tree"]
+    parts: dict[str, list[Tensor]] = {}
     for start in range(0, len(birds), BATCH):
         batch = birds[start : start + BATCH]
         masks = [scene.masks for scene in batch]
@@ -174,7 +176,10 @@ def measure(images: int = IMAGES, progress: Progress = None) -> results.Result:
     for name in scored["honest"][1]:
         each = {network: scores[name] for network, (_, scores) in scored.items()}
         each["moved"] = each["honest"] - each["shortcut"]
-        maps[name] = {key: dict(zip(METRICS, map(interval, rows), strict=True)) for key, rows in each.items()}
+        maps[name] = {
+            key: {METRICS[i]: interval(row, proportion=i == 0 and key != "moved") for i, row in enumerate(rows)}
+            for key, rows in each.items()
+        }
     masks = [scene.masks for scene in drawn["bird in a tree"]]
     covers = {name: float(torch.stack([m[name] for m in masks]).float().mean()) for name in ("object", CUE)}
     settings = {"images": images, "copies": COPIES, "sigma": SIGMA}
