@@ -22,6 +22,7 @@ the image, which is what a guess scores in the pointing game.
 
 ↑ high is good, ↓ low is good; *in italics* the controls, which ignore the network; † a control does at least
 as well. An empty map never moves, so every method carries a † for its sensitivity: one number alone proves nothing.
+These values were measured before infidelity's scale was limited to what is not negative; measure them anew for that.
 
 {columns}
 """

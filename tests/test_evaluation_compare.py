@@ -147,6 +147,7 @@ def test_compare_gives_a_row_for_each_method_and_control() -> None:
         assert row["note"] == ""
         assert row["seconds"] >= 0
         assert all(isinstance(row[m], float) and math.isfinite(row[m]) for m in METRICS)
+        assert all(row["standard_errors"][m] >= 0 for m in METRICS)
     by_name = {r["method"]: r for r in rows[:6]}
     assert by_name["empty"]["pointing_game"] == 0.25
     assert by_name["empty"]["max_sensitivity"] == 0

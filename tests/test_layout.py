@@ -36,14 +36,14 @@ ROWS: tuple[dict[str, str], ...] = (
             surrogates"""
     },
     {"training": "augmentation detection fit recipes scoring test_set"},
-    {"evaluation": "compare faithfulness localization randomization sensitivity"},
+    {"evaluation": "compare faithfulness localization parts randomization sensitivity"},
     {"plots": "bars curves figures heatmap images text"},
     {
         "lessons": """checks checks.lesson1 checks.lesson2 checks.lesson3 checks.lesson4 checks.lesson5 checks.lesson6
             checks.lesson7 detective exercise quiz submission"""
     },
     {
-        "results": """__main__ cheat cifar10 histories leaderboard reference reference.figures reference.measure
+        "results": """__main__ cheat cifar10 fills histories leaderboard reference reference.figures reference.measure
             reference.tables sensitivity"""
     },
     {

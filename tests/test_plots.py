@@ -277,6 +277,18 @@ def test_plot_and_save_never_over(tmp_path):
         figure.save(path)
 
 
+def test_dots_have_a_row_per_name_and_error_bars():
+    series, names = {"a": [0.1, 0.9, 0.5], "b": [0.2, 0.8, 0.4]}, ["one", "two", "three"]
+    plain = plots.dots(series, names, "Dots.", x_label="score", x_limits=(0, 1))
+    barred = plots.dots(series, names, "Dots.", x_label="score", x_limits=(0, 1), errors=dict.fromkeys("ab", [0.1] * 3))
+    assert plain._repr_mimebundle_()["text/plain"] == "Figure: Dots."
+    a, b = (opened(figure.picture).astype(float).mean(axis=2) for figure in (plain, barred))
+    assert a.shape == b.shape
+    assert (b < 200).sum() > (a < 200).sum() + 100  # bars are ink
+    with pytest.raises(ValueError, match="expected 3 values in 'a', one per name, got 2"):
+        plots.dots({"a": [0.1, 0.2]}, names)
+
+
 def test_matplotlib_comes_only_with_a_figure():
     code = "import sys; from xai_lessons import plots; plots.bars(['a'], [1.0]); assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

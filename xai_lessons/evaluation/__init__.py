@@ -11,5 +11,6 @@ from xai_lessons.evaluation.localization import (
     object_masks,
     pointing_game,
 )
+from xai_lessons.evaluation.parts import PartEffect, part_importance
 from xai_lessons.evaluation.randomization import randomize_layers, rank_correlation, weight_layers
 from xai_lessons.evaluation.sensitivity import max_sensitivity

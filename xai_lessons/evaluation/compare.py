@@ -137,7 +137,7 @@ METRICS: dict[str, Metric] = {
     ),
     "infidelity": Metric(
         False,
-        "squared error, at the best scale, of the predicted effect of black squares, in logits",
+        "squared error of the predicted effect of black squares on the logit, at the best scale that is not negative",
         lambda a, options: infidelity(a.model, a.images, a.maps, a.labels, normalize=True, **options),
     ),
     "randomization": Metric(
@@ -175,7 +175,8 @@ def compare(
 
     Returns:
         Rows: "network", "method", "control" (whether it is one), "images" (their number), the metrics' means (NaN where
-        one does not apply), "seconds" per image, and "note": why a method refused the network, else "".
+        one does not apply), "standard_errors" (metric -> that of its mean), "seconds" per image, and "note": why a
+        method refused the network, else "".
 
     Raises:
         ValueError: if a method, network or metric is not known, or there are no scenes.
@@ -239,13 +240,17 @@ def each_row(
             for method, explain in explains.items():
                 row = {"network": network, "method": method, "control": method in CONTROLS, "images": len(images)}
                 row |= dict.fromkeys([*metrics, "seconds"], math.nan) | {"note": ""}
+                errors = row["standard_errors"] = dict.fromkeys(metrics, math.nan)
                 end = meter.done + len(metrics) + 1
                 try:
                     maps, row["seconds"] = _timed(explain, model, images, labels, batch_size, meter)
                     meter.add(1)
                     case = _Case(explain, model, randomized, images, labels, masks, maps, radius, samples, steps)
                     for metric in metrics:
-                        row[metric] = float(METRICS[metric].measure(case, options).double().mean())
+                        scores = METRICS[metric].measure(case, options).double()
+                        row[metric] = float(scores.mean())
+                        if len(scores) > 1:
+                            errors[metric] = float(scores.std() / len(scores) ** 0.5)
                         meter.add(1)
                 except ValueError as refusal:
                     row["note"] = str(refusal)

@@ -191,7 +191,7 @@ def infidelity(
 ) -> Tensor:
     """How far the explanation Φ is from predicting the effect of changing the image by I.
 
-        INFD = mean over I of (β I . Φ - (Y^c(x) - Y^c(x - I)))^2,   β = 1
+        INFD = mean over I of (β I . Φ - (Y^c(x) - Y^c(x - I)))^2,   β = 1, or fitted with `normalize`
 
     Args:
         model: a network, or any callable from images to scores (N, K).
@@ -203,7 +203,7 @@ def infidelity(
         sigma: of the noise, in pixel units.
         patch: side of the square in pixels; a quarter of the image if not given.
         samples: number of I, shared by all images.
-        normalize: choose the best scale per image, β = sum (I . Φ)(ΔY) / sum (I . Φ)^2, for maps without a unit.
+        normalize: fit the best scale per image, β = max(0, sum (I . Φ)(ΔY) / sum (I . Φ)^2), for maps without a unit.
         output: "logit" or "probability".
         seed: of the I.
         batch_size: passes at once.
@@ -211,7 +211,7 @@ def infidelity(
 
     Returns:
         (N,), or a 0-d tensor for a single image, in squared units of the score; small is good. An empty map
-        scores mean (ΔY)^2.
+        scores mean (ΔY)^2; with `normalize` no map scores more, and one that predicts the wrong sign as much.
 
     Raises:
         ValueError: if the maps do not fit the images, or an option is out of range.
@@ -227,6 +227,9 @@ def infidelity(
     Source:
         Yeh et al.: On the (In)fidelity and Sensitivity of Explanations, 2019, arXiv:1901.09392, definition 1; β
         from its section 3.
+
+    Differs from the paper:
+        the fitted β is never negative: else a map and its negative would score the same.
     """
     samples = inputs.whole("samples", samples, 1)
     x, single = inputs.check_images(model, images)
@@ -249,7 +252,8 @@ def infidelity(
     predicted, observed = both[:, 1:, 0], both[:, :1, 1] - both[:, 1:, 1]
     if normalize:
         power = (predicted**2).sum(dim=1, keepdim=True)
-        predicted = predicted * (predicted * observed).sum(dim=1, keepdim=True) / torch.where(power > 0, power, 1)
+        beta = (predicted * observed).sum(dim=1, keepdim=True) / torch.where(power > 0, power, 1)
+        predicted = beta.clamp(min=0) * predicted
     result = ((predicted - observed) ** 2).mean(dim=1)
     return result[0] if single else result
 

@@ -6,7 +6,7 @@ that a slider can redraw it. `show` and `plot` return figures for a notebook to 
 
 from xai_lessons.plots.bars import bars, matrix
 from xai_lessons.plots.curves import curves
-from xai_lessons.plots.figures import Static, plot, show
+from xai_lessons.plots.figures import Static, dots, plot, show
 from xai_lessons.plots.heatmap import (
     BRIGHTEST,
     SATURATED,

@@ -139,6 +139,58 @@ def plot(
     return _finish(figure, caption)
 
 
+def dots(
+    series: Mapping[str, Sequence[float]],
+    names: Sequence[str],
+    caption: str = "",
+    *,
+    errors: Mapping[str, Sequence[float]] | None = None,
+    x_label: str = "",
+    x_limits: tuple[float, float] | None = None,
+    size: tuple[float, float] = (7.0, 3.6),
+) -> Static:
+    """A row per name, a dot per series with its error bar: for values whose order on the axis means nothing.
+
+    Args:
+        series: name of the series -> a value per row.
+        names: of the rows, from top to bottom.
+        caption: what to see.
+        errors: name of the series -> half the length of each bar.
+        x_label: of the horizontal axis.
+        x_limits: of the horizontal axis.
+        size: width and height in inches.
+
+    Raises:
+        ValueError: if a series does not have one value per name.
+
+    Example:
+        >>> from xai_lessons import plots
+        >>> plots.dots({"mine": [0.2, 0.9]}, ["edges", "CAM"], "CAM is ahead.", errors={"mine": [0.1, 0.1]})
+        Figure: CAM is ahead.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    for i, (name, values) in enumerate(series.items()):
+        if len(values) != len(names):
+            raise ValueError(f"expected {len(names)} values in {name!r}, one per name, got {len(values)}")
+        rows = np.arange(len(names)) + 0.6 * ((i + 0.5) / len(series) - 0.5)
+        bars = None if errors is None else errors[name]
+        axes.errorbar(
+            values, rows, xerr=bars, fmt="os^D"[i % 4], color=PALETTE[i % len(PALETTE)], label=name, capsize=2
+        )
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel=x_label, ylim=(len(names) - 0.5, -0.5))
+    if x_limits:
+        axes.set_xlim(*x_limits)
+    axes.grid(axis="x", color="#E3E3E3")
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(series) > 1:
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return _finish(figure, caption)
+
+
 def _finish(figure: Any, caption: str, most: int | None = None) -> Static:
     """The matplotlib figure as PNG, or as JPEG of at most `most` bytes, the caption wrapped below it."""
     width = figure.get_size_inches()[0]

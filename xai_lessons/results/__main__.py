@@ -9,10 +9,17 @@ from pathlib import Path
 import torch
 
 from xai_lessons import models, results
-from xai_lessons.results import cheat, cifar10, histories, leaderboard, sensitivity
+from xai_lessons.results import cheat, cifar10, fills, histories, leaderboard, sensitivity
 from xai_lessons.results.reference import measure as reference
 
-NAMES = (*(f"history-{name}" for name in histories.RUNS), "cheat", "leaderboard", "leaderboard-all", "sensitivity")
+NAMES = (
+    *(f"history-{name}" for name in histories.RUNS),
+    "cheat",
+    "fills",
+    "leaderboard",
+    "leaderboard-all",
+    "sensitivity",
+)
 NEEDS = {"cifar10": "--cifar10 FOLDER", "reference": "--photos FOLDER"}  # so they are not made unless they are named
 
 
@@ -37,6 +44,8 @@ def make(name: str, source: Path | None = None, photos: Path | None = None) -> P
         made = cheat.measure(progress=True)
     elif name == "sensitivity":
         made = sensitivity.measure_all()
+    elif name == "fills":
+        made = fills.measure(progress=True)
     elif name == "leaderboard":
         made = leaderboard.measure(progress=True)
     elif name == "leaderboard-all":
