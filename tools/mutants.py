@@ -30,6 +30,7 @@ EVERYWHERE = ("tests/test_politeness.py", "tests/test_options.py")  # what holds
 TESTS = {  # where a module's tests are not called after it
     "catalog": ["test_politeness", "test_evaluation_compare", "test_explorers_judging"],
     "compare": ["test_evaluation_compare"],
+    "parts": ["test_evaluation_parts"],
     "faithfulness": ["test_evaluation", "oracles/test_evaluation_oracles"],
     "guided": ["test_saliency", "test_operations", "oracles/test_saliency_oracles"],
     "localization": ["test_evaluation", "oracles/test_evaluation_oracles"],

@@ -160,6 +160,9 @@ def dots(
         x_limits: of the horizontal axis.
         size: width and height in inches.
 
+    Returns:
+        The figure, for a notebook to keep.
+
     Raises:
         ValueError: if a series does not have one value per name.
 
