@@ -103,6 +103,18 @@ def test_each_optimizer_and_its_code(model, optimizer):
     check_code(explorer, tolerance=1e-5)
 
 
+def test_each_parametrization_and_its_code(model):
+    for parametrization in ("pixels", "fourier"):
+        search = {"layer": "1", "steps": 4, "parametrization": parametrization}
+        explorer = InversionExplorer("bird", model, **search)
+        expected = inversion.invert(model, explorer.image(explorer.state), tv=0.2, **search)
+        assert np.array_equal(explorer.result.found, expected.images.numpy())
+        check_code(explorer, tolerance=1e-5)
+        filters = FilterExplorer(network=model, channel=2, **search)
+        assert np.array_equal(filters.result.found, inversion.maximize(model, 2, jitter=4, **search).images.numpy())
+        check_code(filters, tolerance=1e-5)
+
+
 def test_the_mean_code_of_several_pictures(model):
     explorer = InversionExplorer("fish", model, layer="3", pictures=3, steps=4, seed=2, background="sea")
     result = explorer.result

@@ -1,12 +1,21 @@
 """Inversion: a code is met where it can be, pictures stay pictures, and what is maximized grows, before its ReLU."""
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
 from xai_lessons.core.progress import Cancelled, Reporter
-from xai_lessons.methods.inversion import Inversion, invert, maximize, total_variation
+from xai_lessons.methods.inversion import (
+    Inversion,
+    fourier_amplitudes,
+    fourier_image,
+    invert,
+    maximize,
+    total_variation,
+)
 
 
 class Same(nn.Module):
@@ -39,6 +48,41 @@ def test_total_variation_has_a_slope_everywhere() -> None:
     assert torch.equal(slope, torch.zeros_like(slope))
 
 
+def test_the_waves_give_every_image_back() -> None:
+    for height, width in ((8, 8), (7, 9), (6, 11), (1, 1)):
+        x = 0.01 + 0.98 * torch.rand(
+            2, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+        )
+        u = fourier_amplitudes(x)
+        assert u.shape == (2, 3, height, width // 2 + 1, 2)
+        assert torch.allclose(fourier_image(u, width), x, atol=1e-9)
+        u = fourier_amplitudes(x.float())
+        assert u.dtype == torch.float32
+        assert torch.allclose(fourier_image(u, width), x.float(), atol=1e-4)
+
+
+def test_a_wave_is_a_cosine_in_one_mixed_color() -> None:
+    """The sum of waves written out, with the colors of Olah et al."""
+    u = torch.zeros(1, 3, 8, 5, 2, dtype=torch.float64)
+    u[0, 1, 2, 3, 0] = 0.7  # the second channel, two periods down and three across, real part
+    y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    frequency = (2**2 + 3**2) ** 0.5 / 8
+    wave = 2 * 0.7 / frequency / 8 * torch.cos(2 * torch.pi * (2 * y + 3 * x) / 8)  # with its conjugate; ortho: / 8
+    largest = (0.26**2 + 0.27**2 + 0.27**2) ** 0.5
+    expected = torch.stack([0.09 / largest * wave, 0 * wave, -0.09 / largest * wave]).sigmoid()
+    assert torch.allclose(fourier_image(u, 8)[0], expected.double(), atol=1e-6)
+
+
+def test_the_waves_have_finite_gradients_everywhere() -> None:
+    for x in (torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5)):
+        u = fourier_amplitudes(x).requires_grad_()
+        assert u.isfinite().all()
+        (slope,) = torch.autograd.grad(fourier_image(u, 8).square().sum(), u)
+        assert slope.isfinite().all()
+    u = torch.randn(1, 3, 4, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda u: fourier_image(u, 4), u)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "lbfgs"])
 def test_the_picture_itself_comes_back(optimizer: str) -> None:
     x = pictures(2, 8) * 0.8 + 0.1
@@ -47,6 +91,18 @@ def test_the_picture_itself_comes_back(optimizer: str) -> None:
     assert (found.images - x).abs().max() < 0.01
     assert (found.losses[:, -1] < 1e-3).all()
     assert (found.losses[:, 0] > 0.05).all()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lbfgs"])
+def test_the_picture_itself_comes_back_in_waves(optimizer: str) -> None:
+    """Fine waves in weak colors come last: a gradient alone is slow there, L-BFGS is not."""
+    x = pictures(2, 8) * 0.8 + 0.1
+    rate = {"adam": 0.2, "sgd": 0.1, "lbfgs": None}[optimizer]
+    found = invert(Same(), x, layer="same", tv=0.0, optimizer=optimizer, learning_rate=rate, parametrization="fourier")
+    assert (found.losses[:, 0] > 0.05).all()
+    assert (found.losses[:, -1] < {"adam": 1e-3, "sgd": 1e-2, "lbfgs": 1e-5}[optimizer]).all()
+    if optimizer == "lbfgs":
+        assert (found.images - x).abs().max() < 0.01
 
 
 @pytest.mark.parametrize("net", [PoolingNet, FlatNet])
@@ -66,8 +122,9 @@ def test_every_layer_can_be_inverted(net: type[nn.Module], optimizer: str) -> No
 
 def test_a_batch_is_its_pictures_one_by_one() -> None:
     model, x = seeded(PoolingNet), pictures(3)
-    for optimizer in ("adam", "sgd", "lbfgs"):
-        options = {"layer": "conv2", "steps": 12, "jitter": 2, "optimizer": optimizer}
+    for optimizer, parametrization in itertools.product(("adam", "sgd", "lbfgs"), ("pixels", "fourier")):
+        options = {"layer": "conv2", "steps": 12, "jitter": 2}
+        options |= {"optimizer": optimizer, "parametrization": parametrization}
         both = invert(model, x, **options)
         one = invert(model, x[1], **options)
         assert one.images.shape == (3, 16, 16)
@@ -93,12 +150,35 @@ def test_more_total_variation_gives_a_calmer_picture() -> None:
 
 def test_jitter_and_seed_change_the_way() -> None:
     model, x = seeded(PoolingNet), pictures(1)
-    a, b, c, d = (
-        invert(model, x, layer="conv1", steps=10, **options).images for options in ({}, {}, {"seed": 1}, {"jitter": 3})
-    )
-    assert torch.equal(a, b)
-    assert not torch.allclose(a, c)
-    assert not torch.allclose(a, d)
+    for parametrization in ("pixels", "fourier"):
+        a, b, c, d = (
+            invert(model, x, layer="conv1", steps=10, parametrization=parametrization, **options).images
+            for options in ({}, {}, {"seed": 1}, {"jitter": 3})
+        )
+        assert torch.equal(a, b)
+        assert not torch.allclose(a, c)
+        assert not torch.allclose(a, d)
+
+
+def test_both_parametrizations_start_from_the_same_noise_in_the_dtype_of_the_network() -> None:
+    for dtype in (torch.float32, torch.float64):
+        model, x = seeded(PoolingNet).to(dtype), pictures(1).to(dtype)
+        both = [
+            invert(model, x, layer="conv1", steps=3, parametrization=parametrization)
+            for parametrization in ("pixels", "fourier")
+        ]
+        assert all(found.images.dtype == dtype for found in both)
+        assert torch.allclose(both[0].losses[:, 0], both[1].losses[:, 0], rtol=1e-5)
+
+
+def test_fourier_steps_change_a_picture_more_by_smooth_waves_than_fine_ones() -> None:
+    model, x = seeded(FlatNet), pictures(1)
+    fine = {}
+    for parametrization in ("pixels", "fourier"):
+        change = invert(model, x, layer="conv1", steps=1, tv=0.0, parametrization=parametrization).images
+        power = torch.fft.rfft2(change - invert(model, x, layer="conv1", steps=1, learning_rate=0.0).images).abs() ** 2
+        fine[parametrization] = float(power[..., 4:12, :].sum() / power.sum())
+    assert fine["fourier"] < 0.5 * fine["pixels"]
 
 
 def test_it_leaves_everything_as_it_was_also_when_cancelled() -> None:
@@ -142,12 +222,12 @@ def test_the_picture_is_seen_while_it_forms() -> None:
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 @pytest.mark.parametrize("where", ["everywhere", "center"])
-def test_what_is_maximized_grows(optimizer: str, where: str) -> None:
+@pytest.mark.parametrize("parametrization", ["pixels", "fourier"])
+def test_what_is_maximized_grows(optimizer: str, where: str, parametrization: str) -> None:
     model = seeded(PoolingNet)
+    search = {"steps": 8, "tv": 0.0, "jitter": 0, "optimizer": optimizer, "parametrization": parametrization}
     for layer in (None, "conv1", "relu", "last", "head"):
-        found = maximize(
-            model, [0, 1, 2, 3, 4], layer=layer, size=16, steps=8, tv=0.0, jitter=0, where=where, optimizer=optimizer
-        )
+        found = maximize(model, [0, 1, 2, 3, 4], layer=layer, size=16, where=where, **search)
         assert found.images.shape == (5, 3, 16, 16)
         assert (found.losses[:, -1] < found.losses[:, 0]).all(), layer
         assert found.images.min() >= 0
@@ -187,6 +267,7 @@ def test_names_of_classes() -> None:
     ("call", "words"),
     [
         (lambda m, x: invert(m, x, optimizer="newton"), "optimizer must be"),
+        (lambda m, x: invert(m, x, parametrization="wavelets"), "parametrization must be 'pixels' or 'fourier'"),
         (lambda m, x: invert(m, x, steps=0), "steps must be at least 1"),
         (lambda m, x: invert(m, x, tv=-1.0), "tv must be at least 0"),
         (lambda m, x: invert(m, x, jitter=9), "jitter must be at least 0 and at most 8"),

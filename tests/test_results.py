@@ -12,7 +12,7 @@ from xai_lessons import evaluation, models, results
 from xai_lessons.data import datasets, menagerie
 from xai_lessons.models import architectures, store
 from xai_lessons.results import __main__ as command
-from xai_lessons.results import cheat, cifar10, fills, histories, leaderboard, sensitivity
+from xai_lessons.results import cheat, cifar10, fills, histories, inversion, leaderboard, sensitivity
 from xai_lessons.results.cifar10 import Report
 from xai_lessons.training import scoring, test_set
 
@@ -185,6 +185,37 @@ def test_sensitivities_are_made_by_the_command(folder, monkeypatch, model):
     explain = few["LRP"][0]
     expected = evaluation.max_sensitivity(explain, model, images, labels, radius=0.005, samples=10).mean()
     assert results.load("sensitivity").values["small"]["LRP"] == pytest.approx(float(expected), rel=0.01)
+
+
+# inversion
+
+
+def test_the_stored_inversions_hold_every_layer_and_both_networks():
+    settings, values = results.load("inversion")
+    layers = list(inversion.inversion.layers(models.load("menagerie-resnet")))
+    assert list(values["layers"]) == list(inversion.PARAMETRIZATIONS)
+    assert all(list(kept) == layers for kept in values["layers"].values())
+    for counts in (values["judged"], values["own"]):
+        assert list(counts) == list(inversion.NETWORKS)
+        assert all(0 <= n <= 10 for ways in counts.values() for ns in ways.values() for n in ns)
+        assert all(len(ns) == len(settings["seeds"]) for ways in counts.values() for ns in ways.values())
+    assert all(inversion.stored_figure(name).picture for name in inversion.CAPTIONS)
+
+
+def test_inversions_are_made_by_the_command(folder, monkeypatch):
+    kept = shipped("inversion")
+    plain, robust = (histories.fresh("ResNet", seed=s).eval().requires_grad_(False) for s in (0, 1))
+    networks = {"menagerie-resnet": plain, "menagerie-robust": robust, "menagerie-vgg": robust}
+    monkeypatch.setattr(models, "load", lambda name: networks[name])
+    monkeypatch.setattr(inversion.measure, "__defaults__", (1, (4,)))
+    command.main(["inversion"])
+    settings, values = results.load("inversion")
+    assert shape(settings) == shape(kept["settings"])
+    assert shape(values) == shape(kept["values"])
+    images = inversion.drawings(4)
+    backs = inversion.found(robust, images, "stage3", "fourier", 1)
+    assert values["own"]["menagerie-robust"]["fourier"] == [inversion.recognized(robust, backs)]
+    assert {path.name for path in folder.glob("*.jpg")} == {"inversion-layers.jpg", "inversion-judged.jpg"}
 
 
 # CIFAR-10

@@ -27,11 +27,12 @@ class FilterState(NetworkState):
     layer: str = "stage2"  # its name, or "classes"
     channel: int = 0  # number of the channel or the class
     where: str = "everywhere"  # "everywhere" for the whole map of the channel, "center" for its middle unit: the filter
-    # steps, tv, jitter, noise: as in `InversionState`
+    # steps, tv, jitter, noise, parametrization: as in `InversionState`
     steps: int = 60
     tv: float = 2.0
     jitter: int = 4
     noise: int = 0
+    parametrization: str = "pixels"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class FilterExplorer(ImageExplorer):
             steps=state.steps,
             tv=state.tv,
             jitter=state.jitter,
+            parametrization=state.parametrization,
             seed=state.noise,
             progress=reporter,
         )
@@ -135,6 +137,7 @@ class FilterExplorer(ImageExplorer):
             "found, losses = inversion.maximize(",
             f"    model, {state.channel}, layer={self._layer(state)!r}, where={state.where!r},",
             f"    steps={state.steps}, tv={state.tv!r}, jitter={state.jitter}, seed={state.noise},",
+            f"    parametrization={state.parametrization!r},",
             ")",
         )
 

@@ -29,6 +29,7 @@ class InversionState(ImageState):
     tv: float = 0.2  # weight of the total variation
     jitter: int = 0  # largest shift of a step in pixels
     optimizer: str = "adam"  # "adam", "sgd" or "lbfgs"
+    parametrization: str = "pixels"  # or "fourier": waves in decorrelated colors
     noise: int = 0  # seed of the noise that it starts from
     pictures: int = 1  # how many drawings of the class; of more than one, the mean of their codes is matched
     pixels: bool = False  # whether the pixels are shown as they are, hard-edged
@@ -107,6 +108,7 @@ class InversionExplorer(ImageExplorer):
             optimizer=state.optimizer,
             tv=state.tv,
             jitter=state.jitter,
+            parametrization=state.parametrization,
             seed=state.noise,
             progress=reporter,
         )
@@ -151,13 +153,14 @@ class InversionExplorer(ImageExplorer):
     def code(self, state: InversionState) -> str:
         """The same descent."""
         options = f"layer={state.layer!r}, steps={state.steps}, tv={state.tv!r}, jitter={state.jitter}, "
-        options += f"optimizer={state.optimizer!r}, seed={state.noise}"
+        options += f"optimizer={state.optimizer!r},"
+        more = f"    parametrization={state.parametrization!r}, seed={state.noise},"
         if not self._several(state):
-            return self.script(state, "found, losses = inversion.invert(", f"    model, image, {options}", ")")
+            return self.script(state, "found, losses = inversion.invert(", f"    model, image, {options}", more, ")")
         drawn = self._drawing_code(state).replace(f"seed={state.seed}", "seed=s", 1)
         seeds = f"range({state.seed}, {state.seed + state.pictures})"
         images = f"images = torch.stack([{drawn}.image for s in {seeds}])"
-        call = ("found, losses = inversion.invert(", f"    model, images, {options}, mean=True", ")")
+        call = ("found, losses = inversion.invert(", f"    model, images, {options}", f"{more} mean=True,", ")")
         return self.script(state, images, *call)
 
     def _several(self, state: InversionState) -> bool:
@@ -186,6 +189,13 @@ def search_controls(*more: Control) -> tuple[Control, ...]:
     """The controls of a search from noise: prior, steps, `more`, jitter, noise."""
     return (
         Slider("tv", "TV weight", values=PRIORS, help="Weight of the total variation: 0 lets every noise pass"),
+        Choice(
+            "parametrization",
+            "Searched in",
+            choices=("pixels", "fourier"),
+            buttons=True,
+            help="Pixels, each on its own; or Fourier: waves in decorrelated colors, which prefer what is smooth",
+        ),
         Slider("steps", "Steps", values=STEPS, format="d"),
         *more,
         Slider("jitter", "Jitter", high=8, help="Each step shifts the picture so far, at most by so many pixels"),

@@ -63,6 +63,7 @@ def invert(
     learning_rate: float | None = None,
     tv: float = 2.0,
     jitter: int = 0,
+    parametrization: str = "pixels",
     seed: int = 0,
     batch_size: int | None = None,
     progress: Progress = None,
@@ -80,9 +81,12 @@ def invert(
         mean: find one image for the mean of all codes, instead of one image per code.
         steps: of the descent.
         optimizer: "adam", "sgd" (with momentum) or "lbfgs".
-        learning_rate: by default 0.02 for Adam, 0.0005 for SGD, falling to 0 along a cosine, and 1 for L-BFGS.
+        learning_rate: by default 0.02 for Adam (0.03 for waves), 0.0005 for SGD, falling to 0 along a cosine, and 1 for
+            L-BFGS.
         tv: the weight lambda of the total variation.
         jitter: shift the image by up to this many pixels in each step but those of the last quarter.
+        parametrization: what the descent moves: "pixels", or "fourier" for the amplitudes of waves in decorrelated
+            colors, see `fourier_image`.
         seed: of the noise and the shifts.
         batch_size: images at once; L-BFGS takes them one by one.
         progress: True, a callback ``(done, total)`` in steps, or a `Reporter`, which gets the images found so far.
@@ -102,7 +106,8 @@ def invert(
         (torch.Size([3, 96, 96]), torch.Size([2]))
 
     Source:
-        Mahendran and Vedaldi, 2014, "Understanding deep image representations by inverting them", arXiv 1412.0035.
+        Mahendran and Vedaldi, 2014, "Understanding deep image representations by inverting them", arXiv 1412.0035; for
+        "fourier" Olah, Mordvintsev and Schubert, 2017, "Feature visualization", distill.pub/2017/feature-visualization.
 
     Differs from the paper:
         Adam and L-BFGS besides SGD with momentum; pixels are kept in [0, 1] instead of pulled there by an alpha-norm.
@@ -122,7 +127,9 @@ def invert(
         distance = (code(x) - goal[i]).square().sum(dim=1) / scale[i]
         return distance + tv * total_variation(x)
 
-    found = _descend(model, loss, start, steps, optimizer, learning_rate, jitter, seed, batch_size, progress)
+    found = _descend(
+        model, loss, start, steps, optimizer, learning_rate, jitter, parametrization, seed, batch_size, progress
+    )
     return Inversion(found.images[0], found.losses[0]) if single or mean else found
 
 
@@ -138,6 +145,7 @@ def maximize(
     learning_rate: float | None = None,
     tv: float = 2.0,
     jitter: int = 4,
+    parametrization: str = "pixels",
     seed: int = 0,
     batch_size: int | None = None,
     progress: Progress = None,
@@ -160,6 +168,7 @@ def maximize(
         learning_rate: see `invert`.
         tv: the weight lambda of the total variation.
         jitter: shift the image by up to this many pixels in each step but those of the last quarter.
+        parametrization: "pixels" or "fourier", see `invert`.
         seed: of the noise and the shifts.
         batch_size: images at once; L-BFGS takes them one by one.
         progress: True, a callback ``(done, total)`` in steps, or a `Reporter`, which gets the images found so far.
@@ -203,8 +212,59 @@ def maximize(
         return tv * total_variation(x) - a(x).gather(1, index[i, None])[:, 0]
 
     start = start.expand(len(index), -1, -1, -1)
-    found = _descend(model, loss, start, steps, optimizer, learning_rate, jitter, seed, batch_size, progress)
+    found = _descend(
+        model, loss, start, steps, optimizer, learning_rate, jitter, parametrization, seed, batch_size, progress
+    )
     return found if several else Inversion(found.images[0], found.losses[0])
+
+
+def fourier_image(u: Tensor, width: int) -> Tensor:
+    r"""The image of the amplitudes of waves: smooth waves count more than fine ones, and colors are decorrelated.
+
+    .. math:: x = \sigma\left( C \, \mathcal{F}^{-1}(u / f) \right)
+
+    with the inverse Fourier transform, the frequency f in cycles per pixel (for the mean at least that of the longest
+    wave), and a matrix C that mixes three independent channels to colors as they occur in photographs: mostly light and
+    dark, less blue and yellow, least green and red. A step of the same size in all u is then a large step in light over
+    the whole image, and a small one in each pixel on its own.
+
+    Args:
+        u: real and imaginary parts, (N, 3, H, W // 2 + 1, 2).
+        width: W, which u does not say.
+
+    Returns:
+        (N, 3, H, W) in (0, 1).
+
+    Example:
+        >>> fourier_image(torch.zeros(1, 3, 8, 5, 2), width=8).unique()
+        tensor([0.5000])
+
+    Source:
+        Olah, Mordvintsev and Schubert, 2017, "Feature visualization", distill.pub/2017/feature-visualization.
+    """
+    height = u.shape[2]
+    waves = torch.view_as_complex(u) / _frequencies(height, width).to(u)
+    channels = torch.fft.irfft2(waves, s=(height, width), norm="ortho")
+    return torch.einsum("ij,njhw->nihw", _color_mixer().to(u), channels).sigmoid()
+
+
+def fourier_amplitudes(images: Tensor) -> Tensor:
+    """The u of images (N, 3, H, W) in (0, 1): the inverse of `fourier_image`.
+
+    Args:
+        images: (N, 3, H, W); 0 and 1 themselves are moved inwards by 0.0001.
+
+    Returns:
+        (N, 3, H, W // 2 + 1, 2).
+
+    Example:
+        >>> image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> torch.allclose(fourier_image(fourier_amplitudes(image), width=8), image, atol=1e-3)
+        True
+    """
+    channels = torch.einsum("ij,njhw->nihw", _color_mixer().inverse().to(images), images.logit(eps=1e-4))
+    waves = torch.fft.rfft2(channels, norm="ortho")
+    return torch.view_as_real(waves * _frequencies(*images.shape[-2:]).to(images))
 
 
 def layers(model: models.Classifier) -> tuple[str, ...]:
@@ -327,7 +387,24 @@ def _noise(shape: Sequence[int], seed: int) -> Tensor:
     return 0.5 + F.avg_pool2d(noise, 5, stride=1, padding=2)[0]
 
 
-_OPTIMIZERS = {"adam": 0.02, "sgd": 0.0005, "lbfgs": 1.0}  # and their usual learning rates
+def _frequencies(height: int, width: int) -> Tensor:
+    """The frequency of each wave of a real Fourier transform, in cycles per pixel (H, W // 2 + 1)."""
+    down = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
+    across = torch.fft.rfftfreq(width, dtype=torch.float64)
+    return (down**2 + across**2).sqrt().clamp(min=1 / max(height, width))
+
+
+def _color_mixer() -> Tensor:
+    """The square root of the covariance of the colors in ImageNet, from the code of Olah et al., largest column 1."""
+    root = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float64)
+    return root / root.norm(dim=0).max()
+
+
+_OPTIMIZERS = ("adam", "sgd", "lbfgs")
+_LEARNING_RATES = {
+    "pixels": {"adam": 0.02, "sgd": 0.0005, "lbfgs": 1.0},
+    "fourier": {"adam": 0.03, "sgd": 0.0005, "lbfgs": 1.0},
+}
 
 
 def _optimizer(name: str, x: Tensor) -> torch.optim.Optimizer:
@@ -339,6 +416,19 @@ def _optimizer(name: str, x: Tensor) -> torch.optim.Optimizer:
     return torch.optim.LBFGS([x], max_iter=1, max_eval=25, history_size=20, **options)
 
 
+def _parameters(
+    parametrization: str, optimizer: str, side: int
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """From images to what is moved, and back."""
+    if parametrization == "fourier":
+        return fourier_amplitudes, lambda u: fourier_image(u, side)
+    if parametrization != "pixels":
+        raise ValueError(f"parametrization must be 'pixels' or 'fourier', got {parametrization!r}")
+    if optimizer == "lbfgs":  # its line search cannot be clipped to [0, 1]
+        return torch.logit, torch.sigmoid
+    return torch.clone, lambda u: u
+
+
 def _descend(
     model: nn.Module,
     loss: Callable[[Tensor, slice], Tensor],
@@ -347,6 +437,7 @@ def _descend(
     optimizer: str,
     learning_rate: float | None,
     jitter: int,
+    parametrization: str,
     seed: int,
     batch_size: int | None,
     progress: Progress,
@@ -354,17 +445,17 @@ def _descend(
     """Descend from ``start`` (N, 3, H, W) on ``loss(x, which)``, each image on its own, and stay in [0, 1]."""
     if optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer must be 'adam', 'sgd' or 'lbfgs', got {optimizer!r}")
-    rate = _OPTIMIZERS[optimizer] if learning_rate is None else learning_rate
+    to_parameters, to_images = _parameters(parametrization, optimizer, start.shape[-1])
+    clipped = parametrization == "pixels" and optimizer != "lbfgs"
+    rate = _LEARNING_RATES[parametrization][optimizer] if learning_rate is None else learning_rate
     inputs.at_least("learning_rate", rate, 0)
     steps, jitter = inputs.whole("steps", steps, 1), inputs.whole("jitter", jitter, 0, min(start.shape[-2:]) // 2)
     shifts = torch.randint(-jitter, jitter + 1, (steps, 2), generator=inputs.generator(seed)).tolist()
-    bounded = optimizer == "lbfgs"  # its line search cannot be clipped: it moves u, and the image is sigmoid(u)
     values_per_image = start[0].numel()
 
     def run(first: int, last: int) -> None:
         which = slice(first, last)
-        u = start[which].clone(memory_format=torch.contiguous_format)  # L-BFGS needs plain strides
-        u = (u.logit() if bounded else u).requires_grad_()
+        u = to_parameters(start[which].contiguous()).requires_grad_()  # L-BFGS needs plain strides
         descent = _optimizer(optimizer, u)
         meter.done = first * steps
         for t in range(steps):
@@ -372,17 +463,20 @@ def _descend(
             shift = shifts[t] if t < 0.75 * steps else (0, 0)
 
             def closure(shift: Sequence[int] = shift, seen: list[Tensor] = seen) -> Tensor:
-                x = (u.sigmoid() if bounded else u).roll(tuple(shift), (2, 3))
+                x = to_images(u).roll(tuple(shift), (2, 3))
                 values = loss(x, which)
                 total = values.sum() * values_per_image  # a mean over the image has tiny gradients
                 u.grad = torch.autograd.grad(total, u)[0].contiguous()
                 seen.append(values.detach())
                 return total.detach()
 
-            descent.param_groups[0]["lr"] = rate if bounded else rate * (1 + math.cos(math.pi * t / steps)) / 2
+            decay = 1 if optimizer == "lbfgs" else (1 + math.cos(math.pi * t / steps)) / 2
+            descent.param_groups[0]["lr"] = rate * decay
             descent.step(closure)  # type: ignore[arg-type]
             losses[which, t] = seen[0]
-            images[which] = u.detach().sigmoid() if bounded else u.detach().clamp_(0, 1)
+            if clipped:
+                u.detach().clamp_(0, 1)
+            images[which] = to_images(u.detach())
             meter.add(last - first, images)
 
     with _working(model), Meter(progress, len(start) * steps) as meter:

@@ -18,7 +18,8 @@ from xai_lessons.core.inputs import closest
 from xai_lessons.models import store
 
 __getattr__, __dir__, _ = lazy_loader.attach(
-    __name__, submodules=("cheat", "cifar10", "fills", "histories", "leaderboard", "reference", "sensitivity")
+    __name__,
+    submodules=("cheat", "cifar10", "fills", "histories", "inversion", "leaderboard", "reference", "sensitivity"),
 )
 FOLDER = Path(__file__).with_name("stored")
 DIGITS = 6

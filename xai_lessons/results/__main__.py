@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from xai_lessons import models, results
-from xai_lessons.results import cheat, cifar10, fills, histories, leaderboard, sensitivity
+from xai_lessons.results import cheat, cifar10, fills, histories, inversion, leaderboard, sensitivity
 from xai_lessons.results.reference import measure as reference
 
 NAMES = (
     *(f"history-{name}" for name in histories.RUNS),
     "cheat",
     "fills",
+    "inversion",
     "leaderboard",
     "leaderboard-all",
     "sensitivity",
