@@ -43,7 +43,8 @@ ROWS: tuple[dict[str, str], ...] = (
             checks.lesson7 detective exercise quiz submission"""
     },
     {
-        "results": """__main__ cheat cifar10 fills histories leaderboard reference reference.figures reference.measure
+        "results": """__main__ cheat cifar10 fills histories inversion leaderboard reference reference.figures
+            reference.measure
             reference.tables sensitivity"""
     },
     {
