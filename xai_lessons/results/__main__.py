@@ -43,6 +43,9 @@ def make(name: str, source: Path | None = None, photos: Path | None = None) -> P
         figures = {key: figure.picture for key, figure in drawn.items()}
     elif name == "cheat":
         made = cheat.measure(progress=True)
+    elif name == "inversion":
+        made, drawn = inversion.measure()
+        figures = {key: figure.picture for key, figure in drawn.items()}
     elif name == "sensitivity":
         made = sensitivity.measure_all()
     elif name == "fills":
