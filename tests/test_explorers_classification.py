@@ -98,13 +98,13 @@ def test_the_code_names_the_network_and_nothing_superfluous(monkeypatch):
     monkeypatch.setattr(image_explorer, "network", lambda name: one_layer_network(size=96))
     explorer = PredictionExplorer("dog", seed=5, background="any")
     assert explorer.code(explorer.state).splitlines()[:7] == [
-        "from xai_lessons import menagerie, models",
+        "from xai_lessons import menagerie, models, plots",
         "",
         "model = models.load('menagerie-resnet')",
         "scene = menagerie.draw('dog', seed=5, tree=False, tag=False)",
         "image = scene.image",
         "probabilities = model.predict(image)",
-        "for p, i in zip(*probabilities.topk(5)):",
+        "values, numbers = probabilities.topk(5)",
     ]
 
 
@@ -183,7 +183,7 @@ def test_panels_say_what_they_show(model):
         assert word in picture.alt
     top = menagerie.CLASSES[int(explorer.result.probabilities.argmax())]
     assert top in chart.alt
-    assert "Black line" in chart.caption
+    assert "Line: before" in chart.caption
 
 
 def test_pairs_are_drawn_and_coded(model):

@@ -123,7 +123,7 @@ def test_maps_come_only_when_asked_for(explorer):
     assert explorer.set(maps=False).maps.size == 0
     assert explorer.set(maps=True).maps.shape == (2, 48, 48)
     titles = [panel.title for panel in explorer.panels(explorer.result, explorer.state)]
-    assert [title.split(":")[0] for title in titles[2:4]] == ["Before", "After"]
+    assert [title.split(":")[0] for title in titles[3:5]] == ["Before", "After"]
 
 
 def test_what_is_said_names_both_answers(explorer, model):

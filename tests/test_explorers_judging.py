@@ -224,10 +224,10 @@ def test_stop_while_the_pictures_are_drawn_begins_no_repair(suspects):
 def test_begun_anew_it_ends_the_same(suspects):
     explorer = DetectiveExplorer("umbrella", suspects=suspects, cue="tag", pictures=8, epochs=1)
     first = explorer.run()
-    assert len(explorer.panels(first, explorer.state)) == 4
+    assert len(explorer.panels(first, explorer.state)) == len(explorer.suspects) + 3
     explorer.press("again").done.wait(30)
     assert explorer.result.accuracies == {}
-    assert len(explorer.panels(explorer.result, explorer.state)) == 2
+    assert len(explorer.panels(explorer.result, explorer.state)) == len(explorer.suspects) + 1
     assert np.array_equal(explorer.run().after, first.after)
 
 

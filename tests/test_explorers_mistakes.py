@@ -91,13 +91,13 @@ def test_the_matrix_and_the_sentence_count_the_pictures(known):
 
 
 def test_the_pictures_are_told_with_both_answers(known):
-    sheet, matrix = known.panels(known.result, known.state)
-    assert "cat (one says 88% dog, two says 88% cat)" in sheet.alt
+    *tiles, matrix = known.panels(known.result, known.state)
+    assert "cat (one: 88% dog ✗; two: 88% cat ✓)" in [tile.alt for tile in tiles]
     assert "right on 50.0% of 6 pictures" in matrix.alt
-    assert sheet.title == "1 to 3 of 3"
+    assert matrix.caption == "Shown: 1 to 3 of 3."
     known.set(truth="cat", said="ship")
-    sheet, _ = known.panels(known.result, known.state)
-    assert (sheet.title, sheet.alt) == ("There is no such picture", "no picture")
+    (matrix,) = known.panels(known.result, known.state)
+    assert matrix.caption == "There is no such picture."
 
 
 def test_the_next_six_go_round(pictures, networks):
@@ -108,8 +108,9 @@ def test_the_next_six_go_round(pictures, networks):
     for _ in range(pages - 1):
         explorer.press("more").done.wait(30)
         seen += explorer.result.index.tolist()
-    sheet, _ = explorer.panels(explorer.result, explorer.state)
-    assert sheet.title == f"{SHOWN * (pages - 1) + 1} to {explorer.result.found} of {explorer.result.found}"
+    *_, matrix = explorer.panels(explorer.result, explorer.state)
+    last = explorer.result.found
+    assert matrix.caption == f"Shown: {SHOWN * (pages - 1) + 1} to {last} of {last}."
     assert len(seen) == len(set(seen)) == explorer.result.found
     explorer.press("more").done.wait(30)
     assert explorer.result.index.tolist() == first

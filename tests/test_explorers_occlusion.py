@@ -1,12 +1,15 @@
 """The explorers of lesson 4: occlusion that forms and stops, the deletion test, the eraser."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nets import one_layer_network
 from sweep import check_code, sweep
-from xai_lessons import evaluation, models
+from xai_lessons import evaluation, models, plots
 from xai_lessons.core import passes
 from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import menagerie
@@ -238,13 +241,17 @@ def test_the_canvas_shows_what_is_erased_from_the_beginning_and_after_reset(mode
     assert explorer.wait()
 
 
-def test_the_brush_paints_in_the_color_of_the_fill(model):
+def test_the_brush_uncovers_what_the_network_is_shown_there(model):
     explorer = EraserExplorer("cat", model, fill="black")
     assert explorer.widget is not None
-    explorer.wait()
-    assert explorer.canvas.ink == "#000000"
-    explorer.set(fill="gray")
-    assert explorer.canvas.ink == "#808080"
+    for fill in occlusion.FILLS:
+        explorer.set(fill=fill, width=0.5)
+        assert explorer.wait()
+        uncovered = np.asarray(Image.open(io.BytesIO(explorer.canvas.filling))) / 255
+        filled = occlusion.filling(torch.from_numpy(explorer.result.image), fill).clamp(0, 1)
+        expected = plots.enlarge(filled, uncovered.shape[0]) / 255
+        assert np.abs(uncovered - expected).mean() < 0.05, fill
+    assert explorer.canvas.box == [0.3, 0.3, 0.5, 0.3]
     assert explorer.canvas.picture[:2] == b"\xff\xd8"
 
 

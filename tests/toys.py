@@ -48,6 +48,7 @@ class Disc(Explorer):
 
     name, title, question = "disc", "A disc", "How large is it?"
     State = DiscState
+    stage = ("size", "steps", "shape")
     shown_by_code = ("image",)
 
     def controls(self):
@@ -65,7 +66,7 @@ class Disc(Explorer):
                 changes=changed,
             ),
             Many(name="marks", label="Marks", choices=("a", "b", "c"), changes=("image",)),
-            Toggle(name="inverted", label="Inverted", changes=changed, group="+ More"),
+            Toggle(name="inverted", label="Inverted", changes=changed),
             Slider(name="shade", label="Shade", low=0.0, high=1.0, step=0.1, changes=(PANELS,)),
             Button(name="grow", label="Grow", changes=changed, act=lambda s: DiscState(**{**vars(s), "size": 7})),
         )

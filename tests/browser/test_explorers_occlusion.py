@@ -39,9 +39,9 @@ def test_the_mouse_erases_and_everything_comes_back(opened, page):
     expect(headline).to_contain_text("Nothing is erased yet", timeout=60_000)
     box = canvas.bounding_box()
     assert box["width"] > 300
-    page.mouse.move(box["x"] + 100, box["y"] + 150)
+    page.mouse.move(box["x"] + 100, box["y"] + 130)
     page.mouse.down()
-    page.mouse.move(box["x"] + 250, box["y"] + 160, steps=12)
+    page.mouse.move(box["x"] + 250, box["y"] + 140, steps=12)
     page.mouse.up()
     expect(headline).to_contain_text(re.compile(r"With [1-9]\d?% of the picture erased"), timeout=30_000)
     ink = page.evaluate(
@@ -61,6 +61,7 @@ def test_a_map_that_forms_is_stopped(opened, page):
     css = ".xai-occlusion"
     headline = page.locator(f"{css} .xai-headline")
     expect(headline).to_contain_text("The network says", timeout=60_000)
+    page.locator(f"{css} .xai-more-button").click()
     handle = page.locator(f"{css} .xai-control-stride .noUi-handle").first
     handle.focus()
     handle.press("Home")  # a step of 2 pixels: more than a thousand windows

@@ -20,7 +20,7 @@ METHODS = {method.label: method for method in catalog.METHODS.values() if method
 LAST = "last"
 CLASSES, LAYERS, EVERY, NOTHING = "other classes", "all layers", "all methods", "nothing"
 CONTROLS = {"center blob": "center blob", "random map": "random"}
-TILES, SMALL = 5, 160
+TILES, SMALL, TILE = 4, 220, 249
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class CamExplorer(ImageExplorer):
         "Ask for one class after the other: does the light move to the right object? And for a class that is absent?"
     )
     State = CamState
+    stage = ("target_class", "method", "layer", "seed")
     shown_by_code = ("heatmap", "box")
     pairs = ("cat + dog", "cat + cat", "bird + umbrella")
 
@@ -116,7 +117,15 @@ class CamExplorer(ImageExplorer):
             options = {"layer": None if layer == LAST else layer} if method != "CAM" else {}
             return METHODS[method](model, image, number, progress=progress, **options).float().cpu()
 
-        heatmap = heatmap_of(state.method, state.layer, target)
+        try:
+            heatmap = heatmap_of(state.method, state.layer, target)
+        except ValueError as error:
+            if state.method != "CAM":
+                raise
+            raise ValueError(
+                f"{state.network} has no CAM: between its last maps and its classes there is more than one average and "
+                "one weighted sum. Choose Grad-CAM, which every network has, or another network."
+            ) from error
         result = CamResult(
             *self.both_sizes(image),
             heatmap.numpy(),
@@ -151,14 +160,13 @@ class CamExplorer(ImageExplorer):
             if result.box.any():
                 laid = plots.box(laid, side * result.box)
                 caption += "White: the map's box. "
-        bar = plots.color_bar(scale, width=SMALL)
-        alone = plots.enlarge(plots.heatmap(result.heatmap, scale=scale), bar.shape[1], smooth=True)
+        alone = plots.enlarge(plots.heatmap(result.heatmap, scale=scale), self.screen, smooth=True)
         unit = "In units of the logit." if state.method == "CAM" else "In its own units."
         return [
-            Panel(title, laid, f"{title}, laid over {self.alt(state)}", caption=caption),
-            Panel("The map itself", np.concatenate([alone, bar]), f"the map of {title}", SMALL, caption=unit),
-            *([_row_panel(result, state)] if result.row else []),
+            Panel(title, laid, f"{title}, laid over {self.alt(state)}", 330, caption=caption),
+            Panel("The map itself", alone, f"the map of {title}", SMALL, caption=unit, scale=(*scale, "heat")),
             self._bars(result, state),
+            *_row_panels(result, state),
         ]
 
     def describe(self, result: CamResult, state: CamState) -> str:
@@ -182,12 +190,17 @@ class CamExplorer(ImageExplorer):
         """The map, its box, and the fraction of it on the object."""
         target = f", {state.target_class!r}" if self.target(state) else ""
         layer = f", layer={state.layer!r}" if state.layer != LAST and _has_layers(state) else ""
-        inside = "print(evaluation.energy_inside(heatmap, scene.masks, name='object'))"
+        inside = (
+            "for name, mask in evaluation.object_masks(scene).items():",
+            "    print(f'{float(evaluation.energy_inside(heatmap, mask)):.0%} of the map lies on the {name}')",
+        )
         return self.script(
             state,
             f"heatmap = {METHODS[state.method].code}(model, image{target}{layer})",
             f"box = cam.bounding_box(heatmap, {state.threshold})",
-            *([inside] if self._is_single(state) else []),
+            *(inside if self.is_drawn(state) else ()),
+            f"over = plots.overlay(image, heatmap, {state.opacity})",
+            "plots.show([image, plots.box(over, box, width=1), plots.heatmap(heatmap)])",
         )
 
     # What the parts are made of.
@@ -230,7 +243,7 @@ class CamExplorer(ImageExplorer):
     def _bars(self, result: CamResult, state: CamState) -> Panel:
         """Bars: where the map lies, and the controls; of a photograph, what the network says."""
         name = self.model(state).classes[result.target]
-        size: dict[str, Any] = {"width": 560, "row": 30}
+        size: dict[str, Any] = {"width": 470, "row": 46}
         if not result.inside:
             title, caption = "What does the network say?", "Orange: the class of the map."
             return self.probability_panel(
@@ -238,7 +251,9 @@ class CamExplorer(ImageExplorer):
             )
         bars = {f"on the {item}": fraction for item, fraction in result.inside.items()}
         bars |= {f"{control} on the {name}": fraction for control, fraction in result.controls.items()}
-        caption = "Orange: on the object of that class. A map is worth something if it beats the two controls."
+        caption = f"There is no {name} here."
+        if name in result.inside:
+            caption = "Orange: on the object of that class. A map is worth something if it beats the two controls."
         marked = [i for i, item in enumerate(result.inside) if item == name]
         title = "How much of the map lies where?"
         return bar_panel(title, list(bars), list(bars.values()), marked=marked, caption=caption, **size)
@@ -252,23 +267,20 @@ def _scale(result: CamResult, state: CamState, heatmap: np.ndarray) -> tuple[flo
     return 0.0, max(float(m.max()) for m in maps) or 1.0
 
 
-def _row_panel(result: CamResult, state: CamState) -> Panel:
-    """The maps to compare, small, over the image."""
-    tile = 150 if len(result.row) <= TILES else 120
-    small = plots.enlarge(result.image, tile, smooth=True)
-    images = [
-        np.full_like(small, 200)
-        if m is None
-        else plots.overlay(small, m, max(state.opacity, 0.5), scale=_scale(result, state, m))
-        for m in result.row.values()
-    ]
-    titles = [title if m is not None else f"{title}: no answer" for title, m in result.row.items()]
-    note = "Each on its own scale: a map with next to nothing in it looks as strong as any."
+def _row_panels(result: CamResult, state: CamState) -> list[Panel]:
+    """The maps to compare, over the image."""
+    image = plots.pixels(result.shown)
+    note = "On its own scale: next to nothing looks as strong as any."
     if state.shared and state.compare == CLASSES:
         note = "One scale for all: where it stays dark, there is nothing."
-    grid = plots.grid(images, titles, columns=6, size=tile, gap=8)
-    alt = f"{state.compare}: {', '.join(titles)}"
-    return Panel(state.compare.capitalize(), grid, alt, grid.shape[1], sharp=True, caption=note)
+    panels = []
+    for title, one in result.row.items():
+        alt, shown = f"{state.compare}: {title}", np.full_like(image, 200)
+        if one is not None:
+            shown = plots.overlay(image, one, max(state.opacity, 0.5), scale=_scale(result, state, one))
+        words = title if one is not None else f"{title}: no answer"
+        panels.append(Panel(words, shown, alt, TILE, caption=note, below=True))
+    return panels
 
 
 def _place(masks: dict[str, Tensor], pixel: tuple[int, int]) -> str:

@@ -49,6 +49,7 @@ class PredictionExplorer(ImageExplorer):
     name, title = "prediction", "What does the network say?"
     question = "How much can you do to the picture before the answer changes? Which part makes a cat a cat?"
     State = PredictionState
+    stage = ("seed", "without", "turn", "noise")
     shown_by_code = ("image", "probabilities")
 
     def controls(self) -> tuple[Control, ...]:
@@ -97,9 +98,11 @@ class PredictionExplorer(ImageExplorer):
             result.before if changed else None,
             title="How sure is it?",
             marked=label,
-            caption="Orange: what it is. " * known + "Black line: before you did anything." * changed,
+            caption="Orange: what it is. " * known + "Line: before you did anything." * changed,
+            width=640,
+            row=56,
         )
-        return [Panel(title, image, f"{self.alt(state)}{_in_words(state)}", sharp=state.as_seen), bars]
+        return [Panel(title, image, f"{self.alt(state)}{_in_words(state)}", 380, sharp=state.as_seen), bars]
 
     def describe(self, result: PredictionResult, state: PredictionState) -> str:
         """What the network says, whether that is right, and what it said before."""
@@ -123,8 +126,9 @@ class PredictionExplorer(ImageExplorer):
             state,
             *([f"image = interventions.intervene(image, {changes})"] if changes else []),
             "probabilities = model.predict(image)",
-            f"for p, i in zip(*probabilities.topk({most})):",
-            "    print(f'{model.classes[i]:20} {p:.1%}')",
+            f"values, numbers = probabilities.topk({most})",
+            "bars = plots.bars([model.classes[i] for i in numbers], values)",
+            "plots.show([image, bars], ['The picture', 'How sure is it?'])",
             without=self._removed(state),
         )
 

@@ -75,6 +75,7 @@ class DeletionExplorer(ImageExplorer):
         "And is the map better than a random one?"
     )
     State = DeletionState
+    stage = ("method", "way", "fraction", "fill")
     shown_by_code = ("heatmap", "left", "probabilities", "deletion", "insertion")
     pairs = ("cat + dog",)
 
@@ -124,15 +125,15 @@ class DeletionExplorer(ImageExplorer):
         """What is left, what the network says of it, and the curves."""
         name = self.model(state).classes[result.target]
         left = plots.enlarge(result.left, self.screen)
-        if state.show_map:
-            left = plots.overlay(left, result.heatmap, 0.8)
         bars = self.probability_panel(
             state,
             result.probabilities,
             result.before,
             marked=name,
             include=result.target,
-            caption="Black: of the whole picture.",
+            caption="Line: of the whole picture.",
+            width=330,
+            row=46,
         )
         x: Any = np.linspace(0, 1, STEPS + 1)
         lines: dict[str, Any] = {"erased, brightest first": result.deletion, "erased at random": result.random}
@@ -144,16 +145,23 @@ class DeletionExplorer(ImageExplorer):
             x_limits=(0, 1),
             y_limits=(0, 1),
             marker=state.fraction,
-            width=560,
+            width=400,
+            height=320,
         )
         done = f"{state.fraction:.0%} of the picture {'gone' if state.way == ERASE else 'kept'}"
         gone, back = result.areas
         areas = f"Areas: erased {gone:.2f} (small is good), put in {back:.2f} (large is good)." if gone == gone else ""
-        return [
-            Panel(f"What the network is shown: {done}", left, f"{self.alt(state)}, {done}", sharp=True),
+        panels = [
+            Panel(f"What the network is shown: {done}", left, f"{self.alt(state)}, {done}", 300, sharp=True),
             bars,
-            chart_panel("All the way", curves, f"deletion and insertion curves. {areas}", 560, areas),
+            chart_panel("All the way", curves, f"deletion and insertion curves. {areas}", 395, areas),
         ]
+        if state.show_map:
+            over = plots.overlay(plots.enlarge(result.image, self.screen), result.heatmap, 0.8)
+            panels.append(
+                Panel(f"The map: {state.method}", over, f"{state.method} over {self.alt(state)}", 300, below=True)
+            )
+        return panels
 
     def describe(self, result: DeletionResult, state: DeletionState) -> str:
         """What it says of the rest, and what it said of the whole."""
@@ -181,6 +189,9 @@ class DeletionExplorer(ImageExplorer):
             "probabilities = model.predict(left)",
             f"deletion = evaluation.deletion(model, image, heatmap, fill={state.fill!r}).curve",
             f"insertion = evaluation.insertion(model, image, heatmap, fill={state.fill!r}).curve",
+            "x = np.linspace(0, 1, len(deletion))",
+            "curves = plots.curves({'deletion': (x, deletion.cpu()), 'insertion': (x, insertion.cpu())})",
+            "plots.show([image, left, curves], ['the picture', 'shown', 'all the way'])",
         )
 
     def _compute_map(self, state: DeletionState) -> Tensor:

@@ -22,7 +22,7 @@ METHODS = {
     method.label: method
     for method in map(catalog.get, ("grad_cam", "guided_backprop", "integrated_gradients", "occlusion"))
 }
-TILE = 186
+TILE = 252
 NOTHING = "nothing: it is honest"
 
 
@@ -73,6 +73,7 @@ class DetectiveExplorer(ImageExplorer):
         "One of the four is honest. Which, and by what do the others cheat? Change one thing in the picture at a time."
     )
     State = DetectiveState
+    stage = ("network", "method", "picture", "cue")
     shown_by_code = ("maps",)
     counts: ClassVar[tuple[int, ...]] = (100, 200, 400, 800, 1600)
     live = False
@@ -145,27 +146,25 @@ class DetectiveExplorer(ImageExplorer):
         name = classes[int(result.probabilities[result.chosen].argmax())]
         large = _overlay(result.shown, result.maps[result.chosen], state)
         words = f"{state.method} of {state.network}, which says {name}"
-        small = plots.enlarge(result.shown, TILE, smooth=True)
         said = zip(self.network_names, result.probabilities, strict=True)
         titles = [f"{suspect}: {classes[int(p.argmax())]} {p.max():.0%}" for suspect, p in said]
-        row = plots.grid([_overlay(small, one, state) for one in result.maps], titles, columns=2, size=TILE)
-        alt = f"{state.method} of all suspects over the same picture; {'; '.join(titles)}"
-        found = [
-            Panel(words, large, f"{words}, over {self.alt(state)}", caption="Bright: what speaks for its answer."),
-            Panel("All four", row, alt, row.shape[1], caption="The same picture, asked of each."),
-        ]
+        alts = [f"{state.method} of {title}, over {self.alt(state)}" for title in titles]
+        tiles = [_overlay(result.shown, one, state) for one in result.maps]
+        found = [Panel(*tile, TILE) for tile in zip(titles, tiles, alts, strict=True)]
+        caption = "Bright: what speaks for its answer."
+        found.append(Panel(words, large, f"{words}, over {self.alt(state)}", 330, caption=caption, below=True))
         if not result.accuracies:
             return found
         p = result.after_probabilities
         healed = f"{state.network} after the repair: {classes[int(p.argmax())]} {p.max():.0%}"
         curves = {name: (range(len(y)), y.tolist()) for name, y in result.accuracies.items()}
-        axes: dict[str, Any] = {"x_limits": (0, state.epochs), "y_limits": (0, 1.02), "width": 430, "height": 330}
+        axes: dict[str, Any] = {"x_limits": (0, state.epochs), "y_limits": (0, 1.02), "width": 430, "height": 340}
         chart = plots.curves(curves, x_label="epochs of the repair", y_label="share that is right", **axes)
         listed = ", ".join(f"{name} {y[-1]:.0%}" for name, y in result.accuracies.items())
         return [
             *found,
-            Panel(healed, _overlay(result.shown, result.after, state), f"{state.method} of {healed}"),
-            chart_panel("Its exams", chart, f"Curves of the exams; at last: {listed}", 430),
+            Panel(healed, _overlay(result.shown, result.after, state), f"{state.method} of {healed}", 330, below=True),
+            chart_panel("Its exams", chart, f"Curves of the exams; at last: {listed}", 375, below=True),
         ]
 
     def describe(self, result: DetectiveResult, state: DetectiveState) -> str:
@@ -207,7 +206,10 @@ class DetectiveExplorer(ImageExplorer):
                 "print(one.accuracies)",
             ]
         also = ["from xai_lessons.lessons import detective"] if repaired or not self.given else []
-        return with_imports(*lines, also=also)
+        over = "[plots.overlay(image, heatmap) for heatmap in maps]"
+        if repaired:
+            over = over[:-1] + "] + [plots.overlay(image, after)]"
+        return with_imports(*lines, f"plots.show({over})", also=also)
 
     def code_names(self, state: DetectiveState) -> dict[str, Any]:
         """What the shown code takes as given."""

@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).with_name("eraser_canvas.js").read_text(encoding="utf-8"
 
 
 def canvas(side: int) -> Any:
-    """The canvas: an image (JPEG) to paint over, with `strokes` x, y, radius as fractions of its side."""
+    """The canvas: an image (JPEG) and what the brush uncovers, with `strokes` x, y, radius as fractions of its side."""
     import anywidget
     import traitlets
 
@@ -32,8 +32,9 @@ def canvas(side: int) -> Any:
 
         _esm = SCRIPT
         picture = traitlets.Bytes(b"").tag(sync=True)
+        filling = traitlets.Bytes(b"").tag(sync=True)
         strokes: Any = traitlets.List([]).tag(sync=True)
-        ink = traitlets.Unicode("#000000").tag(sync=True)
+        box: Any = traitlets.List([]).tag(sync=True)
         side = traitlets.Int(384).tag(sync=True)
 
     return Canvas(side=side)
@@ -69,6 +70,7 @@ class EraserExplorer(ImageExplorer):
     name, title = "eraser", "Erase with the mouse"
     question = "Paint over the picture. Which is the smallest spot whose loss changes the answer?"
     State = EraserState
+    stage = ("fill", "clear", "picture", "seed")
     shown_by_code = ("left", "probabilities")
     pairs = ("cat + dog", "bird + umbrella")
 
@@ -105,6 +107,7 @@ class EraserExplorer(ImageExplorer):
         if find_spec("anywidget") is None:
             return []
         self.canvas = canvas(self.screen)
+        self.canvas.layout.width = "max(min(220px, 100%), 30.9cqw)"
         self._follow()
         self.canvas.observe(self._painted, "strokes")
         return [self.canvas]
@@ -122,24 +125,25 @@ class EraserExplorer(ImageExplorer):
 
     def panels(self, result: EraserResult, state: EraserState) -> list[Panel]:
         """What the network is shown, and what it says; the canvas stands above them."""
-        if self.canvas is not None:  # its image, and the color of its brush
-            fill = occlusion.filling(torch.from_numpy(result.image), state.fill).mean(dim=(1, 2)).clamp(0, 1)
+        if self.canvas is not None:  # its image, what the brush uncovers, and the rectangle
+            fill = occlusion.filling(torch.from_numpy(result.image), state.fill).clamp(0, 1)
             with self.canvas.hold_sync():
                 self.canvas.picture = plots.jpeg(result.shown)
-                self.canvas.ink = "#" + "".join(f"{round(255 * float(v)):02x}" for v in fill)
+                self.canvas.filling = plots.jpeg(plots.enlarge(fill, self.screen))
+                self.canvas.box = list(_box(state))
         bars = self.probability_panel(
             state,
             result.probabilities,
             result.before,
             marked=self.label(state),
             include=int(result.before.argmax()),
-            caption="Black: the whole picture.",
-            width=360,
-            row=30,
+            caption="Orange: what it is. Line: the whole picture." if self.label(state) else "Line: the whole picture.",
+            width=370,
+            row=46,
         )
-        seen, caption = plots.enlarge(result.left, 300), f"{result.fraction:.0%} of it erased."
+        seen, caption = plots.enlarge(result.left, self.screen), f"{result.fraction:.0%} of it erased."
         alt = f"{self.alt(state)}, {caption}"
-        return [bars, Panel("What the network is shown", seen, alt, 300, sharp=True, caption=caption)]
+        return [Panel("What the network is shown", seen, alt, 330, sharp=True, caption=caption), bars]
 
     def describe(self, result: EraserResult, state: EraserState) -> str:
         """What it says now, and what it said before."""
@@ -159,6 +163,7 @@ class EraserExplorer(ImageExplorer):
             f"mask = interventions.painted_mask(image.shape[-1]{given})",
             f"left = torch.where(mask, occlusion.filling(image, {state.fill!r}), image)",
             "probabilities = model.predict(left)",
+            "plots.show([image, left], ['the picture', 'what is left'])",
         )
 
     # The canvas.

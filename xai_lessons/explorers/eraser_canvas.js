@@ -1,10 +1,10 @@
 // The canvas of the eraser, in the browser. No address in it, so it works offline.
 function render({ model, el }) {
   const side = model.get("side"), canvas = document.createElement("canvas"), bar = document.createElement("div");
-  const picture = new Image(), brush = document.createElement("input"), words = document.createElement("label");
+  const picture = new Image(), filling = new Image(), brush = document.createElement("input"), words = document.createElement("label");
   canvas.width = canvas.height = side;
   canvas.className = "xai-canvas";
-  canvas.style.cssText = "cursor:crosshair;border-radius:4px;touch-action:none;max-width:100%";
+  canvas.style.cssText = "cursor:crosshair;border-radius:4px;touch-action:none;width:100%";
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", "The picture: paint over it. The sliders erase a rectangle instead.");
   Object.assign(brush, { type: "range", min: 2, max: 20, value: 6, className: "xai-brush" });
@@ -15,23 +15,31 @@ function render({ model, el }) {
   el.append(canvas, bar);
   const pen = canvas.getContext("2d");
   let strokes = [], down = false, last = null, timer = null;
-  function dot([x, y, r]) {
-    pen.fillStyle = model.get("ink");
+  function uncover(shape) {
+    pen.save();
     pen.beginPath();
-    pen.arc(x * side, y * side, r * side, 0, 7);
-    pen.fill();
+    shape();
+    pen.clip();
+    if (filling.naturalWidth) pen.drawImage(filling, 0, 0, side, side);
+    pen.restore();
+  }
+  function dot([x, y, r]) {
+    uncover(() => pen.arc(x * side, y * side, r * side, 0, 7));
   }
   function draw() {
-    pen.drawImage(picture, 0, 0, side, side);
+    if (picture.naturalWidth) pen.drawImage(picture, 0, 0, side, side);
     strokes.forEach(dot);
+    const [left, top, width, height] = model.get("box");
+    if (width) uncover(() => pen.rect(left * side, top * side, width * side, height * side));
   }
-  function load() {
-    const bytes = model.get("picture");
+  function load(image, name) {
+    const bytes = model.get(name);
     if (!bytes || !bytes.byteLength) return;
     const address = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
-    picture.onload = () => { URL.revokeObjectURL(address); draw(); };
-    picture.src = address;
+    image.onload = () => { URL.revokeObjectURL(address); draw(); };
+    image.src = address;
   }
+  const loadPicture = () => load(picture, "picture"), loadFilling = () => load(filling, "filling");
   function tell() {
     timer = null;
     model.set("strokes", strokes);
@@ -60,14 +68,17 @@ function render({ model, el }) {
     canvas.addEventListener(name, () => { down = false; last = null; });
   const heard = () => { if (!down && !timer) { strokes = [...model.get("strokes")]; draw(); } };
   model.on("change:strokes", heard);
-  model.on("change:ink", draw);
-  model.on("change:picture", load);
+  model.on("change:box", draw);
+  model.on("change:picture", loadPicture);
+  model.on("change:filling", loadFilling);
   strokes = [...model.get("strokes")];
-  load();
+  loadPicture();
+  loadFilling();
   return () => {
     model.off("change:strokes", heard);
-    model.off("change:ink", draw);
-    model.off("change:picture", load);
+    model.off("change:box", draw);
+    model.off("change:picture", loadPicture);
+    model.off("change:filling", loadFilling);
   };
 }
 export default { render };

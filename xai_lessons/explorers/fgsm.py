@@ -62,6 +62,7 @@ class AttackExplorer(ImageExplorer):
     name, title = "attack", "How is it fooled?"
     question = "How few gray values are enough? And what do random signs of the same size do?"
     State = AttackState
+    stage = ("epsilon", "method", "target", "enough")
     shown_by_code = ("attacked", "probabilities")
     pairs = ("cat + dog",)
 
@@ -124,7 +125,8 @@ class AttackExplorer(ImageExplorer):
                 title,
                 self._shown_image(result, state, attacked=not state.original),
                 f"{self.alt(state)}, {title}",
-                sharp=state.as_seen,
+                320,
+                sharp=True,  # without loss: JPEG would change more gray values than the attack does
             ),
             self.probability_panel(
                 state,
@@ -132,18 +134,22 @@ class AttackExplorer(ImageExplorer):
                 result.before,
                 marked=self.label(state) or classes[was],
                 order=np.maximum(result.probabilities, result.before),
-                caption="Orange: what it is. Black line: before.",
-                row=44,
+                caption="Orange: what it is. Line: before." if self.label(state) else "Orange: before. Line: before.",
+                width=380,
+                row=50,
             ),
         ]
+        maps: list[Panel] = []
         for i, (when, c) in enumerate((("Before", was), ("After", now))):
             if len(result.maps):
                 overlay = plots.overlay(self._shown_image(result, state, attacked=bool(i)), result.maps[i])
-                panels.append(Panel(f"{when}: Grad-CAM for {classes[c]}", overlay, f"{when.lower()}, the map"))
+                title = f"{when}: Grad-CAM for {classes[c]}"
+                maps.append(Panel(title, overlay, f"{when.lower()}, the map", 320, below=True))
         magnified = plots.enlarge(plots.pixels(0.5 + state.magnify * change), self.screen)
         caption = f"Gray: no change. The largest is {GRAY * float(np.abs(change).max()):.1f} gray values."
         name = f"The change, {state.magnify} times"
-        panels.append(Panel(name, magnified, "what was added", sharp=True, caption=caption))
+        panels.append(Panel(name, magnified, "what was added", 320, sharp=True, caption=caption))
+        panels += maps
         if result.logits.size:
             panels.append(self._way(result, state, was))
         return panels
@@ -174,6 +180,9 @@ class AttackExplorer(ImageExplorer):
             f"for p, i in zip(*probabilities.topk({min(3, len(self.model(state).classes))})):",
             "    print(f'{model.classes[i]:20} {p:.1%}')",
             *["maps = [cam.grad_cam(model, one) for one in (image, attacked)]"] * state.maps,
+            f"shown = [image, attacked, 0.5 + {state.magnify} * (attacked - image)]",
+            *["shown += [plots.overlay(*pair) for pair in zip((image, attacked), maps)]"] * state.maps,
+            "plots.show(shown, ['before', 'after', 'the change, magnified'])",
         )
 
     def _target(self, state: AttackState) -> str | None:
@@ -221,7 +230,7 @@ class AttackExplorer(ImageExplorer):
         lines: dict[str, Any] = {classes[c]: (result.epsilons, result.logits[:, c]) for c in (was, rival)}
         chart = plots.curves(lines, x_label="ε, of 255", y_label="logit", marker=state.epsilon, width=384, height=300)
         alt = f"The logits of {classes[was]} and {classes[rival]} along the way to the largest ε"
-        return chart_panel("The way there", chart, alt, caption="Where the lines cross, the answer flips.")
+        return chart_panel("The way there", chart, alt, 384, "Where the lines cross, the answer flips.", below=True)
 
 
 def _is_fgsm(state: AttackState) -> bool:

@@ -53,6 +53,7 @@ class FilterExplorer(ImageExplorer):
     name, title = "filter", "What is it looking for?"
     question = "Which picture excites this channel most? Does any real drawing excite it as much?"
     State = FilterState
+    stage = ("layer", "channel", "next", "network")
     shown_by_code = ("found",)
     classes: ClassVar[str] = "classes"
 
@@ -105,20 +106,21 @@ class FilterExplorer(ImageExplorer):
         """The image found, the filter's weights where they are colors, and the activations for it and for drawings."""
         big = resized(torch.from_numpy(result.found), self.screen)
         what = self._what(state)
-        panels = [Panel(f"Excites {what}, step {result.step}", big, f"The picture found for {what}")]
+        panels = [Panel(f"Excites {what}, step {result.step}", big, f"The picture found for {what}", 340)]
         if result.weights is not None:
             picture = plots.enlarge(0.5 + 0.5 * result.weights / np.abs(result.weights).max(), 384)
             caption = "Gray is zero; it answers most to a patch that looks like this."
-            panels.append(chart_panel("Its weights", picture, "The filter as a picture", caption=caption))
+            panels.append(Panel("Its weights", picture, "The filter as a picture", 290, sharp=True, caption=caption))
         order = np.argsort(-result.drawn, kind="stable")[:6]
         labels = ["this picture", *(menagerie.CLASSES[i] for i in order)]
         values = [round(float(v), 2) for v in (result.activation, *result.drawn[order])]
         high = max(1e-6, *values)
-        chart = plots.bars(labels, values, high=high, percent=False, marked=(0,), width=384)
+        width = 395 if result.weights is not None else 600
+        chart = plots.bars(labels, values, high=high, percent=False, marked=(0,), width=width, row=42)
         said = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
         caption = "To the picture found, and to one drawing of each class: the six strongest."
         title = "Logit" if state.layer == self.classes else "Mean activation"
-        return [*panels, chart_panel(title, chart, f"{title}: {said}", caption=caption)]
+        return [*panels, chart_panel(title, chart, f"{title}: {said}", width, caption)]
 
     def describe(self, result: FilterResult, state: FilterState) -> str:
         """How the image compares with drawings."""
@@ -139,6 +141,7 @@ class FilterExplorer(ImageExplorer):
             f"    steps={state.steps}, tv={state.tv!r}, jitter={state.jitter}, seed={state.noise},",
             f"    parametrization={state.parametrization!r},",
             ")",
+            "plots.show([found])",
         )
 
     def _layer(self, state: FilterState) -> str | None:

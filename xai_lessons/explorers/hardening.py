@@ -69,6 +69,7 @@ class HardeningExplorer(LiveTraining):
     name, title = "hardening", "Adversarial training"
     question = "What does training under attack cost on clean pictures? And what if ε is 0?"
     State = HardeningState
+    stage = ("epsilon", "pictures", "epochs")
     shown_by_code = ("clean", "attacked")
     counts = (500, 1000, 2000)
     validation_count = 200
@@ -134,15 +135,16 @@ class HardeningExplorer(LiveTraining):
         lines: dict[str, tuple[Any, Any]] = {"new, clean (shipped)": (x, clean), "attacked (shipped)": (x, attacked)}
         if len(epochs):
             lines |= {"new, clean (yours)": (epochs, result.clean), "attacked (yours)": (epochs, result.attacked)}
-        axes: dict[str, Any] = {"x_limits": (0, len(x)), "y_limits": (0, 1), "width": 560, "height": 340}
+        width = 560 if result.final.size else 1040  # alone until there is a result to stand beside it
+        axes: dict[str, Any] = {"x_limits": (0, len(x)), "y_limits": (0, 1), "width": width, "height": 320}
         chart = plots.curves(lines, x_label="epoch", y_label="accuracy", **axes)
         alt = "Accuracy by epoch: " + ", ".join(f"{name} {y[-1]:.2f}" for name, (_, y) in lines.items())
         caption = "Shipped: 14,000 pictures, 6 epochs at 8 of 255. Attacked: while it trains on them."
-        panels = [chart_panel("On the way", chart, alt, 560, caption)]
+        panels = [chart_panel("On the way", chart, alt, width, caption)]
         if result.final.size:
             values = result.final.T.ravel().tolist()
             names = ["clean, at the start", "clean, trained", f"FGSM {ATTACK}, at the start", f"FGSM {ATTACK}, trained"]
-            panels.append(bar_panel("On new pictures", names, values, marked=[1, 3], width=440, row=40))
+            panels.append(bar_panel("On new pictures", names, values, marked=[1, 3], width=460, row=50))
         return panels
 
     def describe(self, result: HardeningResult, state: HardeningState) -> str:
@@ -162,7 +164,14 @@ class HardeningExplorer(LiveTraining):
         """The same training."""
         s = state.settings
         start = f"models.load({self.start!r})" if isinstance(self.start, str) else "start"
-        lines = ["import copy", "", "import numpy as np", "", "from xai_lessons import datasets, models, training", ""]
+        lines = [
+            "import copy",
+            "",
+            "import numpy as np",
+            "",
+            "from xai_lessons import datasets, models, plots, training",
+            "",
+        ]
         lines += [
             *self.data_code(state),
             f"model = copy.deepcopy({start})",
@@ -170,6 +179,8 @@ class HardeningExplorer(LiveTraining):
             f"    epochs={s.epochs}, batch_size={s.batch_size}, learning_rate={s.learning_rate})",
             "clean = np.array([epoch.validation_accuracy for epoch in history])",
             "attacked = np.array([epoch.train_accuracy for epoch in history])",
+            "epochs = np.arange(1, len(clean) + 1)",
+            "plots.plot({'new, clean': (epochs, clean), 'attacked': (epochs, attacked)}, x_label='epoch')",
         ]
         return "\n".join(lines)
 

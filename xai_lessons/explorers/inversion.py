@@ -58,6 +58,7 @@ class InversionExplorer(ImageExplorer):
     name, title = "inversion", "What does a layer remember?"
     question = "The picture on the right is found from the layer's numbers alone. At which layer does the color go?"
     State = InversionState
+    stage = ("layer", "tv", "network")
     shown_by_code = ("found", "losses")
 
     def controls(self) -> tuple[Control, ...]:
@@ -122,23 +123,24 @@ class InversionExplorer(ImageExplorer):
             alt, title = f"{len(given)} drawings like {alt}", f"{len(given)} drawings"
             left = plots.grid(list(given), columns=2 if len(given) < 5 else 3, size=180)
         big = resized(torch.from_numpy(result.found), self.screen).numpy()
-        both = plots.grid([left, self._on_screen(result.found, big, state)], size=self.screen)
+        right = self._on_screen(result.found, big, state)
         last = int(result.steps[-1]) if len(result.steps) else 0
         step = f"{state.steps}" if len(result.steps) == state.steps else f"{last} of {state.steps}"
-        title += f" (left), and what was found at {state.layer}, step {step}"
         kept = "kept: " + ", ".join(f"{name} {max(value, 0):.0%}" for name, value in result.similarity.items())
-        alt = f"{alt}, and the picture found from the code of {state.layer}; {kept}"
+        found = f"Found from {state.layer}, step {step}"
         return [
-            Panel(title, both, alt, 2 * 384 + 30, sharp=state.pixels, caption=f"{kept.capitalize()}."),
-            self._loss_panel(result, state),
+            Panel(title, left, alt, 345, sharp=state.pixels),
+            Panel(found, right, f"{found}; {kept}", 345, sharp=state.pixels, caption=f"{kept.capitalize()}."),
             self.probability_panel(
                 state,
                 result.after,
                 result.before,
                 title="What the network says to it",
-                caption="The dark mark: to the picture itself.",
-                row=38,
+                caption="Line: to the picture itself.",
+                width=335,
+                row=44,
             ),
+            self._loss_panel(result, state),
         ]
 
     def describe(self, result: InversionResult, state: InversionState) -> str:
@@ -156,12 +158,13 @@ class InversionExplorer(ImageExplorer):
         options += f"optimizer={state.optimizer!r},"
         more = f"    parametrization={state.parametrization!r}, seed={state.noise},"
         if not self._several(state):
-            return self.script(state, "found, losses = inversion.invert(", f"    model, image, {options}", more, ")")
+            call = ("found, losses = inversion.invert(", f"    model, image, {options}", more, ")")
+            return self.script(state, *call, "plots.show([image, found], ['the picture', 'found'])")
         drawn = self._drawing_code(state).replace(f"seed={state.seed}", "seed=s", 1)
         seeds = f"range({state.seed}, {state.seed + state.pictures})"
         images = f"images = torch.stack([{drawn}.image for s in {seeds}])"
         call = ("found, losses = inversion.invert(", f"    model, images, {options}", f"{more} mean=True,", ")")
-        return self.script(state, images, *call)
+        return self.script(state, images, *call, "plots.show([*images, found])")
 
     def _several(self, state: InversionState) -> bool:
         return state.pictures > 1 and self._is_single(state)
@@ -182,7 +185,7 @@ class InversionExplorer(ImageExplorer):
         chart = plots.curves(lines, x_label="step", **axes)
         last = f"{result.losses[-1]:.2f}" if len(result.losses) else "not known yet"
         caption = "Distance of the codes, plus the weighted total variation."
-        return chart_panel("Loss", chart, f"The loss, now {last}", caption=caption)
+        return chart_panel("Loss", chart, f"The loss, now {last}", caption=caption, below=True)
 
 
 def search_controls(*more: Control) -> tuple[Control, ...]:

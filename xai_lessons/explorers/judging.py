@@ -62,6 +62,7 @@ class LeaderboardExplorer(ImageExplorer):
         "Order by one metric after the other. Who wins? Is it the same one twice? And where do the orange bars stand?"
     )
     State = LeaderboardState
+    stage = ("metric", "blind", "network")
     shown_by_code = ("scores", "control")
     counts: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
     live = False
@@ -124,7 +125,7 @@ class LeaderboardExplorer(ImageExplorer):
             high=float(np.nanmax(np.abs(values), initial=1e-9)),
             percent=False,
             width=430,
-            row=26,
+            row=22,
         )
         listed = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
         caption = f"{metric.help[0].upper()}{metric.help[1:]}. Orange: controls, which know nothing of the network."
@@ -132,8 +133,8 @@ class LeaderboardExplorer(ImageExplorer):
         whole = f"A table of {len(order)} rows and {len(result.metrics)} metrics, ordered by {words}"
         legend = "Dark: best in its column. †: a control does at least as well."
         return [
-            chart_panel(title, bars, f"Bars, the best first: {listed}", 430, caption),
-            chart_panel("The whole table", table(result, order), whole, 600, legend),
+            chart_panel(title, bars, f"Bars, the best first: {listed}", 420, caption),
+            chart_panel("The whole table", table(result, order), whole, 620, legend),
         ]
 
     def describe(self, result: LeaderboardResult, state: LeaderboardState) -> str:
@@ -175,6 +176,10 @@ class LeaderboardExplorer(ImageExplorer):
             "print(evaluation.table(rows))",
             "scores = np.array([[row[metric] for metric in metrics] for row in rows])",
             "control = np.array([row['control'] for row in rows])",
+            f"values = [row[{state.metric!r}] for row in rows]",
+            "names, marked = [row['method'] for row in rows], control.nonzero()[0]",
+            "options = dict(marked=marked, high=np.nanmax(values), percent=False)",
+            "plots.show([plots.bars(names, np.nan_to_num(values), **options)])",
         )
 
 

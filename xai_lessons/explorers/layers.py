@@ -58,6 +58,7 @@ class LayerExplorer(ImageExplorer):
         "Which channel finds edges, which one eyes? How much of the picture does one number of the map depend on?"
     )
     State = LayerState
+    stage = ("layer", "channel", "strongest", "network")
     shown_by_code = ("image", "activation", "map")
 
     def controls(self) -> tuple[Control, ...]:
@@ -105,7 +106,7 @@ class LayerExplorer(ImageExplorer):
         x0, y0, x1, y1 = result.box
         size = "the whole picture" if x1 - x0 == result.image.shape[-1] else f"{x1 - x0} × {y1 - y0} pixels"
         caption = f"Framed: all that the brightest place of the map depends on ({size})."
-        panels = [Panel("The picture", framed, f"{self.alt(state)}; framed: {size}", 296, caption=caption)]
+        panels = [Panel("The picture", framed, f"{self.alt(state)}; framed: {size}", 250, caption=caption)]
         if result.incoming is not None and result.incoming.size > 1:
             own = plots.limits(result.incoming, signed=bool(result.incoming.min() < 0))
             panels.append(_map_panel(f"In: channel {state.channel}", result.incoming, own))
@@ -123,7 +124,10 @@ class LayerExplorer(ImageExplorer):
         facts, whole = result.facts, min(result.facts.sees) >= result.image.shape[-1]
         shape = " × ".join(map(str, facts.shape))
         learned = f"{facts.parameters:,} learned numbers" if facts.parameters else "nothing to learn"
+        x0, y0, x1, y1 = result.box  # what lies in the picture; near its edge that is less than a place could see
         sees = "the whole picture" if whole else f"{facts.sees[1]} × {facts.sees[0]} pixels"
+        if not whole and (x1 - x0, y1 - y0) != (facts.sees[1], facts.sees[0]):
+            sees += f" (the brightest, at the edge, on {x1 - x0} × {y1 - y0})"
         return (
             f"{state.layer}: {facts.kind}, its output is {shape} numbers, {learned}; one of them depends on {sees}. "
             f"{WHAT.get(facts.kind, '')}"
@@ -137,6 +141,7 @@ class LayerExplorer(ImageExplorer):
             "activation = activation.reshape(activation.shape if activation.ndim == 3 else (-1, 1, 1))",
             f"map = activation[{state.channel}]",
             f"print(anatomy.layer(model, {state.layer!r}))",
+            "plots.show([image, plots.heatmap(map, size=384)])",
         )
 
     def _layers(self, state: LayerState) -> tuple[str, ...]:
@@ -178,7 +183,7 @@ def _map_panel(title: str, values: np.ndarray, scale: tuple[float, float]) -> Pa
     high, wide = values.shape
     shades = "red above zero, blue below" if signed else "the lighter, the larger"
     caption = f"{wide} × {high} numbers, {values.min():.2f} to {values.max():.2f}; {shades}."
-    return chart_panel(title, image, f"{title}: a map of {wide} by {high} numbers", 250, caption)
+    return Panel(title, image, f"{title}: a map of {wide} by {high} numbers", 250, sharp=True, caption=caption)
 
 
 def _maps_panel(activation: np.ndarray, state: LayerState, signed: bool) -> Panel:
@@ -190,7 +195,7 @@ def _maps_panel(activation: np.ndarray, state: LayerState, signed: bool) -> Pane
     grid = plots.grid(maps, [str(c) for c in first], columns=12, size=72, gap=6)
     title = f"All {count} channels" if count <= SHOWN else f"The {SHOWN} strongest of {count} channels"
     note = "One scale for all." if state.shared else "Each on its own scale: a faint map looks as strong as any."
-    return chart_panel(title, grid, f"{title} of {state.layer}", 860, note)
+    return Panel(title, grid, f"{title} of {state.layer}", 1040, sharp=True, caption=note, below=True)
 
 
 def _filter_panel(weights: np.ndarray) -> Panel:
@@ -205,4 +210,6 @@ def _filter_panel(weights: np.ndarray) -> Panel:
         image = plots.grid(tiles, [f"of {c}" for c in first], columns=3, size=110, gap=8)
         caption = f"The 9 strongest of {len(weights)} slices, one per input channel; red adds, blue takes away."
     high, wide = weights.shape[1:]
-    return chart_panel(f"Its filter, {wide} × {high}", image, f"the filter, {wide} by {high}", 250, caption)
+    return Panel(
+        f"Its filter, {wide} × {high}", image, f"the filter, {wide} by {high}", 250, sharp=True, caption=caption
+    )

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from xai_lessons import models, plots
@@ -21,7 +20,7 @@ from xai_lessons.results import cifar10
 from xai_lessons.training import test_set
 from xai_lessons.training.augmentation import pixels
 
-SHOWN, COLUMNS, TILE = 6, 3, 144
+SHOWN, COLUMNS, TILE, SCREEN = 6, 3, 220, 384
 WRONG, ALONE, BOTH, RIGHT = "it is wrong", "it is wrong, the other right", "both are wrong", "it is right"
 CONDITIONS = {
     WRONG: "answer != labels",
@@ -74,6 +73,7 @@ class MistakesExplorer(Explorer):
     name, title = "mistakes", "What do they get wrong?"
     question = "Choose a cell of the matrix. Would you have known better? And does the other network?"
     State = MistakesState
+    stage = ("network", "truth", "said", "looked")
     shown_by_code = ("index", "counts")
 
     def __init__(
@@ -134,15 +134,17 @@ class MistakesExplorer(Explorer):
         right = result.counts.trace() / max(1, result.counts.sum())
         said = f"{state.network} is right on {right:.1%} of {result.counts.sum():,} pictures"
         first = SHOWN * (state.page % _pages(result.found))
-        title = f"{first + 1} to {first + len(result.index)} of {result.found}"
+        title = f"All answers of {state.network}"
+        caption = f"Shown: {first + 1} to {first + len(result.index)} of {result.found}."
         return [
+            *self._tiles(result, state),
             chart_panel(
-                title if result.found else "There is no such picture",
-                self._sheet(result, state),
-                self._alt(result, state),
-                COLUMNS * (TILE + 10),
+                title,
+                matrix,
+                f"Its confusion matrix: {said}",
+                350,
+                caption if result.found else "There is no such picture.",
             ),
-            chart_panel(f"All answers of {state.network}", matrix, f"Its confusion matrix: {said}", 430),
         ]
 
     def describe(self, result: MistakesResult, state: MistakesState) -> str:
@@ -175,7 +177,10 @@ class MistakesExplorer(Explorer):
             "index = chosen.nonzero()[:, 0]",
             f"index = index[sure[index].argsort(descending={state.surest}, stable=True)]{page}",
             "counts = test_set.summarize(probabilities, labels).confusion",
-            also=["from xai_lessons.training import test_set"],
+            "matrix = plots.matrix(counts, pictures.classes)",
+            "said = [f'{pictures.classes[labels[i]]}, called {pictures.classes[answer[i]]}' for i in index]",
+            "plots.show([*augmentation.pixels(pictures.images[index]), matrix], said)",
+            also=["from xai_lessons.training import augmentation, test_set"],
         )
 
     def code_names(self, state: MistakesState) -> dict[str, Any]:
@@ -187,26 +192,20 @@ class MistakesExplorer(Explorer):
         """The network that is not chosen."""
         return next(name for name in self.models if name != state.network)
 
-    def _sheet(self, result: MistakesResult, state: MistakesState) -> np.ndarray:
-        """The images at twice their size on the screen, below each what it is and what both say."""
-        side, foot = 2 * TILE, 124
-        rows = max(1, -(-len(result.index) // COLUMNS))
-        image = Image.new("RGB", (COLUMNS * (side + 20), rows * (side + foot)), "white")
-        draw = ImageDraw.Draw(image)
-        for n in range(len(result.index)):
-            x, y = (n % COLUMNS) * (side + 20), (n // COLUMNS) * (side + foot)
-            tile = plots.enlarge(result.images[n], side, smooth=True)
+    def _tiles(self, result: MistakesResult, state: MistakesState) -> list[Panel]:
+        """The images, below each what both networks say of it."""
+        panels = []
+        for n, image in enumerate(result.images):
+            tile = plots.enlarge(image, SCREEN, smooth=True)
             if state.looked and len(result.maps):
                 tile = plots.overlay(tile, result.maps[n])
-            image.paste(Image.fromarray(tile), (x, y))
-            lines = [(f"is {self._truth(result, n)}", plots.INK)]
             told = self._say(result, state, n)
-            lines += [(f"{who}: {said}", plots.PALETTE[int(not right)]) for who, said, right in told]
-            for k, (line, ink) in enumerate(lines):
-                fonts = (plots.font(size) for size in (30, 26, 22))  # a long name is set smaller
-                face = next((one for one in fonts if one.getlength(line) <= side), plots.font(22))
-                draw.text((x, y + side + 22 + 36 * k), plots.fit(line, face, side), ink, face, anchor="lm")
-        return np.asarray(image)
+            caption = "; ".join(f"{who}: {said} {'✓' if right else '✗'}" for who, said, right in told)
+            truth = self._truth(result, n)
+            panels.append(
+                Panel(f"It is {truth}", tile, f"{truth} ({caption})", TILE, caption=caption, below=n >= COLUMNS)
+            )
+        return panels
 
     def _truth(self, result: MistakesResult, n: int) -> str:
         return self.pictures.classes[int(self.pictures.labels[int(result.index[n])])]
@@ -219,13 +218,6 @@ class MistakesExplorer(Explorer):
         truth, classes = self._truth(result, n), self.pictures.classes
         best = [(p.max(), classes[int(p.argmax())]) for p in result.answers[:, n]]
         return [(who, f"{sure:.0%} {said}", said == truth) for who, (sure, said) in zip(names, best, strict=True)]
-
-    def _alt(self, result: MistakesResult, state: MistakesState) -> str:
-        listed = []
-        for n in range(len(result.index)):
-            said = ", ".join(f"{who} says {what}" for who, what, _ in self._say(result, state, n))
-            listed.append(f"{self._truth(result, n)} ({said})")
-        return "Pictures: " + "; ".join(listed) if listed else "no picture"
 
 
 def _pages(found: int) -> int:

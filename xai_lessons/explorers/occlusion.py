@@ -96,6 +96,7 @@ class OcclusionExplorer(ImageExplorer):
         "Look at the pictures that the network is really shown."
     )
     State = OcclusionState
+    stage = ("method", "fill", "patch", "samples", "look")
     shown_by_code = ("heatmap",)
     pairs = ("cat + dog", "bird + umbrella")
     counts: ClassVar[tuple[int, ...]] = (100, 200, 400, 800, 1600, 3200)
@@ -172,8 +173,6 @@ class OcclusionExplorer(ImageExplorer):
         colors = "heat" if state.method == RISE else "signed"
         scale = plots.limits(result.heatmap, signed=colors == "signed")
         laid = plots.overlay(result.shown, result.heatmap, state.opacity, colors, scale)
-        bar = plots.color_bar(scale, colors, self.screen)
-        laid = np.concatenate([plots.enlarge(laid, bar.shape[1], smooth=True), bar])
         answer = result.answers[number]
         top = int(answer.argmax())
         says = f"It says {classes[top]}, {answer[top]:.0%}; {name} {answer[result.target]:.0%}."
@@ -185,21 +184,25 @@ class OcclusionExplorer(ImageExplorer):
             marked=name,
             include=top,
             order=result.probabilities,
-            caption=f"{says} Black: the whole picture.",
+            caption=f"{says} Line: the whole picture.",
+            width=350,
+            row=46,
         )
         title, alt, caption = f"Where {name} comes from: {state.method}", self.alt(state), _meaning(state, name)
         which = f"{number + 1} of the {len(result.seen)} kept, of {result.passes} so far"
         seen = plots.enlarge(result.seen[number], self.screen)
         return [
-            Panel(title, laid, f"map over {alt}", caption=caption),
-            Panel("What the network is shown", seen, f"{alt}, partly hidden", sharp=True, caption=which),
+            Panel(title, laid, f"map over {alt}", 335, caption=caption, scale=(*scale, colors)),
+            Panel("What the network is shown", seen, f"{alt}, partly hidden", 335, sharp=True, caption=which),
             bars,
         ]
 
     def describe(self, result: OcclusionResult, state: OcclusionState) -> str:
         """The network's answer, and how much of what helps lies on the object."""
-        name, answers = self.model(state).classes[result.target], result.answers[:, result.target]
-        text = f"The network says {name}, {result.probabilities[result.target]:.0%}"
+        classes, answers = self.model(state).classes, result.answers[:, result.target]
+        name, top = classes[result.target], int(result.probabilities.argmax())
+        text = f"The network says {classes[top]}, {result.probabilities[top]:.0%}"
+        text += f"; {name}, {result.probabilities[result.target]:.0%}" * (top != result.target)
         text += f"; for the worst of the pictures kept, {answers.min():.0%}"
         if result.inside is not None:
             text += f". {result.inside:.0%} of what helps lies on the {name}, which is {result.area:.0%} of the picture"
@@ -209,7 +212,9 @@ class OcclusionExplorer(ImageExplorer):
         """The call that makes the map."""
         options = "".join(f", {name}={value!r}" for name, value in _options(state).items())
         call = f"occlusion.{METHODS[state.method][0]}(model, image, {self.target(state)!r}{options})"
-        return self.script(state, f"heatmap = {call}")
+        colors = "heat" if state.method == RISE else "signed"
+        over = f"plots.overlay(image, heatmap, {state.opacity}, {colors!r})"
+        return self.script(state, f"heatmap = {call}", f"plots.show([image, {over}])")
 
 
 def _takes(field: str) -> Any:

@@ -57,6 +57,7 @@ class RobustnessExplorer(Explorer):
     name, title = "robustness", "How much can it bear?"
     question = "Which network stands longest under FGSM? Is it still so under PGD? And under random signs?"
     State = RobustnessState
+    stage = ("networks", "attack", "at")
     shown_by_code = ("epsilons", "curves")
 
     def __init__(self, networks: Sequence[Any] = (), data: tuple[Tensor, Tensor] | None = None, **initial: Any) -> None:
@@ -98,13 +99,14 @@ class RobustnessExplorer(Explorer):
         lines: dict[str, tuple[Any, Any]] = {
             n: (x, curve) for n, curve in zip(result.names, result.curves, strict=True)
         }
-        axes: dict[str, Any] = {"x_limits": (0, state.largest), "y_limits": (0, 1), "width": 560, "height": 340}
-        chart = plots.curves(lines, x_label="ε, of 255", y_label="accuracy", marker=at, **axes)
+        axes: dict[str, Any] = {"x_limits": (0, state.largest), "y_limits": (0, 1), "width": 560, "height": 320}
+        axes |= {"marker": at, "places": self.network_names}
+        chart = plots.curves(lines, x_label="ε, of 255", y_label="accuracy", **axes)
         listed = ", ".join(f"{name} {value:.0%}" for name, value in zip(result.names, values, strict=True))
         title = f"Right under {state.attack} with ε up to {state.largest} of 255"
         return [
             chart_panel(title, chart, f"Curves of the accuracy; at {at:g} of 255: {listed}", 560),
-            bar_panel(f"At ε = {at:g} of 255", result.names, values, width=440, row=44),
+            bar_panel(f"At ε = {at:g} of 255", result.names, values, width=460, row=50),
         ]
 
     def describe(self, result: RobustnessResult, state: RobustnessState) -> str:
@@ -129,6 +131,8 @@ class RobustnessExplorer(Explorer):
             f"chosen = [{', '.join(chosen)}]",
             f"options = dict(epsilons=epsilons.tolist(), attack={ATTACKS[state.attack]!r}{steps})",
             "curves = np.stack([fgsm.robust_accuracy(model, images, labels, **options) for model in chosen])",
+            f"lines = {{name: (255 * epsilons, y) for name, y in zip({list(state.networks)!r}, curves)}}",
+            "plots.plot(lines, x_label='epsilon, of 255', y_label='accuracy')",
         )
 
     def code_names(self, state: RobustnessState) -> dict[str, Any]:

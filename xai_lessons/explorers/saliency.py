@@ -12,7 +12,7 @@ import torch
 from xai_lessons import evaluation, plots
 from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, TargetState
 from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Many, Slider, Toggle, group
-from xai_lessons.explorers.kit.panels import Panel, bar_panel, chart_panel
+from xai_lessons.explorers.kit.panels import Panel, bar_panel
 from xai_lessons.methods import catalog, paths
 
 # label -> the method, and the options that make it a variant
@@ -31,6 +31,7 @@ COMPLETE = ("Integrated gradients", "Gradient SHAP", "DeepLIFT")  # their attrib
 BASELINES: dict[str, float | str] = {"black": 0.0, "gray": 0.5, "white": 1.0, "mean color": "mean", "blurred": "blur"}
 SIGNED, SIZE, POSITIVE = "for and against", "size", "only for"
 HOW = {SIGNED: "signed", SIZE: "absolute", POSITIVE: "positive"}  # as `plots.attribution` calls it
+TILE = 249
 OWN, ONE = "each its own", "one for all"
 
 
@@ -69,6 +70,7 @@ class SaliencyExplorer(ImageExplorer):
     name, title = "saliency", "Which pixels?"
     question = "One picture, one network: do the methods agree? What do network, noise, baseline and colors change?"
     State = SaliencyState
+    stage = ("network", "target_class", "shown_as", "seed")
     shown_by_code = ("maps",)
     pairs = ("cat + dog",)
 
@@ -154,33 +156,30 @@ class SaliencyExplorer(ImageExplorer):
     def panels(self, result: SaliencyResult, state: SaliencyState) -> list[Panel]:
         """The image and its maps, what their colors mean, and how much of each lies on the object."""
         name, alt = self.model(state).classes[result.target], self.alt(state)
-        size = 384 if len(state.methods) < 2 else 208 if len(state.methods) < 6 else 132
-        image = plots.enlarge(result.shown, size, smooth=True)
+        image = plots.pixels(result.shown)
+        size = TILE if len(state.methods) > 2 else 300
         panels = [Panel(f"{name} {result.probability:.0%}", image, alt, size)]
         for i, method in enumerate(state.methods):
+            below = i > 2
             if i >= len(result.maps) or method in result.refused:
                 note = result.refused.get(method, "")
                 title = f"{method}: no answer" if note else f"{method} ..."
-                panels.append(Panel(title, np.full_like(image, 215), f"{title} {note}", size, caption=note))
+                gray = np.full_like(image, 215)
+                panels.append(Panel(title, gray, f"{title} {note}", size, caption=note, below=below))
                 continue
             one, how = result.maps[i], HOW[state.shown_as]
             scale = plots.common_scale(one, how) if state.scale == ONE else None
-            tile = plots.attribution(one, how, over=image if state.blended else None, scale=scale, size=size)
-            panels.append(Panel(method, tile, f"{method} for {name} of {alt}", size))
-        panels.append(_colors(state, name))
+            tile = plots.attribution(one, how, over=image if state.blended else None, scale=scale, size=self.screen)
+            panels.append(Panel(method, tile, f"{method} for {name} of {alt}", size, below=below))
         for item, fractions in result.inside.items():
             done = {m: float(f) for m, f in zip(state.methods, fractions, strict=False) if f == f}
             if done:
-                title, caption = (
-                    f"How much lies on the {item}?",
-                    "Black line: a blob in the center.",
-                )
-                blob = [result.blob[item]] * len(done)
-                bars = bar_panel(
-                    title, list(done), list(done.values()), before=blob, width=400, row=30, caption=caption
-                )
+                blob, caption = [result.blob[item]] * len(done), "Line: a blob in the center."
+                width = 526 if len(result.inside) > 1 else 700
+                sizes: dict[str, Any] = {"width": width, "row": 24, "caption": caption}
+                bars = bar_panel(f"How much lies on the {item}?", list(done), list(done.values()), before=blob, **sizes)
                 panels.append(bars)
-        return panels
+        return [*panels, _colors(state, name)]
 
     def describe(self, result: SaliencyResult, state: SaliencyState) -> str:
         """Which map lies most on the object, and what the sums are."""
@@ -206,7 +205,11 @@ class SaliencyExplorer(ImageExplorer):
             options = "".join(f", {key}={value!r}" for key, value in _options(name, state).items())
             calls.append(f"    {METHODS[name][0].code}(model, image, target{options}),  # {name}")
         target = f"target = {target or 'int(model.predict(image).argmax())'}"
-        return self.script(state, target, "maps = torch.stack([", *calls, "])")
+        drawn = (
+            f"plots.show([plots.attribution(one, {HOW[state.shown_as]!r}) for one in maps], {list(state.methods)!r})"
+        )
+        show = [drawn] if state.methods else []
+        return self.script(state, target, "maps = torch.stack([", *calls, "])", *show)
 
 
 def _takes(option: str) -> Callable[[SaliencyState], bool]:
@@ -239,5 +242,8 @@ def _colors(state: SaliencyState, name: str) -> Panel:
     if state.scale == ONE:
         high, note = float(plots.BRIGHTEST), "One scale for all: how many times the mean of its map a pixel has."
     signed = state.shown_as == SIGNED
-    bar = plots.color_bar((-high if signed else 0.0, high), "signed" if signed else "heat", width=400)
-    return chart_panel("The colors", bar, f"{text} {note}", 400, f"{text} {note}")
+    colors = "signed" if signed else "heat"
+    low, strip = -high if signed else 0.0, np.linspace(0, 1, 768)[None].repeat(24, axis=0)
+    image = plots.heatmap(strip, colors, (0, 1))
+    caption = f"{low:g} to {high:g}. {text} {note}"
+    return Panel("The colors", image, caption, 526, sharp=True, caption=caption, below=True)

@@ -20,6 +20,7 @@ EDGES = "Edges (no network)"
 NAMES = ("gradient", "guided_backprop", "integrated_gradients", "smooth_grad", "guided_grad_cam", "grad_cam")
 METHODS: dict[str, Any] = {catalog.METHODS[name].label: catalog.METHODS[name] for name in NAMES}
 METHODS[EDGES] = evaluation.CONTROLS["edges"]
+TILE = 220
 POINTS = 12  # of the curve, at most
 
 
@@ -51,8 +52,9 @@ class SanityExplorer(ImageExplorer):
     """A slider that makes the network forget, layer by layer from the top: which explanation notices?"""
 
     name, title = "sanity", "Does the explanation notice that the network is broken?"
-    question = "Make it forget, layer by layer. Above: the maps before; below: after. Which still draws the bird?"
+    question = "Make it forget, layer by layer. Which map still draws the bird?"
     State = SanityState
+    stage = ("forgotten", "network", "seed")
     shown_by_code = ("maps", "correlations")
 
     def controls(self) -> tuple[Control, ...]:
@@ -108,16 +110,19 @@ class SanityExplorer(ImageExplorer):
 
     def panels(self, result: SanityResult, state: SanityState) -> list[Panel]:
         """Each map before above the one after, and the curves."""
-        size = 132 if len(state.methods) > 2 else 208
         title = f"{self.model(state).classes[result.target]} {result.probability:.0%}"
-        image = plots.enlarge(result.shown, size, smooth=True)
-        panels = [Panel(title, image, self.alt(state), size, caption=f"forgotten: {state.forgotten}")]
-        gap = np.full((6, size, 3), 255, np.uint8)
+        image = Panel(title, result.shown, self.alt(state), TILE, caption=f"Forgotten: {state.forgotten}.", below=True)
+        panels, under = [], [image]
         correlations = dict(zip(state.methods, (result.correlations + 0.0).tolist(), strict=True))
-        for (method, value), before, after in zip(correlations.items(), result.before, result.maps, strict=True):
-            pair = np.concatenate([plots.attribution(before, size=size), gap, plots.attribution(after, size=size)])
-            alt = f"{method}: above with all layers, below with {state.forgotten} forgotten"
-            panels.append(Panel(method, pair, alt, size, caption=f"correlation {value:.2f}"))
+        every = zip(correlations.items(), result.before, result.maps, strict=True)
+        for i, ((method, value), before, after) in enumerate(every):
+            now, whole = (plots.attribution(one, size=self.screen) for one in (after, before))
+            alt, caption = (
+                f"{method} with {state.forgotten} layers forgotten",
+                f"Correlation with the whole: {value:.2f}.",
+            )
+            panels.append(Panel(method, now, alt, TILE, caption=caption, below=i > 2))
+            under.append(Panel(f"{method}, whole network", whole, f"{method} with all layers", TILE, below=True))
         done = ~np.isnan(result.curve).any(axis=0)
         if done.any():
             xs = result.counts[done].tolist()
@@ -127,12 +132,14 @@ class SanityExplorer(ImageExplorer):
                 y_label="rank correlation",
                 y_limits=(-0.2, 1.05),
                 marker=state.forgotten,
-                width=450,
+                places=tuple(METHODS),
+                width=330,
+                height=300,
             )
             caption = "An explanation of the network should fall; a curve that stays up explains the picture."
             alt = "Curves; at the line: " + ", ".join(f"{m} {value:.2f}" for m, value in correlations.items())
-            panels.append(chart_panel("Who notices?", chart, alt, 450, caption))
-        return panels
+            panels.append(chart_panel("Who notices?", chart, alt, 330, caption))
+        return panels + under
 
     def describe(self, result: SanityResult, state: SanityState) -> str:
         """What is left of the network, and of the maps."""
@@ -154,6 +161,8 @@ class SanityExplorer(ImageExplorer):
             "before = torch.cat([evaluation.heat(method(model, image[None], target)) for method in methods])",
             "maps = torch.cat([evaluation.heat(method(broken, image[None], target)) for method in methods])",
             "correlations = evaluation.rank_correlation(before, maps)",
+            "pictures = [plots.attribution(one) for one in (*before, *maps)]",
+            "plots.show(pictures, columns=max(1, len(methods)), caption='Above: before. Below: after.')",
         )
 
 

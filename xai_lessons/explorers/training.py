@@ -88,6 +88,7 @@ class TrainingExplorer(LiveTraining):
     name, title = "training", "Train it yourself"
     question = "Fewer pictures, more epochs, another learning rate: which change hurts validation, but not training?"
     State = TrainingState
+    stage = ("network", "pictures", "epochs", "learning_rate")
     shown_by_code = tuple(CURVES.values())
     counts = (100, 250, 500, 1000, 2000)
 
@@ -169,7 +170,7 @@ class TrainingExplorer(LiveTraining):
         architecture, arguments = NETWORKS[state.network]
         given = "".join(f", {k}={v!r}" for k, v in arguments.items())
         s = state.settings
-        lines = ["from xai_lessons import datasets, histories, training", "import numpy as np", ""]
+        lines = ["from xai_lessons import datasets, histories, plots, training", "import numpy as np", ""]
         if self.data is not None:
             given = f", size={self.data[0].images.shape[-1]}, classes=train.classes{given}"
         lines += [
@@ -181,30 +182,40 @@ class TrainingExplorer(LiveTraining):
             f"weight_decay={s.weight_decay}, flip={s.flip}, shift={s.shift},",
             ")",
             *(f"{name} = np.array([epoch.{name} for epoch in history])" for name in CURVES.values()),
+            "epochs = np.arange(1, len(history) + 1)",
+            "accuracies = {'training': (epochs, train_accuracy), 'validation': (epochs, validation_accuracy)}",
+            "plots.plot(accuracies, x_label='epoch', y_label='accuracy', y_limits=(0, 1))",
         ]
         return "\n".join(lines)
 
     def _chart(self, what: str, result: TrainingResult, state: TrainingState) -> Panel:
         """The curves of the losses, or of the accuracies."""
+        numbers = {name: i + 1 for i, name in enumerate(self.runs)}
         sets = {"now": {name: getattr(result, name) for name in CURVES.values()}}
         if state.earlier:
-            sets |= {f"{i + 1} {name}": curves for i, (name, curves) in enumerate(result.earlier.items())}
+            sets |= {f"{numbers.get(name, 0)} {name}": curves for name, curves in result.earlier.items()}
         lines: dict[str, tuple[Any, Any]] = {}
         for run, curves in sets.items():
             for label in state.curves:
                 y = curves[CURVES[label]]
                 if label.endswith(what) and len(y):
-                    short = label.split()[0]
-                    key = short if run == "now" else f"{run.split(',')[0]} {short[:5]}."
-                    lines[key] = (np.arange(1, len(y) + 1), y)
+                    lines[_key(run, label)] = (np.arange(1, len(y) + 1), y)
         alt = f"Curves of the {what}: " + ", ".join(f"{name} {y[-1]:.2f}" for name, (_, y) in lines.items())
         longest, high = max([state.epochs, *(len(x) for x, _ in lines.values())]), LIMITS[what]
         lines = {name: (x, np.minimum(y, high)) for name, (x, y) in lines.items()}  # higher ones run along the edge
-        axes: dict[str, Any] = {"x_limits": (0, longest), "y_limits": (0.0, high), "width": 408, "height": 330}
-        named = "; ".join(f"{i + 1}: {name}" for i, name in enumerate(result.earlier)) if state.earlier else ""
+        axes: dict[str, Any] = {"x_limits": (0, longest), "y_limits": (0.0, high), "width": 520, "height": 330}
+        named = "; ".join(f"{numbers.get(name, 0)}: {name}" for name in result.earlier) if state.earlier else ""
         caption = named if what == "accuracy" else ""
+        every = ("now", *(f"{i} {name}" for name, i in numbers.items()))
+        axes["places"] = [_key(run, label) for run in every for label in CURVES if label.endswith(what)]
         chart = plots.curves(lines, x_label="epoch", y_label=what, **axes)
-        return chart_panel(what.capitalize(), chart, alt, 408, caption)
+        return chart_panel(what.capitalize(), chart, alt, 520, caption)
+
+
+def _key(run: str, label: str) -> str:
+    """The name of a curve in the legend."""
+    short = label.split()[0]
+    return short if run == "now" else f"{run.split(',')[0]} {short[:5]}."
 
 
 def _curves(history: list[training.Epoch]) -> dict[str, np.ndarray]:

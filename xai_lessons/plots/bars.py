@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xai_lessons.plots.text import INK, PALE, PALETTE, RULE, fit, font
+from xai_lessons.plots.text import INK, PALE, PALETTE, RULE, fit, fitting, font
 
 
 def bars(
@@ -46,8 +46,8 @@ def bars(
         raise ValueError(f"expected as many labels as values, got {len(labels)} labels and {len(values)} values")
     twice, step = 2 * width, 2 * row
     image = Image.new("RGB", (twice, step * max(1, len(labels))), "white")
-    draw, face = ImageDraw.Draw(image), font(30)
-    names = [fit(str(label), face, twice * 0.42) for label in labels]
+    draw, face = ImageDraw.Draw(image), fitting([str(label) for label in labels], twice * 0.45, (30, 28, 26, 24, 22))
+    names = [fit(str(label), face, twice * 0.5) for label in labels]
     x0 = max([face.getlength(name) for name in names], default=0) + 16
     room = twice - x0 - face.getlength("100.0%" if percent else "-00.000") - 20
     for i, (name, value) in enumerate(zip(names, values, strict=True)):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xai_lessons.plots.text import INK, PALE, PALETTE, RULE, fit, font
+from xai_lessons.plots.text import INK, PALE, PALETTE, RULE, fit, fitting, font
 
 
 def curves(
@@ -19,6 +19,7 @@ def curves(
     x_limits: tuple[float, float] | None = None,
     y_limits: tuple[float, float] | None = None,
     marker: float | None = None,
+    places: Sequence[str] = (),
     width: int = 460,
     height: int = 300,
 ) -> np.ndarray:
@@ -31,6 +32,7 @@ def curves(
         x_limits: of the horizontal axis.
         y_limits: of the vertical axis.
         marker: the x of a vertical line.
+        places: names in an order that gives each line its color and dashes, drawn or not; by default those of `series`.
         width: in screen pixels.
         height: in screen pixels.
 
@@ -45,11 +47,15 @@ def curves(
     big = (2 * width, 2 * height)
     image = Image.new("RGB", big, "white")
     draw, face = ImageDraw.Draw(image), font(26)
-    xs = np.concatenate([np.asarray(x, float) for x, _ in series.values()] or [np.zeros(0)])
-    ys = np.concatenate([np.asarray(y, float) for _, y in series.values()] or [np.zeros(0)])
+    series = {name: (np.asarray(x, float), np.asarray(y, float)) for name, (x, y) in series.items()}
+    xs = np.concatenate([x for x, _ in series.values()] or [np.zeros(0)])
+    ys = np.concatenate([y for _, y in series.values()] or [np.zeros(0)])
     xs, ys = xs[np.isfinite(xs)], ys[np.isfinite(ys)]
     (low_x, high_x), (low_y, high_y) = x_limits or _span(xs), y_limits or _span(ys)
-    left, right, top, bottom = 110, big[0] - 24, 44 + 36 * ((len(series) + 1) // 2), big[1] - 92
+    left, right, bottom = 110, big[0] - 24, big[1] - 92
+    columns = next((n for n in (3, 2) if _legend(series, (right - left) / n).size == 26), 1)
+    legend = _legend(series, (right - left) / columns)
+    top = 44 + 36 * -(-len(series) // columns)
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
@@ -72,12 +78,18 @@ def curves(
         x = place(marker, low_y)[0]
         draw.line((x, top, x, bottom), INK, 3)
     for i, (name, (line_x, line_y)) in enumerate(series.items()):
-        color, column = PALETTE[i % len(PALETTE)], left + (i % 2) * (right - left) // 2
-        _line(draw, [place(x, y) for x, y in zip(line_x, line_y, strict=True)], color, dashed=i % 2 == 1)
-        y = 54 + 36 * (i // 2)
-        _line(draw, [(column, y), (column + 48, y)], color, dashed=i % 2 == 1)
-        draw.text((column + 60, y), fit(name, face, (right - left) / 2 - 70), INK, face, anchor="lm")
+        number = places.index(name) if name in places else i
+        color, column = PALETTE[number % len(PALETTE)], left + (i % columns) * (right - left) // columns
+        _line(draw, [place(x, y) for x, y in zip(line_x, line_y, strict=True)], color, dashed=number % 2 == 1)
+        y = 54 + 36 * (i // columns)
+        _line(draw, [(column, y), (column + 48, y)], color, dashed=number % 2 == 1)
+        draw.text((column + 60, y), fit(name, legend, (right - left) / columns - 66), INK, legend, anchor="lm")
     return np.asarray(image)
+
+
+def _legend(names: Iterable[str], width: float) -> Any:
+    """The font of a legend with columns of that width."""
+    return fitting(list(names), width - 70, (26, 24, 22))
 
 
 def _span(values: np.ndarray) -> tuple[float, float]:

@@ -225,9 +225,11 @@ def color_bar(scale: tuple[float, float], colors: str = "heat", width: int = 384
     ramp = np.linspace(0, 255, twice - 80).astype(np.uint8)
     image.paste(Image.fromarray(np.repeat(_table(colors)[ramp][None], 36, axis=0)), (40, 2))
     draw = ImageDraw.Draw(image)
-    for fraction, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
-        value = scale[0] + fraction * (scale[1] - scale[0])
-        draw.text((40 + fraction * (twice - 80), 46), f"{value:.3g}{' ' + unit if unit else ''}", INK, face, anchor)
+    texts = [f"{scale[0] + f * (scale[1] - scale[0]):.3g}{' ' + unit if unit else ''}" for f in (0.0, 0.5, 1.0)]
+    crowded = sum(face.getlength(text) for text in texts) > twice - 120
+    for text, fraction, anchor in zip(texts, (0.0, 0.5, 1.0), ("la", "ma", "ra"), strict=True):
+        if not (crowded and anchor == "ma"):
+            draw.text((40 + fraction * (twice - 80), 46), text, INK, face, anchor)
     return np.asarray(image)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xai_lessons.plots.text import INK, fit, font
+from xai_lessons.plots.text import INK, fit, fitting
 
 
 def pixels(image: Any) -> np.ndarray:
@@ -149,7 +149,7 @@ def grid(
     if not len(images):
         raise ValueError("expected at least one image, got none")
     columns = min(len(images), columns or 6)
-    rows, head, face = -(-len(images) // columns), 24 if titles else 0, font(14)
+    rows, head, face = -(-len(images) // columns), 24 if titles else 0, fitting(titles, size, (14, 13, 12))
     sheet = Image.new("RGB", (columns * (size + gap) + gap, rows * (size + head + gap) + gap), "white")
     draw = ImageDraw.Draw(sheet)
     for i, image in enumerate(images):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +35,23 @@ def font(size: int, bold: bool = False) -> Any:
         if path.is_file():
             return ImageFont.truetype(str(path), size)
     return ImageFont.load_default(size)
+
+
+def fitting(texts: Sequence[str], width: float, sizes: Sequence[int]) -> Any:
+    """The font of the first of these sizes at which all texts are at most `width` pixels long, else of the last.
+
+    Args:
+        texts: one line each.
+        width: in pixels.
+        sizes: of the font, the largest first.
+
+    Example:
+        >>> from xai_lessons import plots
+        >>> plots.fitting(["a long title"], 100, (30, 20, 14)).size
+        14
+    """
+    faces = [font(size) for size in sizes]
+    return next((face for face in faces if all(face.getlength(text) <= width for text in texts)), faces[-1])
 
 
 def fit(text: str, face: Any, width: float) -> str:

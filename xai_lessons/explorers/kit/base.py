@@ -17,6 +17,7 @@ How to write one (tests/toys.py has the smallest, `classification` a whole one):
     class CamExplorer(ImageExplorer):
         name, title = "cam", "Where did it look?"               # css class .xai-cam, files cam-1.png
         State = CamState
+        stage = ("target_class", "opacity", "seed")             # the controls that stand open; More holds the others
         shown_by_code = ("heatmap",)                            # fields of the result that the shown code computes
 
         def controls(self):                                     # data; what has no `changes` takes the group's
@@ -33,7 +34,7 @@ How to write one (tests/toys.py has the smallest, `classification` a whole one):
 
         def panels(self, result, state): ...                    # -> Panels, bar_panel(...), self.probability_panel(...)
         def describe(self, result, state): ...                  # -> one sentence: headline, text of the stored output
-        def code(self, state):                                  # -> Python that computes the same arrays
+        def code(self, state):                                  # -> Python that computes and draws the same
             return self.script(state, f"heatmap = cam.grad_cam(model, image, {self.target(state)!r})")
 
 `compute` touches no widget and keeps nothing (what is cached says so, and its cache is bounded); it runs on a worker
@@ -80,6 +81,7 @@ class Explorer:
     title: ClassVar[str]
     question: ClassVar[str] = ""
     State: ClassVar[type]
+    stage: ClassVar[tuple[str, ...]] = ()  # names of the three or four controls of its puzzle; More holds the others
     shown_by_code: ClassVar[tuple[str, ...]] = ()
     live: ClassVar[bool] = True
     threads: ClassVar[int | None] = 1
@@ -117,7 +119,7 @@ class Explorer:
         raise NotImplementedError
 
     def code(self, state: Any) -> str:
-        """Python that computes `shown_by_code` under the same names."""
+        """Python that computes `shown_by_code` under the same names, and draws it."""
         raise NotImplementedError
 
     def code_names(self, state: Any) -> dict[str, Any]:
@@ -185,7 +187,7 @@ class Explorer:
         return self._worker.submit(Job(self.state))
 
     def extras(self) -> Sequence[Any]:
-        """More widgets of one's own, above the images (say, a canvas to paint on)."""
+        """More widgets of one's own, before the images (say, a canvas to paint on)."""
         return ()
 
     def reset(self) -> Job:

@@ -25,7 +25,7 @@ class Control:
     _: KW_ONLY
     changes: tuple[str, ...] = ()  # fields of the result that must change when this moves from end to end
     help: str = ""  # one sentence, shown when the mouse rests on it
-    group: str = ""  # the heading it stands under; a heading that begins with "+" is folded away at first
+    group: str = ""  # the heading it stands under, among those that More unfolds
     when: Callable[[Any], bool] | None = None  # shown only where this is true of the state
 
     def positions(self, state: Any) -> Sequence[Any]:

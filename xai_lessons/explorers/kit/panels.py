@@ -14,6 +14,7 @@ from xai_lessons import plots
 from xai_lessons.plots import INK, PALE, fit, font
 
 GAP, HEAD = 14, 26
+STAGE = 1068  # the width that the panels of a stage share in JupyterLab, 1280 pixels wide, side bar closed
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,17 @@ class Panel:
     title: str  # what stands above it
     image: Any  # uint8 (H, W, 3), or anything that `plots.pixels` takes
     alt: str  # what it shows, for those who listen
-    width: int = 384  # its width on the screen in pixels
+    width: int = 320  # its width in pixels on a stage that is `STAGE` wide; it grows and shrinks with the stage
     sharp: bool = False  # PNG (charts, hard-edged pixels) instead of JPEG
     caption: str = ""  # what stands below it
+    chart: bool = False  # ink on white, which a dark theme turns into light ink on black
+    scale: tuple[float, float, str] | None = None  # lowest and highest value and color map of a bar below the image
+    below: bool = False  # whether it stands below the stage, in a row with others of its kind
 
 
-def chart_panel(title: str, image: np.ndarray, alt: str, width: int = 384, caption: str = "") -> Panel:
-    """A panel of a chart: sharp, and as wide on the screen as it was drawn for."""
-    return Panel(title, image, alt, width, sharp=True, caption=caption)
+def chart_panel(title: str, image: np.ndarray, alt: str, width: int = 384, caption: str = "", **more: Any) -> Panel:
+    """A panel of a chart: sharp, in the colors of the theme, and as wide on the screen as it was drawn for."""
+    return Panel(title, image, alt, width, sharp=True, caption=caption, chart=True, **more)
 
 
 def bar_panel(
@@ -47,16 +51,18 @@ def top_classes(scores: np.ndarray, include: int | None = None, count: int = 5) 
     return first if include is None or include in first else np.append(first[:-1], include)
 
 
-def contact_sheet(title: str, sentence: str, panels: Sequence[Panel], width: int = 860) -> np.ndarray:
+def contact_sheet(title: str, sentence: str, panels: Sequence[Panel], width: int = STAGE + 40) -> np.ndarray:
     """A title, a sentence, and the panels in rows on white, uint8 (H, W, 3): what Save image writes."""
     rows: list[list[tuple[Panel, Image.Image]]] = [[]]
     for panel in panels:
         array = plots.pixels(panel.image)
-        size = (panel.width, max(1, round(array.shape[0] * panel.width / array.shape[1])))
-        how = Image.Resampling.LANCZOS if panel.width < array.shape[1] else Image.Resampling.NEAREST
-        if rows[-1] and sum(tile.width + GAP for _, tile in rows[-1]) + size[0] + 2 * GAP > width:
+        tile = _resized(array, panel.width)
+        if panel.scale is not None:
+            bar = plots.color_bar(panel.scale[:2], panel.scale[2], panel.width)
+            tile = Image.fromarray(np.concatenate([np.asarray(tile), np.asarray(_resized(bar, panel.width))]))
+        if rows[-1] and sum(other.width + GAP for _, other in rows[-1]) + tile.width + 2 * GAP > width:
             rows.append([])
-        rows[-1].append((panel, Image.fromarray(array).resize(size, how)))
+        rows[-1].append((panel, tile))
     wide = max([sum(tile.width + GAP for _, tile in row) + GAP for row in rows] + [420])
     lines = textwrap.wrap(sentence, int(wide / 8.2))
     heights = [max((tile.height for _, tile in row), default=0) + HEAD + GAP for row in rows]
@@ -74,3 +80,11 @@ def contact_sheet(title: str, sentence: str, panels: Sequence[Panel], width: int
             x += tile.width + GAP
         top += height
     return np.asarray(image)
+
+
+def _resized(array: np.ndarray, width: int) -> Image.Image:
+    """An image array (H, W, 3) as wide as that."""
+    size = (width, max(1, round(array.shape[0] * width / array.shape[1])))
+    return Image.fromarray(array).resize(
+        size, Image.Resampling.LANCZOS if width < array.shape[1] else Image.Resampling.NEAREST
+    )

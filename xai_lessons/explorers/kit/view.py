@@ -1,8 +1,9 @@
 """The view of an explorer: controls become ipywidgets, panels become `ipywidgets.Image`.
 
 Nothing is computed here. Every callback runs guarded: what it raises is shown in the error line, because JupyterLab and
-Voila show exceptions of callbacks nowhere. The layout is made in `View._build`: controls and actions on the left,
-headline, error line, panels and status on the right, the shown code below.
+Voila show exceptions of callbacks nowhere. The layout is made in `View._build`: the headline with status and Stop, the
+controls of the stage in one row with the actions, all other controls folded under More, then the panels side by side,
+with the shown code beside them.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 import traitlets
 
 from xai_lessons import plots
 from xai_lessons.explorers.kit.controls import Button, Choice, Control, Many, Slider, Toggle, Upload
-from xai_lessons.explorers.kit.panels import Panel
+from xai_lessons.explorers.kit.panels import STAGE, Panel
 
 STYLE = f"<style>{Path(__file__).with_name('view.css').read_text(encoding='utf-8')}</style>"
-LABEL = "98px"
 
 
 def error_text(error: BaseException) -> str:
@@ -38,6 +39,27 @@ def _div(name: str, text: str, attributes: str = "") -> str:
     return f'<div class="xai-{name}"{attributes}>{html.escape(text)}</div>' if text else ""
 
 
+def _span(name: str, text: str) -> str:
+    return f'<span class="xai-{name}">{html.escape(text)}</span>' if text else ""
+
+
+def _toggle(widget: Any) -> None:
+    """Unfold a widget, or fold it."""
+    widget.layout.display = "" if widget.layout.display == "none" else "none"
+
+
+def _color_bar(scale: tuple[float, float, str] | None) -> str:
+    """A bar of the colors of a map with its lowest, middle and highest value."""
+    if scale is None:
+        return ""
+    low, high, colors = scale
+    stops = plots.heatmap(np.linspace(0, 1, 17)[None], colors, (0, 1))[0]
+    shades = ", ".join(f"rgb({r}, {g}, {b})" for r, g, b in stops.tolist())
+    values = "".join(f"<span>{value:.3g}</span>" for value in (low, (low + high) / 2, high))
+    bar = f'<div class="xai-scale" style="background: linear-gradient(to right, {shades})"></div>'
+    return f'{bar}<div class="xai-scale-values">{values}</div>'
+
+
 class View:
     """The widgets of one explorer: `root` holds all of them, `inputs` that of each control by its name."""
 
@@ -53,32 +75,42 @@ class View:
     def _build(self) -> None:
         explorer = self.explorer
         self._headline, self._error, self._note, self._code = (widgets.HTML() for _ in range(4))
-        self._error.layout.display = self._code.layout.display = "none"
-        self._stage = widgets.Box(layout=widgets.Layout(flex_flow="row wrap", align_items="flex-start"))
-        self._busy = widgets.HTML('<div class="xai-busy" role="status">computing</div>')
-        self._bar = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="220px"))
+        self._headline.layout = widgets.Layout(flex="1 1 0", min_width="0")
+        self._code.layout = widgets.Layout(flex="0 0 42%", min_width="0", display="none")
+        self._error.layout.display = "none"
+        self._extras = tuple(explorer.extras())
+        self._stage = widgets.Box(self._extras).add_class("xai-stage")
+        self._below = widgets.Box().add_class("xai-stage").add_class("xai-under")
+        self._busy = widgets.HTML('<div class="xai-busy" role="status" aria-label="computing"></div>')
+        self._bar = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="90px"))
         self._stop = self._button("Stop", explorer.stop, "Stop what is being computed", "xai-stop", style="warning")
-        self._status = widgets.HBox([self._busy, self._bar, self._stop], layout=widgets.Layout(align_items="center"))
+        self._status = widgets.HBox([self._busy, self._bar, self._stop]).add_class("xai-status")
         self._status.layout.visibility = "hidden"
         actions = [
             self._button("Reset", explorer.reset, "Back to the beginning", "xai-reset"),
-            self._button("Show code", self._toggle_code, "The Python that computes this", "xai-show-code"),
+            self._button("Show code", self._toggle_code, "The Python that computes and draws this", "xai-show-code"),
             self._button("Save image", self._save, "Write a PNG beside this notebook", "xai-save"),
         ]
         if not explorer.live:
             run = self._button("Run", explorer.request_run, "Compute it now", "xai-run", style="primary")
             actions.insert(0, run)
-        left = widgets.VBox(
-            [*self._groups(), widgets.Box(actions, layout=widgets.Layout(flex_flow="row wrap", margin="10px 0 0 0"))],
-            layout=widgets.Layout(width="348px", flex="0 0 auto", padding="0 18px 0 0"),
+        staged = self._groups()
+        if self._more.children:
+            actions.insert(-2, self._button("More", self._toggle_more, "All other controls", "xai-more-button"))
+        row = [*staged, widgets.Box(actions).add_class("xai-actions")]
+        panels = widgets.VBox([self._stage, self._below], layout=widgets.Layout(flex="1 1 0", min_width="0"))
+        heading = f"{STYLE}<div>{_span('title', explorer.title)} {_span('question', explorer.question)}</div>"
+        self.root = widgets.VBox(
+            [
+                widgets.HTML(heading),
+                widgets.HBox([self._headline, self._status]).add_class("xai-top"),
+                self._error,
+                widgets.Box(row).add_class("xai-controls"),
+                self._more,
+                widgets.HBox([panels, self._code]),
+                self._note,
+            ]
         )
-        right = widgets.VBox(
-            [self._headline, self._error, *explorer.extras(), self._stage, self._status, self._note],
-            layout=widgets.Layout(flex="1 1 400px", min_width="0"),
-        )
-        body = widgets.Box([left, right], layout=widgets.Layout(flex_flow="row wrap", align_items="flex-start"))
-        heading = STYLE + _div("title", explorer.title) + _div("question", explorer.question)
-        self.root = widgets.VBox([widgets.HTML(heading), body, self._code])
         self.root.add_class("xai-explorer").add_class(f"xai-{explorer.name}")
 
     def _button(self, label: str, act: Callable[[], Any], tip: str, css: str, style: str = "") -> Any:
@@ -88,28 +120,16 @@ class View:
         return button.add_class(css)
 
     def _groups(self) -> list[Any]:
-        """The controls under their headings; a heading that begins with "+" is folded."""
+        """The controls of the stage in their order; all others go to More, under their headings."""
         groups: dict[str, list[Any]] = {}
         for control in self.explorer.declared:
             widget = self.inputs[control.name] = self._make(control)
             widget.add_class(f"xai-control-{control.name}")
-            members = groups.setdefault(control.group, [])
-            if isinstance(control, Toggle | Button | Upload):  # short ones share a row
-                widget.layout.width, widget.layout.flex = "auto", "1 1 130px"
-                if not members or type(members[-1]) is not widgets.Box:
-                    members.append(widgets.Box(layout=widgets.Layout(flex_flow="row wrap")))
-                members[-1].children += (widget,)
-            else:
-                members.append(widget)
-        boxes = []
-        for name, members in groups.items():
-            if name.startswith("+"):
-                box = widgets.Accordion([widgets.VBox(members)], titles=[name[1:].strip()], selected_index=None)
-            else:
-                heading = [widgets.HTML(_div("group", name))] if name else []
-                box = widgets.VBox([*heading, *members])
-            boxes.append(box)
-        return boxes
+            if control.name not in self.explorer.stage:
+                groups.setdefault(control.group, []).append(widget)
+        headed = [widgets.VBox([widgets.HTML(_div("group", name or "More")), *those]) for name, those in groups.items()]
+        self._more = widgets.Box(headed, layout=widgets.Layout(display="none")).add_class("xai-more")
+        return [self.inputs[name].add_class("xai-on-stage") for name in self.explorer.stage if name in self.inputs]
 
     def _make(self, control: Control) -> Any:
         """The widget of a control, telling the explorer of each move."""
@@ -147,8 +167,10 @@ class View:
             self._guard(lambda: self.explorer.request(**{name: value}))
 
     def _toggle_code(self) -> None:
-        hidden = self._code.layout.display == "none"
-        self._code.layout.display = "" if hidden else "none"
+        _toggle(self._code)
+
+    def _toggle_more(self) -> None:
+        _toggle(self._more)
 
     def _save(self) -> None:
         path = self.explorer.save()
@@ -174,10 +196,13 @@ class View:
         """Show the images, the sentence that describes them, and the code that makes them."""
         while len(self._panels) < len(panels):
             self._panels.append(_Slot())
-        if len(self._stage.children) != len(panels):
-            self._stage.children = [slot.root for slot in self._panels[: len(panels)]]
-        for slot, panel in zip(self._panels, panels, strict=False):
+        shown = list(zip(self._panels, panels, strict=False))
+        for slot, panel in shown:
             slot.show(panel)
+        for box, below, extras in ((self._stage, False, self._extras), (self._below, True, ())):
+            children = (*extras, *(slot.root for slot, panel in shown if panel.below == below))
+            if box.children != children:
+                box.children = children
         self._headline.value = _div("headline", sentence, ' aria-live="polite"')
         self._code.value = f'<pre class="xai-code" tabindex="0">{html.escape(code)}</pre>'
 
@@ -199,13 +224,15 @@ class View:
         self.show_note(note)
 
     def show_note(self, note: str) -> None:
-        """A line below the images."""
+        """A line below the panels."""
         self._note.value = _div("note", note, ' role="status"')
 
     def show_error(self, error: BaseException | None) -> None:
-        """The error line, above the images; None hides it."""
+        """The error line, in place of the headline, above pictures grown pale; None hides it."""
         self._error.value = _div("error", error_text(error), ' role="alert"') if error is not None else ""
         self._error.layout.display = "none" if error is None else ""
+        self._headline.layout.visibility = "visible" if error is None else "hidden"
+        (self._stage.remove_class if error is None else self._stage.add_class)("xai-outdated")
 
 
 class _Picture(widgets.Image):
@@ -215,17 +242,24 @@ class _Picture(widgets.Image):
 
 
 class _Slot:
-    """The place of one panel: title, image, caption."""
+    """The place of one panel: title, image, bar of colors, caption."""
 
     def __init__(self) -> None:
         self.title, self.caption = widgets.HTML(), widgets.HTML()
-        self.image = _Picture(layout=widgets.Layout(max_width="100%"))
-        self.root = widgets.VBox([self.title, self.image, self.caption], layout=widgets.Layout(margin="4px 16px 6px 0"))
+        self.image = _Picture()
+        self.root = widgets.VBox([self.title, self.image, self.caption]).add_class("xai-panel")
+        self._chart = False
 
     def show(self, panel: Panel) -> None:
         """Put a panel here; what has not changed is not sent again."""
-        self.title.value, self.caption.value = _div("panel-title", panel.title), _div("panel-caption", panel.caption)
-        self.caption.layout.display = "" if panel.caption else "none"
+        self.title.value = _div("panel-title", panel.title)
+        self.caption.value = _color_bar(panel.scale) + _div("panel-caption", panel.caption)
+        self.caption.layout.display = "" if self.caption.value else "none"
+        part = 100 * panel.width / STAGE
+        self.root.layout.width = f"max(min(220px, 100%), min({part:.2f}cqw, {1.7 * panel.width:.0f}px))"
+        if panel.chart != self._chart:
+            self._chart = panel.chart
+            (self.image.add_class if panel.chart else self.image.remove_class)("xai-chart")
         with self.image.hold_sync():
             self.image.format = "png" if panel.sharp else "jpeg"
             self.image.value = plots.png(panel.image) if panel.sharp else plots.jpeg(panel.image)
@@ -237,10 +271,11 @@ class _Boxes(widgets.VBox):
 
     def __init__(self, label: str, tip: str) -> None:
         self._label = widgets.Label(label, tooltip=tip)
-        self._grid = widgets.Box(layout=widgets.Layout(flex_flow="row wrap"))
+        self._grid = widgets.Box(layout=widgets.Layout(flex_flow="row wrap", flex="1 1 0"))
         self.options: tuple[Any, ...] = ()
         self._handler: Callable[[dict[str, Any]], None] = lambda change: None
         super().__init__([self._label, self._grid])
+        self.add_class("xai-boxes")
 
     @property
     def value(self) -> tuple[Any, ...]:
@@ -256,7 +291,7 @@ class _Boxes(widgets.VBox):
             self.options = tuple(options)
             boxes = [widgets.Checkbox(description=names(o), indent=False) for o in options]
             for box in boxes:
-                box.layout.width = "150px"
+                box.layout.width = "auto"
                 box.observe(lambda _: self._handler({"new": self.value}), "value")
             self._grid.children = boxes
         for option, box in zip(self.options, self._grid.children, strict=True):
@@ -272,7 +307,7 @@ class _Boxes(widgets.VBox):
 
 def _input(control: Control, state: Any) -> Any:
     """The ipywidget of a control that holds a value."""
-    common = {"description": control.label, "tooltip": control.help, "style": {"description_width": LABEL}}
+    common = {"description": control.label, "tooltip": control.help, "style": {"description_width": "initial"}}
     layout = widgets.Layout(width="auto")
     if isinstance(control, Many):
         return _Boxes(control.label, control.help)
@@ -288,7 +323,7 @@ def _input(control: Control, state: Any) -> Any:
         return widgets.Checkbox(description=control.label, tooltip=control.help, indent=False, layout=layout)
     if isinstance(control, Choice):
         if control.buttons:
-            common["style"] = {"description_width": LABEL, "button_width": "auto"}
+            common["style"] = {"description_width": "initial", "button_width": "auto"}
         return (widgets.ToggleButtons if control.buttons else widgets.Dropdown)(**common, layout=layout)
     raise TypeError(f"no widget for the control {control!r}; expected a slider, choice, toggle or button.")
 

@@ -1,0 +1,149 @@
+"""Every explorer on a projector: its stage fits into 600 pixels of height, at several sizes, light and dark.
+
+With XAI_LESSONS_SCREENSHOTS=FOLDER, a screenshot of each explorer is kept there, to be looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from browser.lab import MINUTE, console_errors, open_notebook, run_all, show_cell
+
+HEIGHT = 600
+TILE = 220
+IMPORTS = """
+import torch
+from xai_lessons import datasets, explorers, menagerie
+from xai_lessons.explorers import *
+torch.set_num_threads(1)
+"""
+#: css class -> the code that opens the explorer, as the lessons do, on less data where it would compute for long
+EXPLORERS = {
+    "prediction": 'PredictionExplorer("cat", seed=0)',
+    "cam": 'CamExplorer("cat + dog", seed=0)',
+    "saliency": 'SaliencyExplorer("bird", seed=3, background="any", tree=True, samples=5, steps=8)',
+    "eraser": 'EraserExplorer("cat", seed=4, fill="black", strokes=((0.4, 0.5, 0.06), (0.5, 0.5, 0.06)))',
+    "attack": 'AttackExplorer("elephant", seed=0, epsilon=1.0)',
+    "inversion": 'InversionExplorer("cat", background="meadow", layer="stem", steps=10)',
+    "leaderboard": "LeaderboardExplorer()",
+    "layers": 'LayerExplorer("cat", seed=0, layer="stem.2", networks=["menagerie-resnet", "menagerie-vgg"])',
+    "training": "TrainingExplorer()",
+    "mistakes": 'MistakesExplorer(datasets.drawn(24, split="test"), ["menagerie-resnet", "menagerie-vgg"], '
+    'which="it is right")',
+    "sanity": 'SanityExplorer("bird", seed=3, background="any", tree=True, forgotten=7)',
+    "occlusion": 'OcclusionExplorer("cat", seed=4, fill="gray", stride=16)',
+    "deletion": 'DeletionExplorer("dog", seed=2, method="Grad-CAM", fill="gray", fraction=0.05)',
+    "robustness": "RobustnessExplorer(pictures=10, largest=4)",
+    "hardening": "HardeningExplorer()",
+    "filter": 'FilterExplorer(network="menagerie-robust", layer="classes", channel=0, steps=10)',
+    "detective": 'DetectiveExplorer("dog", collar=True, seed=4)',
+}
+OPENING = ("prediction", "cam", "saliency", "eraser", "attack", "inversion", "leaderboard")
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+MEASURE = """name => {
+    const root = document.querySelector('.xai-' + name + '.xai-explorer'), home = root.getBoundingClientRect();
+    const box = element => { const r = element.getBoundingClientRect();
+        return {left: r.left - home.left, right: r.right - home.left, bottom: r.bottom - home.top, width: r.width,
+                text: element.innerText?.slice(0, 60) ?? ''}; };
+    const seen = css => [...root.querySelectorAll(css)].filter(e => e.getBoundingClientRect().height > 0);
+    const all = css => seen(css).map(box);
+    const cut = seen('*').filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0
+        && !e.closest('.xai-code') && getComputedStyle(e).overflowX !== 'visible' && e.tagName !== 'SELECT');
+    let scrolls = 0;
+    for (let e = root; e; e = e.parentElement)
+        if (['auto', 'scroll'].includes(getComputedStyle(e).overflowX) && e.scrollWidth > e.clientWidth + 1) scrolls++;
+    return {width: home.width, height: home.height, controls: all('.xai-on-stage'), actions: all('.xai-actions button'),
+            stage: all('.xai-stage:not(.xai-under) > *'), under: all('.xai-under > *'),
+            headline: all('.xai-headline'), error: all('.xai-error'),
+            cut: cut.map(e => e.className + ': ' + (e.innerText ?? '').slice(0, 40)), scrolls};
+}"""
+SETTLED = """name => {
+    const root = document.querySelector('.xai-' + name + '.xai-explorer');
+    if (!root) return false;
+    const images = [...root.querySelectorAll('.xai-panel img')];
+    const drawn = images.length > 0 && images.every(i => i.complete && i.naturalWidth > 1);
+    return drawn && root.querySelector('.xai-headline')
+        && [...root.querySelectorAll('.xai-status')].every(e => getComputedStyle(e).visibility === 'hidden');
+}"""
+
+
+def theme(page, name: str) -> None:
+    page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", THEMES[name])
+    page.wait_for_function(
+        "light => document.body.dataset.jpThemeLight === light", arg=str(name == "light").lower(), timeout=MINUTE
+    )
+
+
+def close_side_bar(page) -> None:
+    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+    page.evaluate("() => window.jupyterapp.shell.collapseRight()")
+
+
+def measure(page, name: str, label: str) -> dict:
+    """The boxes of an explorer, scrolled into sight and done with computing."""
+    show_cell(page, 1 + list(EXPLORERS).index(name))
+    page.wait_for_function(SETTLED, arg=name, timeout=5 * MINUTE)
+    page.evaluate("css => document.querySelector(css).scrollIntoView({block: 'start'})", f".xai-{name}.xai-explorer")
+    if folder := os.environ.get("XAI_LESSONS_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{folder}/{name}-{label}.png")
+    return page.evaluate(MEASURE, name)
+
+
+def complaints(found: dict) -> list[str]:
+    """What is wrong with the boxes of an explorer."""
+    wrong = [f"cut: {text}" for text in found["cut"]]
+    if found["scrolls"]:
+        wrong.append("something scrolls sideways")
+    if not 1 <= len(found["controls"]) <= 4:
+        wrong.append(f"{len(found['controls'])} controls on the stage")
+    if not found["stage"] or not found["headline"] or found["error"]:
+        wrong.append(f"no panel, no headline, or an error: {found['error']}")
+    for kind in ("headline", "controls", "actions", "stage"):
+        wrong += [
+            f"{kind} {box['text']!r}: to x {box['right']:.0f}, y {box['bottom']:.0f}"
+            for box in found[kind]
+            if box["bottom"] > HEIGHT or box["right"] > found["width"] + 1 or box["left"] < 0
+        ]
+    wrong += [f"{b['width']:.0f} wide: {b['text']!r}" for b in found["stage"] + found["under"] if b["width"] < TILE - 1]
+    return wrong
+
+
+@pytest.fixture(scope="module")
+def opened(lab, browser):
+    """A page with all explorers, one to a cell."""
+    context = browser.new_context(base_url=lab.url, viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.complaints = []
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
+    open_notebook(page, lab.put("stage.ipynb", IMPORTS, *EXPLORERS.values()))
+    close_side_bar(page)
+    theme(page, "light")
+    run_all(page, timeout=15 * MINUTE)
+    yield page
+    context.close()
+
+
+def test_every_stage_fits_into_600_pixels(opened):
+    wrong = {name: complaints(measure(opened, name, "1280x800-light")) for name in EXPLORERS}
+    assert not (found := {name: text for name, text in wrong.items() if text}), json.dumps(found, indent=1)
+    assert console_errors(opened) == []
+
+
+@pytest.mark.parametrize(("width", "height", "colors"), [(1280, 720, "light"), (1920, 1080, "dark")])
+def test_the_opening_explorers_at_other_sizes(opened, width, height, colors):
+    opened.set_viewport_size({"width": width, "height": height})
+    theme(opened, colors)
+    for name in OPENING:
+        found = measure(opened, name, f"{width}x{height}-{colors}")
+        used = max(box["right"] for box in found["stage"])
+        assert used > 0.75 * found["width"], f"{name} uses {used:.0f} of {found['width']:.0f} pixels"
+        tall = max(box["bottom"] for box in found["stage"])
+        assert tall <= (HEIGHT if height < 800 else height - 150), f"{name} is {tall:.0f} tall"
+        assert found["cut"] == []
+        assert found["scrolls"] == 0
