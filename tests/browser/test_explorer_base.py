@@ -137,3 +137,27 @@ def test_the_prediction_explorer_moves(opened, page):
     expect(shown).to_have_attribute("title", re.compile("turn 5, noise 0.02, without its whiskers$"))
     expect(page.locator(".xai-prediction .xai-headline")).to_contain_text("The network says")
     assert console_errors(page) == []
+
+
+def test_the_code_opens_beside_the_picture_and_more_unfolds_the_rest(opened, page):
+    opened("beside.ipynb", "Disc(size=4)")
+    rest = page.locator(".xai-disc .xai-control-inverted")
+    expect(rest).to_be_hidden()
+    page.locator(".xai-disc .xai-more-button").click()
+    expect(rest).to_be_visible()
+    page.locator(".xai-disc .xai-show-code").click()
+    code, picture = page.locator(".xai-disc .xai-code").bounding_box(), page.locator(".xai-disc img").bounding_box()
+    assert code["x"] >= picture["x"] + picture["width"]
+    assert code["y"] < picture["y"] + picture["height"]
+    assert console_errors(page) == []
+
+
+def test_an_error_takes_the_place_of_the_headline_and_the_old_picture_grows_pale(opened, page):
+    opened("pale.ipynb", "Disc(size=7)")
+    press(page, ".xai-disc .xai-control-size", "ArrowRight")
+    expect(page.locator(".xai-disc .xai-error")).to_have_text("size must not be 8.")
+    expect(page.locator(".xai-disc .xai-headline")).to_be_hidden()
+    expect(page.locator(".xai-disc .xai-stage").first).to_have_class(re.compile("xai-outdated"))
+    press(page, ".xai-disc .xai-control-size", "ArrowRight")
+    expect(page.locator(".xai-disc .xai-headline")).to_be_visible()
+    assert console_errors(page) == []

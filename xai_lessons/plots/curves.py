@@ -47,9 +47,9 @@ def curves(
     big = (2 * width, 2 * height)
     image = Image.new("RGB", big, "white")
     draw, face = ImageDraw.Draw(image), font(26)
-    series = {name: (np.asarray(x, float), np.asarray(y, float)) for name, (x, y) in series.items()}
-    xs = np.concatenate([x for x, _ in series.values()] or [np.zeros(0)])
-    ys = np.concatenate([y for _, y in series.values()] or [np.zeros(0)])
+    arrays = {name: (np.asarray(x, float), np.asarray(y, float)) for name, (x, y) in series.items()}
+    xs = np.concatenate([x for x, _ in arrays.values()] or [np.zeros(0)])
+    ys = np.concatenate([y for _, y in arrays.values()] or [np.zeros(0)])
     xs, ys = xs[np.isfinite(xs)], ys[np.isfinite(ys)]
     (low_x, high_x), (low_y, high_y) = x_limits or _span(xs), y_limits or _span(ys)
     left, right, bottom = 110, big[0] - 24, big[1] - 92
@@ -77,7 +77,7 @@ def curves(
     if marker is not None:
         x = place(marker, low_y)[0]
         draw.line((x, top, x, bottom), INK, 3)
-    for i, (name, (line_x, line_y)) in enumerate(series.items()):
+    for i, (name, (line_x, line_y)) in enumerate(arrays.items()):
         number = places.index(name) if name in places else i
         color, column = PALETTE[number % len(PALETTE)], left + (i % columns) * (right - left) // columns
         _line(draw, [place(x, y) for x, y in zip(line_x, line_y, strict=True)], color, dashed=number % 2 == 1)
