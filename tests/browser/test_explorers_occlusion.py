@@ -38,10 +38,10 @@ def test_the_mouse_erases_and_everything_comes_back(opened, page):
     canvas, headline = page.locator(".xai-canvas"), page.locator(".xai-eraser .xai-headline")
     expect(headline).to_contain_text("Nothing is erased yet", timeout=60_000)
     box = canvas.bounding_box()
-    assert box["width"] > 300
-    page.mouse.move(box["x"] + 100, box["y"] + 130)
+    assert box["width"] >= 220
+    page.mouse.move(box["x"] + 0.26 * box["width"], box["y"] + 0.39 * box["height"])
     page.mouse.down()
-    page.mouse.move(box["x"] + 250, box["y"] + 140, steps=12)
+    page.mouse.move(box["x"] + 0.65 * box["width"], box["y"] + 0.42 * box["height"], steps=12)
     page.mouse.up()
     expect(headline).to_contain_text(re.compile(r"With [1-9]\d?% of the picture erased"), timeout=30_000)
     ink = page.evaluate(
