@@ -45,6 +45,9 @@ def fitting(texts: Sequence[str], width: float, sizes: Sequence[int]) -> Any:
         width: in pixels.
         sizes: of the font, the largest first.
 
+    Returns:
+        The font, as of `font`.
+
     Example:
         >>> from xai_lessons import plots
         >>> plots.fitting(["a long title"], 100, (30, 20, 14)).size
