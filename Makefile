@@ -10,7 +10,7 @@ UNIT := --doctest-modules xai_lessons tests
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300
 
 .DEFAULT_GOAL := help
-.PHONY: help environment lab test test-unit test-notebooks test-browser test-gpu coverage oracles mutants lint notebooks student benchmark lock clean
+.PHONY: help environment lab test test-unit test-notebooks test-browser test-devices test-gpu coverage oracles mutants lint notebooks student benchmark lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test-notebooks: environment  ## the notebooks against their stored outputs
 
 test-browser: environment  ## JupyterLab in Chromium
 	$(TEST_ENV) $(PY) -m pytest tests/browser
+
+test-devices: environment  ## methods, explorers and notebooks on a second device made of the CPU's memory
+	@$(PY) -m tools.devices -n $(WORKERS) --dist loadfile
 
 test-gpu: environment  ## the notebooks and every method on CUDA, against the CPU's answers
 	@$(PY) -m tools.gpu

@@ -15,6 +15,9 @@ os.environ.setdefault("MPLBACKEND", "agg")
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
 
+# the tests of the second device want a process of their own: `make test-devices`
+collect_ignore = [] if os.environ["XAI_LESSONS_DEVICE"] == "ghost" else ["second_device"]
+
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("tests", "browser", "notebooks")
 

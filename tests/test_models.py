@@ -309,6 +309,13 @@ def test_unknown_names_paths_and_devices_are_refused(saved, monkeypatch):
     assert models.choose_device().type == "cpu"
     monkeypatch.delenv("XAI_LESSONS_DEVICE")
     assert models.choose_device().type == "cuda"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert models.choose_device("mps").type == "mps"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"no Apple GPU \(mps\): set XAI_LESSONS_DEVICE=cpu"):
+        models.choose_device("mps")
+    with pytest.raises(ValueError, match="cannot compute on 'meta' here"):
+        models.choose_device("meta")
 
 
 def test_available_lists_built_in_and_imagenet_networks():

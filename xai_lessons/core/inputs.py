@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import operator
 from collections.abc import Iterable, Sequence
+from functools import cache
 from numbers import Real
 from typing import Any
 
@@ -253,6 +254,16 @@ def check_scores(scores: Any, images: int) -> Tensor:
             f"the network must return scores (N, K), got {tuple(scores.shape)} for {images} images: see models.wrap"
         )
     return scores
+
+
+@cache
+def widest(device: torch.device) -> torch.dtype:
+    """float64, or float32 on a device that has no float64, such as Apple's mps."""
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except (TypeError, RuntimeError):
+        return torch.float32
+    return torch.float64
 
 
 def generator(seed: int) -> torch.Generator:

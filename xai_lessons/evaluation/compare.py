@@ -247,7 +247,7 @@ def each_row(
                     meter.add(1)
                     case = _Case(explain, model, randomized, images, labels, masks, maps, radius, samples, steps)
                     for metric in metrics:
-                        scores = METRICS[metric].measure(case, options).double()
+                        scores = METRICS[metric].measure(case, options).cpu().double()
                         row[metric] = float(scores.mean())
                         if len(scores) > 1:
                             errors[metric] = float(scores.std() / len(scores) ** 0.5)

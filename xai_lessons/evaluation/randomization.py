@@ -113,7 +113,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
 
     def ranks(row: Tensor) -> Tensor:
         _, place, count = torch.unique(row, return_inverse=True, return_counts=True)
-        last = count.cumsum(0).double()
+        last = count.cumsum(0).to(inputs.widest(count.device))
         r = (last - (count - 1) / 2)[place]
         return r - r.mean()
 

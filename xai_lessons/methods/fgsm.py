@@ -300,7 +300,7 @@ def robust_accuracy(
         for attacked in attacks(x, c):
             with torch.no_grad():
                 answers.append(passes.logits(model, attacked).argmax(dim=1))
-        return torch.stack(answers, dim=1).eq(c[:, None]).double()
+        return torch.stack(answers, dim=1).eq(c[:, None]).to(inputs.widest(x.device))
 
     correct = passes.over_images(right, model, images, labels, batch_size=batch_size, progress=progress)
     return correct if correct.ndim == 1 else correct.mean(dim=0)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_lessons.core import activations
-from xai_lessons.core.inputs import Targets, at_least, check_images, check_targets, generator, whole
+from xai_lessons.core.inputs import Targets, at_least, check_images, check_targets, generator, whole, widest
 from xai_lessons.core.passes import input_gradient, over_images, over_passes, predicted
 from xai_lessons.core.progress import Progress
 from xai_lessons.methods import cam
@@ -219,7 +219,8 @@ def smooth_grad(
     def explain(x: Tensor, c: Tensor, k: Tensor) -> Tensor:
         M = method(model, (x + epsilon[k]).clamp_(0, 1), c)
         if kind == "var":
-            return torch.stack([M.double(), M.double() ** 2], dim=1)  # their difference would drown in float32
+            M = M.to(widest(M.device))
+            return torch.stack([M, M**2], dim=1)  # their difference would drown in float32
         return M if kind == "mean" else M**2
 
     options: dict[str, Any] = {"reduce": "sum", "batch_size": batch_size, "progress": progress}

@@ -55,7 +55,7 @@ def superpixels(images: Tensor, segments: int | Tensor = 50) -> Tensor:
         from skimage.segmentation import slic
 
         segments = whole("segments", segments, 1)
-        arrays = images.detach().permute(0, 2, 3, 1).double().cpu().numpy()
+        arrays = images.detach().permute(0, 2, 3, 1).cpu().double().numpy()
         each = [torch.from_numpy(slic(a, n_segments=segments, compactness=10, start_label=0)) for a in arrays]
     return torch.stack([cut.unique(return_inverse=True)[1] for cut in each])
 
@@ -231,7 +231,7 @@ def _explain(
     options: dict[str, Any] = {"fast": fast, "batch_size": batch_size, "progress": progress}
     options["per_image"] = (background, table.to(x), cut.to(x.device).flatten(1))
     f = (
-        passes.over_passes(seen, count, model, x, c, **options).double().cpu()
+        passes.over_passes(seen, count, model, x, c, **options).cpu().double()
     )  # the fit is small, and the same on every device
     maps = torch.stack([explain(one.double(), y[: len(one)])[s] for one, y, s in zip(z, f, cut, strict=True)]).to(x)
     return maps[0] if single else maps

@@ -18,13 +18,13 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     """Choose a device: the given one, else that of `XAI_LESSONS_DEVICE`, else CUDA if it is available.
 
     Args:
-        device: "cpu", "cuda", "cuda:1" or a `torch.device`.
+        device: "cpu", "cuda", "cuda:1", Apple's "mps", or any other that PyTorch has here; or a `torch.device`.
 
     Returns:
         The device.
 
     Raises:
-        ValueError: if there is no such device, or CUDA is not available.
+        ValueError: if there is no such device, or it is not available here.
 
     Example:
         >>> choose_device("cpu")
@@ -34,9 +34,16 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     try:
         found = torch.device(chosen)
     except RuntimeError:
-        raise ValueError(f"there is no device {chosen!r}: use 'cpu' or 'cuda'") from None
+        raise ValueError(f"there is no device {chosen!r}: use 'cpu', 'cuda' or, on a Mac, 'mps'") from None
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("PyTorch finds no CUDA device: set XAI_LESSONS_DEVICE=cpu, or see xai-lessons doctor")
+    if found.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("PyTorch finds no Apple GPU (mps): set XAI_LESSONS_DEVICE=cpu, or see xai-lessons doctor")
+    if found.type not in ("cpu", "cuda", "mps"):
+        try:
+            torch.ones(1, device=found).cpu()
+        except Exception as error:
+            raise ValueError(f"PyTorch cannot compute on {chosen!r} here: set XAI_LESSONS_DEVICE=cpu") from error
     return found
 
 

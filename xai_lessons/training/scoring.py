@@ -83,7 +83,7 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 10) -> Reliab
     Source: Guo, Pleiss, Sun, Weinberger, 2017, arXiv:1706.04599.
     """
     confidence, answer = probabilities.max(dim=1)
-    right = (answer == labels).double()
+    right = (answer == labels).to(inputs.widest(labels.device))
     bin_index = (confidence * bins).long().clamp(max=bins - 1)
     rows = [
         (float(confidence[inside].mean()), float(right[inside].mean()), int(inside.sum()))
