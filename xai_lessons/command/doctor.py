@@ -85,7 +85,13 @@ def device() -> Finding:
         found = "XAI_LESSONS_DEVICE=cuda, but torch finds no CUDA device"
         return Finding("device", found, "set it to cpu, or unset it", fatal=True)
     if wanted not in (None, "", "cpu", "cuda"):
-        return Finding("device", f"XAI_LESSONS_DEVICE={wanted} is unknown", "set it to cpu or cuda", fatal=True)
+        from xai_lessons.models.registry import choose_device
+
+        try:
+            choose_device(wanted)
+        except ValueError as error:
+            return Finding("device", f"XAI_LESSONS_DEVICE={wanted}: {error}", "set it to cpu or cuda", fatal=True)
+        return Finding("device", f"{wanted} (and {cpu}), set by XAI_LESSONS_DEVICE")
     if cuda and wanted != "cpu":
         free, total = (amount / GIGABYTE for amount in torch.cuda.mem_get_info())
         return Finding("device", f"{torch.cuda.get_device_name()}, {free:.1f} of {total:.1f} GB free (and {cpu})")
