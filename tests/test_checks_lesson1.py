@@ -70,6 +70,6 @@ def test_a_student_who_writes_the_mistake_another_way_gets_the_same_hint():
 
 
 def test_another_wrong_answer_is_described():
-    verdict = LESSON.output_shape.judge(lambda *_: (1, 2, 3), 0)
+    verdict = LESSON.output_shape.judge(lambda s, f, k, t, p: (f, k, t + p), 0)
     assert verdict.kind == "wrong"
     assert "For the shape" in verdict.message

@@ -74,7 +74,8 @@ def drops(ask: Callable[[Tensor], Tensor], image: Tensor, c: int, patch: int, st
 def _colors_and_rows(ask: Callable[[Tensor], Tensor], image: Tensor, c: int, patch: int, stride: int) -> Tensor:
     """The drops where the slices take the color for the row, and the row for the column."""
     _, H, W = image.shape
-    whole, rows = ask(image[None])[0, c], []
+    whole = ask(image[None])[0, c]
+    rows: list[list[Tensor]] = []
     for i in range(0, H - patch + 1, stride):
         rows.append([])
         for j in range(0, W - patch + 1, stride):
