@@ -56,7 +56,7 @@ notebooks: environment  ## run the notebooks and store their outputs (NAMES="01 
 	@$(PY) -m tools.execute_notebooks $(NAMES)
 
 student: environment  ## copies of the notebooks without solutions, in student/
-	@$(PY) -m tools.student
+	@$(PY) -m xai_lessons lab --student --copy-only --folder student
 
 benchmark: environment  ## speed, accuracy, and peers side by side
 	@$(PY) -m benchmarks

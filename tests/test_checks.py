@@ -54,7 +54,9 @@ def refuses(x, k):
     raise NotImplementedError
 
 
-@pytest.mark.parametrize("answer", [stub, half_done, refuses, ..., None, lambda x, k: (..., x), lambda x, k: ...])
+@pytest.mark.parametrize(
+    "answer", [stub, half_done, refuses, ..., None, lambda x, k: None, lambda x, k: (..., x), lambda x, k: ...]
+)
 def test_an_unattempted_exercise_says_so(answer):
     assert row_sums.judge(answer).kind == "unattempted"
 
@@ -129,7 +131,7 @@ def test_a_right_answer_in_one_round_only_is_not_right():
         (3, 4, "expected 4, got 3"),
         ("cat", "dog", "expected 'dog', got 'cat'"),
         ((torch.zeros(2), 1.0), (torch.zeros(2), 2.0), "Part 2 of 2"),
-        ("cat", torch.zeros(20), "expected of shape (20,), got 'cat'"),
+        ("cat", torch.zeros(20), "expected a tensor of shape (20,), got 'cat'"),
     ],
 )
 def test_a_difference_is_described(given, expected, words):
@@ -208,3 +210,75 @@ def test_a_check_keeps_the_name_and_docstring_of_its_exercise():
 def test_there_are_no_checks_of_other_names():
     with pytest.raises(AttributeError, match="nonsense"):
         checks.nonsense  # noqa: B018
+
+
+def test_a_forgotten_return_is_named():
+    def prints(x, k):
+        print(x.sum(1) * k)
+
+    def computes(x, k):
+        answer = x.sum(1) * k  # noqa: F841
+
+    for answer in (prints, computes):
+        verdict = row_sums.judge(answer)
+        assert verdict.kind == "wrong"
+        assert "returns nothing" in verdict.message
+
+
+def test_a_constant_is_named():
+    verdict = row_sums.judge(lambda x, k: [1, 2, 3])
+    assert verdict.message == "Your function returns [1, 2, 3] whatever it is given: use its arguments."
+
+
+def test_a_truth_value_of_a_tensor_is_explained():
+    for answer in (lambda x, k: x if not x else k, lambda x, k: [r for r in x if r != x[0]]):
+        verdict = row_sums.judge(answer)
+        assert verdict.kind == "error"
+        assert "single True or False" in verdict.message
+        assert "shapes" not in verdict.message
+
+
+def test_writing_into_an_expanded_picture_is_explained():
+    def natural(x, k):
+        copies = x.expand(2, -1, -1)
+        copies *= 0
+        return copies
+
+    assert "`repeat`" in row_sums.judge(natural).message
+
+
+def test_a_forbidden_function_is_named_wherever_it_is_used():
+    twice = exercise(draw=row_sums.draw, mistakes={}, hints={}, forbidden={"relu": "Write it yourself."})(
+        lambda x, k: x.relu()
+    )
+    assert twice.judge(lambda x, k: x.clamp(min=0)).right
+    for answer in (lambda x, k: x.relu(), lambda x, k: torch.stack([torch.nn.functional.relu(row) for row in x])):
+        assert (twice.judge(answer).kind, twice.judge(answer).message) == ("mistake", "Write it yourself.")
+
+
+def test_a_wrong_kind_of_result_is_described():
+    pair = exercise(draw=lambda rng: (torch.randn(10, generator=rng),), mistakes={}, hints={})(lambda x: (x, 1.0))
+    message = pair.judge(lambda x: x).message
+    assert message == "expected a tuple of 2: a tensor of shape (10,) and 1, got a tensor of shape (10,)."
+
+
+def test_code_in_a_hint_is_set_as_code():
+    shown = Verdict("wrong", "Write `a < b`.")._repr_html_()
+    assert "<code>a &lt; b</code>" in shown
+    assert "`" not in shown
+
+
+def test_a_right_answer_is_run_on_the_lessons_scenes(capsys):
+    shown = exercise(draw=row_sums.draw, mistakes={}, hints={}, shows=lambda f: [f"It gives {f(2, 3)}."])(
+        lambda x, k: x * k
+    )
+    shown(lambda x, k: k * x)
+    assert capsys.readouterr().out.splitlines()[1:] == ["It gives 6."]
+    shown(lambda x, k: x)
+    assert "It gives" not in capsys.readouterr().out
+
+
+def test_an_error_on_the_lessons_scenes_is_one_line(capsys):
+    broken = exercise(draw=row_sums.draw, mistakes={}, hints={}, shows=lambda f: [f(2, "a") + 1])(lambda x, k: x * k)
+    broken(lambda x, k: x * k)
+    assert capsys.readouterr().out.splitlines()[1].startswith("Here your function stopped: TypeError")

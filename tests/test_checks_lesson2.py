@@ -64,7 +64,7 @@ def test_a_student_who_writes_the_mistake_another_way_gets_the_same_hint():
 
 
 def test_another_wrong_answer_is_described():
-    verdict = LESSON.box.judge(lambda M, t: (0, 0, 1, 1), 0)
+    verdict = LESSON.box.judge(lambda M, t: (0, 0, M.shape[1], 1), 0)
     assert verdict.kind == "wrong"
     assert "For heatmap of shape" in verdict.message
 

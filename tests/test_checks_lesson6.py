@@ -77,7 +77,7 @@ def test_a_mistake_that_nobody_thought_of_is_described():
     verdict = LESSON.total_variation.judge(written_wrongly_on_purpose, 1)
     assert verdict.kind == "wrong"
     assert "expected" in verdict.message
-    verdict = LESSON.two_layers.judge(lambda A, A_0, B, B_0: two_layers_of_the_solution(A, A_0, B, B_0) / 2, 1)
+    verdict = LESSON.two_layers.judge(lambda A, A_0, B, B_0: two_layers_of_the_solution(A, A_0, B, B_0) / 3, 1)
     assert verdict.kind == "wrong"
 
 

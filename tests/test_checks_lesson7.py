@@ -91,7 +91,7 @@ def test_the_order_of_the_names_does_not_hide_a_mistake():
 
 
 def test_another_wrong_answer_is_described():
-    verdict = LESSON.pointing_game.judge(lambda M, m: torch.ones(len(M)), 0)
+    verdict = LESSON.pointing_game.judge(lambda M, m: M[:, 0, 0], 0)
     assert verdict.kind == "wrong"
     assert "For heatmaps of shape" in verdict.message
     assert LESSON.won_by_empty.judge(lambda table, high: ["nonsense"], 0).kind == "wrong"

@@ -40,7 +40,7 @@ ROWS: tuple[dict[str, str], ...] = (
     {"plots": "bars curves figures heatmap images text"},
     {
         "lessons": """checks checks.lesson1 checks.lesson2 checks.lesson3 checks.lesson4 checks.lesson5 checks.lesson6
-            checks.lesson7 detective exercise quiz submission"""
+            checks.lesson7 detective exercise quiz quizzes submission"""
     },
     {
         "results": """__main__ cheat cifar10 fills histories inversion leaderboard reference reference.figures
@@ -53,7 +53,7 @@ ROWS: tuple[dict[str, str], ...] = (
             kit.worker layers mistakes
             occlusion robustness saliency sanity training"""
     },
-    {"command": "cli doctor kernels lab network_doctor"},
+    {"command": "cli doctor kernels lab network_doctor student"},
 )
 NAMED = {name: number for number, row in enumerate(ROWS) for name in row} | {"__main__": len(ROWS) - 1}
 LIGHT = ("core", "data", "models", "methods", "training", "evaluation")  # without torchvision, matplotlib, ipywidgets

@@ -1,10 +1,12 @@
-"""The command ``xai-lessons``: lab | doctor | prefetch | kernels | train.
+"""The command ``xai-lessons``: lab | collect | doctor | prefetch | kernels | train.
 
 Each sub-command is a function that returns the exit status. It imports what it needs, so that ``--help`` is instant.
 """
 
 import argparse
+import csv
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,17 +16,37 @@ from xai_lessons import __version__
 def lab(options: argparse.Namespace) -> int:
     """Copy the lessons to a folder of yours and open them in JupyterLab."""
     from xai_lessons.command import lab as lessons
+    from xai_lessons.command import student
 
+    if options.here and options.student:
+        raise ValueError("--student makes copies and --here makes none: give one of the two")
     source = lessons.lessons_folder()
     folder = source if options.here else options.folder.expanduser().resolve()
-    if not options.here:
-        for line in lessons.copy_lessons(source, folder):
-            print(line)
-        print(f"the lessons are in {folder}")
+    with tempfile.TemporaryDirectory() as copies:
+        if options.student:
+            student.write_copies(source, Path(copies))
+        if not options.here:
+            for line in lessons.copy_lessons(Path(copies) if options.student else source, folder):
+                print(line)
+            print(f"the lessons are in {folder}")
     if options.copy_only:
         return 0
     extra = options.jupyter[1:] if options.jupyter[:1] == ["--"] else options.jupyter
     return lessons.serve(lessons.FIRST, folder, port=options.port, browser=not options.no_browser, extra=extra)
+
+
+def collect(options: argparse.Namespace) -> int:
+    """Print the answers that students handed in as a table (CSV)."""
+    from xai_lessons.lessons import submission
+
+    rows = submission.collect(options.folder)
+    if not rows:
+        print(f"there is no answers-NAME.json in {options.folder}", file=sys.stderr)
+        return 1
+    table = csv.DictWriter(sys.stdout, fieldnames=submission.COLUMNS)
+    table.writeheader()
+    table.writerows(rows)
+    return 0
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -110,10 +132,14 @@ def parser() -> argparse.ArgumentParser:
     one = command(lab, "copy the lessons to a folder of yours and open them in JupyterLab")
     one.add_argument("--folder", type=Path, default=Path("xai-lessons-notebooks"), help="default: ./%(default)s")
     one.add_argument("--here", action="store_true", help="open the lessons without copying them")
+    one.add_argument("--student", action="store_true", help="copies without solutions, with a last cell to hand in")
     one.add_argument("--copy-only", action="store_true", help="copy only, without starting JupyterLab")
     one.add_argument("--no-browser", action="store_true", help="only print the address")
     one.add_argument("--port", type=int, help="the port of JupyterLab (default: the first free one from 8888)")
     one.add_argument("jupyter", nargs=argparse.REMAINDER, help="after --: further options for jupyter lab")
+
+    one = command(collect, "make a table of the answers that students handed in")
+    one.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of the files answers-NAME.json")
 
     one = command(doctor, "check this installation, or a network of yours, and say what to do")
     one.add_argument("--network", metavar="FILE.PY:NAME", help="examine this network (the file is run)")

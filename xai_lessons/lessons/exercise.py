@@ -17,19 +17,23 @@ decorate the correct answer; `draw` makes the inputs, and each common mistake ha
 
 In the notebook, `checks.lesson1.softmax_top_k(my_function)` shows the verdict and returns nothing; a test gets it from
 `softmax_top_k.judge(my_function)`. An answer may also be a plain value: `check("b")` is `check(lambda *_: "b")`.
-A function that returns None or `...`, raises NotImplementedError, or computes with a `...` counts as not attempted.
+A function that returns `...`, has no code, raises NotImplementedError, or computes with a `...` is not attempted.
 Results are compared by value: tensors, arrays, numbers, strings, and tuples, lists and mappings of them. A mistake is
 recognized by equal results in all rounds; the first that fits, in the order of the mapping, gives its hint.
+After a right answer, ``shows`` runs the student's function on the lesson's own scenes and returns what it finds:
+sentences and figures.
 """
 
 from __future__ import annotations
 
 import copy
+import dis
 import html
 import linecache
 import os
+import re
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any
@@ -39,14 +43,19 @@ import torch
 
 ROUNDS = 5
 UNATTEMPTED = "Replace the ... with your code and run the cell again. The rest of the notebook works without it."
-_COLORS = {"right": "#009E73", "unattempted": "#666666"}
+_COLORS = {"right": "#009E73", "unattempted": "#666666", "revealed": "#0072B2"}
 _HEADS = {
     "right": "Right.",
     "mistake": "Not yet: a common mistake.",
     "wrong": "Not yet.",
     "error": "Your code stopped with an error.",
     "unattempted": "Not attempted yet.",
+    "revealed": "The answer.",
 }
+NOTHING = (
+    "Your function returns nothing (None). End it with a return statement; print() shows a value, but hands none back."
+)
+CONSTANT = "Your function returns {} whatever it is given: use its arguments."
 _ERRORS = {
     "NameError": "This name has no value yet: check its spelling.",
     "TypeError": "The operation does not accept this type, or the arguments do not match.",
@@ -72,11 +81,24 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """A sentence on what the student's function finds on the lesson's own scenes."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return card("On this lesson's scenes.", self.text, "#0072B2")
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The result of a check.
 
     Attributes:
-        kind: "right", "mistake", "wrong", "error" or "unattempted".
+        kind: "right", "mistake", "wrong", "error", "unattempted" or, of a quiz, "revealed".
         message: the sentence for the student.
         mistake: the name of the common mistake, if it was one.
     """
@@ -110,17 +132,41 @@ class Check:
         tolerance: float = 1e-4,
         praise: str = "",
         accept: Callable[[Any, Any, tuple[Any, ...]], bool] | None = None,
+        shows: Callable[[Callable[..., Any]], Iterable[Any]] | None = None,
+        forbidden: Mapping[str, str] | None = None,
     ) -> None:
         if different := mistakes.keys() ^ hints.keys():
             raise ValueError(f"each mistake needs one hint, but these have no partner: {', '.join(sorted(different))}")
         self.reference, self.draw, self.arguments = reference, draw, tuple(arguments)
         self.mistakes = tuple(Mistake(name, function, hints[name]) for name, function in mistakes.items())
         self.tolerance, self.praise, self.accept = tolerance, praise, accept
+        self.shows, self.forbidden = shows, dict(forbidden or {})
         update_wrapper(self, reference)
 
     def __call__(self, student: Any) -> None:
-        """Show the verdict."""
-        show(self.judge(student))
+        """Show the verdict and, if the answer is right, what it finds on the lesson's own scenes."""
+        verdict = self.judge(student)
+        show(verdict)
+        if verdict.right:
+            for finding in self.findings(student):
+                show(finding)
+
+    def findings(self, student: Any) -> list[Any]:
+        """What a right answer finds on the lesson's own scenes.
+
+        Args:
+            student: the function, as `judge` takes it.
+
+        Returns:
+            Sentences (`Finding`) and figures. If the function stops on the scenes, one sentence says so.
+        """
+        if self.shows is None:
+            return []
+        try:
+            return [Finding(each) if isinstance(each, str) else each for each in self.shows(student)]
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or ["no message"])[0]
+            return [Finding(f"Here your function stopped: {type(error).__name__}: {reason}")]
 
     def judge(self, student: Any, seed: int | None = None) -> Verdict:
         """Check a student's function, or a value.
@@ -138,14 +184,16 @@ class Check:
             'logits themselves'
         """
         function = student if callable(student) else lambda *_: student
-        rng = torch.Generator().manual_seed(int.from_bytes(os.urandom(4), "big") if seed is None else seed)
+        first = int.from_bytes(os.urandom(4), "big") if seed is None else seed
         rounds, answers, wrong = [], [], None
-        for _ in range(ROUNDS):
-            arguments = self.draw(rng)
+        for number in range(ROUNDS):
+            arguments = self.draw(torch.Generator().manual_seed(first + number))
             try:
                 given = function(*copy.deepcopy(arguments))
             except Exception as error:
                 return _stopped(error, function)
+            if given is None and callable(student) and _has_code(student):
+                return Verdict("wrong", NOTHING)
             if _is_empty(given):
                 return Verdict("unattempted", UNATTEMPTED)
             rounds.append(arguments)
@@ -154,10 +202,17 @@ class Check:
             if wrong is None and not self._accepts(given, expected, arguments):
                 wrong = (given, expected, arguments)
         if wrong is None:
+            for name in sorted(_names(getattr(function, "__code__", None)) & self.forbidden.keys()):
+                return Verdict("mistake", self.forbidden[name], name)
             return Verdict("right", self.praise or f"Your answer holds on {ROUNDS} fresh random inputs.")
+        constant = callable(student) and all(same(given, answers[0], 0) for given in answers[1:])
+        if constant and not _uses_arguments(student):
+            return Verdict("wrong", CONSTANT.format(describe(answers[0])))
         for mistake in self.mistakes:
             if self._is(mistake, rounds, answers):
                 return Verdict("mistake", mistake.hint, mistake.name)
+        if constant:
+            return Verdict("wrong", CONSTANT.format(describe(answers[0])))
         return Verdict("wrong", f"{self._describe(wrong[2])}{difference(wrong[0], wrong[1], self.tolerance)}")
 
     def _accepts(self, given: Any, expected: Any, arguments: tuple[Any, ...]) -> bool:
@@ -187,7 +242,9 @@ def exercise(**options: Any) -> Callable[[Callable[..., Any]], Check]:
         options: ``draw``: makes the arguments of one round from a `torch.Generator`; ``mistakes``: name -> function
             that makes the mistake; ``hints``: name -> sentence; ``arguments``: what the arguments are called;
             ``tolerance``: how much numbers may differ, relative to the largest expected one (1e-4); ``praise``: the
-            sentence for a correct answer; ``accept``: decides on (given, expected, arguments) instead of comparing.
+            sentence for a correct answer; ``accept``: decides on (given, expected, arguments) instead of comparing;
+            ``shows``: takes the student's function and returns sentences and figures computed on the lesson's scenes;
+            ``forbidden``: name of a function that the student's code may not use -> sentence.
 
     Returns:
         The decorator.
@@ -200,6 +257,46 @@ def exercise(**options: Any) -> Callable[[Callable[..., Any]], Check]:
         Right. Your answer holds on 5 fresh random inputs.
     """
     return lambda reference: Check(reference, **options)
+
+
+def distinct(
+    draw: Callable[[torch.Generator], tuple[Any, ...]], functions: Iterable[Callable[..., Any]]
+) -> Callable[[torch.Generator], tuple[Any, ...]]:
+    """Draw arguments for which each of some functions has another result, so that no near miss passes by chance.
+
+    Args:
+        draw: draws arguments.
+        functions: the correct answer and its near misses.
+
+    Returns:
+        A function that draws until all results differ, at most 1,000 times.
+
+    Example:
+        >>> coin = distinct(lambda rng: (integer(rng, 0, 3),), [lambda x: x, lambda x: x * x])
+        >>> coin(torch.Generator().manual_seed(0))
+        (2,)
+    """
+    each = tuple(functions)
+
+    def drawn(rng: torch.Generator) -> tuple[Any, ...]:
+        for _ in range(1000):
+            arguments = draw(rng)
+            results = [function(*copy.deepcopy(arguments)) for function in each]
+            if not any(same(a, b) for i, a in enumerate(results) for b in results[:i]):
+                return arguments
+        raise RuntimeError("no draw in 1,000 tells all these functions apart")
+
+    return drawn
+
+
+def alternates(rng: torch.Generator) -> bool:
+    """True in every other round, so that each check meets both of two cases.
+
+    Example:
+        >>> [alternates(torch.Generator().manual_seed(7 + number)) for number in range(3)]
+        [False, True, False]
+    """
+    return rng.initial_seed() % 2 == 0
 
 
 def integer(rng: torch.Generator, low: int, high: int) -> int:
@@ -255,7 +352,7 @@ def difference(given: Any, expected: Any, tolerance: float = 1e-4) -> str:
             for i, (g, e) in enumerate(zip(given, expected, strict=True)):
                 if not same(g, e, tolerance):
                     return f"Part {i + 1} of {len(expected)} of your result is not right. {difference(g, e, tolerance)}"
-        return f"expected {_short(expected)}, got {_short(given)}."
+        return f"expected {describe(expected)}, got {describe(given)}."
     if a.shape != b.shape:
         hint = " It may be transposed." if a.shape == b.shape[::-1] and a.ndim > 1 else ""
         return f"expected the shape {b.shape}, got {a.shape}.{hint}"
@@ -282,7 +379,7 @@ def card(head: str, text: str, color: str) -> str:
         >>> "2 &lt; 3" in card("Right.", "2 < 3", "#009E73")
         True
     """
-    body = html.escape(text).replace("\n", "<br>")
+    body = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)).replace("\n", "<br>")
     return (
         f'<div role="status" style="border-left:5px solid {color};padding:8px 14px;margin:4px 0;font-size:15px;'
         f'line-height:1.45;max-width:860px"><b style="color:{color}">{html.escape(head)}</b> {body}</div>'
@@ -311,6 +408,29 @@ def _is_empty(given: Any) -> bool:
     return given is None or any(part is ... or part is NotImplemented for part in parts)
 
 
+def _has_code(function: Callable[..., Any]) -> bool:
+    """Whether a function does more than return a constant."""
+    code = getattr(function, "__code__", None)
+    used = ("LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "STORE_")
+    return code is None or any(step.opname.startswith(used) for step in dis.get_instructions(code))
+
+
+def _uses_arguments(function: Callable[..., Any]) -> bool:
+    """Whether a function's code reads any of its arguments."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return True
+    count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
+    read = {str(step.argval) for step in dis.get_instructions(code) if step.opname.startswith("LOAD_")}
+    return any(name in word for name in code.co_varnames[:count] for word in read) or bool(code.co_cellvars)
+
+
+def _names(code: Any) -> set[str]:
+    """The names of all functions and attributes that a function's code mentions, inner functions included."""
+    inner = [_names(each) for each in getattr(code, "co_consts", ()) if hasattr(each, "co_names")]
+    return set(getattr(code, "co_names", ())).union(*inner)
+
+
 def _stopped(error: Exception, function: Callable[..., Any]) -> Verdict:
     """The verdict on an exception in the student's code, with the line that raised it."""
     indexed = isinstance(error, IndexError)  # its message mentions the ellipsis as a kind of index
@@ -324,6 +444,13 @@ def _stopped(error: Exception, function: Callable[..., Any]) -> Verdict:
         line = (frames[-1].line or linecache.getline(frames[-1].filename, frames[-1].lineno or 0)).strip()
         where = f' in the line "{line}"' if line else ""
     words = _ERRORS.get(type(error).__name__, "")
+    if "Boolean value of Tensor" in reason or "truth value of an array" in reason:
+        words = (
+            "`not`, `and`, `or` and `if` need a single True or False, but this is a whole tensor. Invert a mask with "
+            "`~`; to compare two results, compare one number of each, such as `.argmax()`."
+        )
+    if "written-to tensor refers to a single memory location" in reason:
+        words = "`expand` shows one picture several times without copying it: write `repeat`, or `expand(...).clone()`."
     if "does not require grad" in reason:
         words = "There is no gradient here: call x.requires_grad_() on the picture before you run the network."
     return Verdict("error", f"{type(error).__name__}{where}: {reason}. {words}".rstrip())
@@ -373,7 +500,7 @@ def _number(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    """A value in a few words."""
+    """A value in a few words, after its name: "[1, 2]" or "of shape (3, 8)"."""
     array = _array(value)
     if array is not None and array.size > 8:
         return f"of shape {tuple(array.shape)}"
@@ -384,3 +511,22 @@ def _short(value: Any) -> str:
         return _number(array)
     text = repr(value)
     return text if len(text) <= 60 else f"a {type(value).__name__}"
+
+
+def describe(value: Any) -> str:
+    """Describe a result as the object of a sentence.
+
+    Example:
+        >>> describe(torch.zeros(10)), describe((torch.zeros(10), 2))
+        ('a tensor of shape (10,)', 'a tuple of 2: a tensor of shape (10,) and 2')
+    """
+    array = _array(value)
+    if isinstance(value, torch.Tensor | np.ndarray) and array is not None and array.ndim and array.size > 8:
+        return f"a{' tensor' if isinstance(value, torch.Tensor) else 'n array'} of shape {tuple(array.shape)}"
+    if array is not None and array.size > 8:
+        return f"a {type(value).__name__} of {len(value)} numbers"
+    if isinstance(value, tuple | list) and array is None and 0 < len(value) <= 4:
+        return f"a {type(value).__name__} of {len(value)}: {' and '.join(map(describe, value))}"
+    if isinstance(value, Mapping | tuple | list | set) and len(repr(value)) > 60:
+        return f"a {type(value).__name__} of {len(value)}"
+    return "a function" if callable(value) else _short(value)

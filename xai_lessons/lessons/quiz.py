@@ -1,17 +1,13 @@
 """Predict, then reveal: questions to answer before the result is shown.
 
-A question shows radio buttons and a Reveal button; on GitHub, where no widget runs, it shows the question, its options
-and the folded answer. It can also be answered in Python::
+A question shows radio buttons and a Reveal button. The first wrong answer gets a hint, the second one the solution. Its
+text, options and answer are stored in `lessons.quizzes`, so that a notebook's code does not give them away::
 
-    question = quiz.ask(
-        "The umbrella moves to the corner of the picture. What does the network say?",
-        ["umbrella still", "something else", "all classes equally"],
-        answer="a",                                   # a letter; it may be computed
-        why="Convolutions look for the same thing everywhere, and the average over the map forgets where it was.",
-        hints={"b": "It would if it had learned positions instead of shapes."},       # shown for a wrong answer
-    )
+    question = quiz.ask("lesson1.shift")
     question                                          # the last line of the cell shows it
     question.answer("b")                              # the same from Python
+
+What a question needs from the notebook is passed by name, as in ``quiz.ask("lesson2.layer", layers=scores, ...)``.
 """
 
 from __future__ import annotations
@@ -20,6 +16,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xai_lessons.core.inputs import closest
+from xai_lessons.lessons import quizzes
 from xai_lessons.lessons.exercise import Verdict, show
 
 LETTERS = "abcdefgh"
@@ -31,23 +29,55 @@ _STYLE = """<style>
 
 
 class Question:
-    """A question with lettered options; made by `ask`.
+    """A question with lettered options: `ask` makes those of the lessons, and you can make your own.
 
     Attributes:
         text: the question.
         options: letter -> option.
-        right: the letter of the correct option.
-        given: the letter that was answered last, or None.
+        given: the letters that were answered before the solution was shown: none, one or two.
+        solved: whether the last of them is right.
     """
 
-    def __init__(self, text: str, options: Mapping[str, str], right: str, why: str, hints: Mapping[str, str]) -> None:
-        self.text, self.options, self.right, self.why = text, dict(options), right, why
-        self.hints = dict(hints)
-        self.given: str | None = None
+    def __init__(
+        self, text: str, options: Sequence[str], answer: str, why: str, hints: Mapping[str, str] | None = None
+    ) -> None:
+        """Make a question.
+
+        Args:
+            text: the question, plain text.
+            options: two to eight different short answers; they get the letters a, b, c, ...
+            answer: the letter of the correct option.
+            why: the explanation, shown with the solution.
+            hints: letter -> the hint for this wrong option; ``any`` -> the hint for every other one.
+
+        Raises:
+            ValueError: if the answer or a hint does not belong to an option.
+
+        Example:
+            >>> question = Question("2 + 2?", ["3", "4"], answer="b", why="Count.", hints={"a": "That is too small."})
+            >>> question.judge("a")
+            Not yet. That is too small. Choose again.
+        """
+        if not 2 <= len(options) <= len(LETTERS) or len(set(options)) < len(options):
+            raise ValueError(f"expected two to {len(LETTERS)} different options, got {len(options)}")
+        self.text, self.options = text, dict(zip(LETTERS, options, strict=False))
+        for letter in (answer, *(key for key in hints or () if key != "any")):
+            if letter not in self.options:
+                raise ValueError(
+                    f"{letter!r} is not the letter of an option: expected one of {', '.join(self.options)}"
+                )
+        self._answer, self._why, self._hints = answer, why, dict(hints or {})
+        self.given: list[str] = []
+        self._revealed = False
         self._widget: Any = None
 
+    @property
+    def solved(self) -> bool:
+        """Whether the last answer before the solution was shown is right."""
+        return bool(self.given) and self.given[-1] == self._answer
+
     def answer(self, choice: str) -> None:
-        """Answer the question, and show whether the answer is right and why.
+        """Answer the question: the first wrong answer shows a hint, the second one the solution.
 
         Args:
             choice: the letter, or the option itself.
@@ -62,11 +92,16 @@ class Question:
         chosen = next((k for k, option in self.options.items() if choice == option), str(choice).strip().lower())
         if chosen not in self.options:
             raise ValueError(f"{choice!r} is not an answer to this question: expected one of {', '.join(self.options)}")
-        self.given = chosen
-        if chosen == self.right:
-            return Verdict("right", self.why)
-        hint = f"{self.hints[chosen]} " if chosen in self.hints else ""
-        return Verdict("wrong", f"{hint}It is {self.right}) {self.options[self.right]}. {self.why}")
+        if not self._revealed and chosen not in self.given:
+            self.given.append(chosen)
+        self._revealed = self._revealed or chosen == self._answer or len(self.given) > 1
+        if chosen == self._answer:
+            return Verdict("right", self._why)
+        hint = self._hints.get(chosen, self._hints.get("any", ""))
+        if not self._revealed:
+            return Verdict("wrong", f"{hint} Choose again.".strip())
+        answer = f"{self._answer}) {self.options[self._answer].rstrip('.')}. {self._why}"
+        return Verdict("revealed", f"{hint} The answer is {answer}".strip())
 
     @property
     def widget(self) -> Any:
@@ -89,6 +124,7 @@ class Question:
             reveal.disabled = False
 
         def revealed(_button: Any) -> None:
+            reveal.disabled = True  # until another answer is chosen
             verdict.value = self.judge(radio.value)._repr_html_()
 
         radio.observe(chosen, "value")
@@ -102,41 +138,58 @@ class Question:
     def _static(self) -> str:
         """The HTML that is shown where no widget runs."""
         listed = "<br>".join(f"{letter}) {html.escape(option)}" for letter, option in self.options.items())
-        answer = html.escape(f"{self.right}) {self.options[self.right]}. {self.why}")
         return (
-            f"<p><b>Predict.</b> {html.escape(self.text)}</p><p>{listed}</p>"
-            f"<details><summary>Reveal</summary>{answer}</details>"
+            f"<p><b>Predict.</b> {html.escape(self.text)}</p><p>{listed}</p><p><i>Run this cell to answer, and to see "
+            "whether you are right.</i></p>"
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {**self.widget._repr_mimebundle_(), "text/plain": repr(self), "text/html": self._static()}
 
 
-def ask(text: str, options: Sequence[str], answer: str, why: str, hints: Mapping[str, str] | None = None) -> Question:
-    """Make a question.
+def ask(name: str, **values: Any) -> Question:
+    """A question of a lesson.
 
     Args:
-        text: the question, plain text.
-        options: two to eight short answers; they get the letters a, b, c, ...
-        answer: the letter of the correct option.
-        why: the explanation, shown for right and wrong answers.
-        hints: letter -> what is wrong with that answer, shown before the explanation.
+        name: the lesson and the question, such as ``lesson1.shift``.
+        values: what its text, its options and its answer need from the notebook.
 
     Returns:
         The question; it is displayed if it is the last line of a cell.
 
     Raises:
-        ValueError: if the answer or a hint does not belong to an option.
+        ValueError: if there is no such question, or a value is missing.
 
     Example:
-        >>> question = ask("2 + 2?", ["3", "4"], answer="b", why="Count.", hints={"a": "Too small."})
-        >>> question.judge("a")
-        Not yet. Too small. It is b) 4. Count.
+        >>> ask("lesson1.shift")
+        Predict. The cat is moved a quarter of the picture to the right. What does the network say?
+          a) still cat, about as confident
+          b) something else
+          c) all ten classes about equally
     """
-    if not 2 <= len(options) <= len(LETTERS) or len(set(options)) < len(options):
-        raise ValueError(f"expected two to {len(LETTERS)} different options, got {len(options)}")
-    lettered = dict(zip(LETTERS, options, strict=False))
-    for letter in (answer, *(hints or ())):
-        if letter not in lettered:
-            raise ValueError(f"{letter!r} is not the letter of an option: expected one of {', '.join(lettered)}")
-    return Question(text, lettered, answer, why, hints or {})
+    lesson, _, key = name.partition(".")
+    known = [
+        f"{path.stem}.{each}" for path in sorted(quizzes.FOLDER.glob("*.json")) for each in quizzes.load(path.stem)
+    ]
+    if name not in known:
+        raise ValueError(f"there is no question {name!r}: did you mean {closest(name, known)}?")
+    entry = quizzes.load(lesson)[key]
+    try:
+        named = entry["options"]
+        options = [str(each).format(**values) for each in (values[named] if isinstance(named, str) else named)]
+        letter = _letter(entry["answer"], options, values)
+        text, why = entry["text"].format(**values), entry["why"].format(**values)
+    except KeyError as missing:
+        raise ValueError(f"the question {name!r} needs the value {missing}: pass it by name") from None
+    return Question(text, options, letter, why, {k: hint for k, hint in entry["hints"].items() if k != letter})
+
+
+def _letter(answer: Any, options: Sequence[str], values: Mapping[str, Any]) -> str:
+    """The letter of the right option; `quizzes.load` explains the three kinds of answers."""
+    if isinstance(answer, str):
+        return answer
+    if "option" in answer:
+        return LETTERS[options.index(str(values[answer["option"]]))]
+    measured = float(values[answer["of"]])
+    limits = {letter: values[limit] if isinstance(limit, str) else limit for letter, limit in answer["above"].items()}
+    return next((letter for letter, limit in limits.items() if measured > limit), answer["else"])

@@ -9,20 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xai_lessons.lessons.exercise import exercise, integer
+from xai_lessons.lessons.exercise import alternates, distinct, exercise, integer
 
 
 def _logits(rng: torch.Generator) -> tuple[Tensor, int]:
     """Logits of one picture, in every other round so large that exp overflows; and k."""
     z = 3 * torch.randn(10, generator=rng)
-    large = bool(torch.rand((), generator=rng) < 0.5)
-    return z + (100.0 if large else 0.0), integer(rng, 2, 6)
+    return z + (100.0 if alternates(rng) else 0.0), integer(rng, 2, 6)
 
 
 @exercise(
     draw=_logits,
     arguments=("logits", "k"),
     tolerance=1e-3,
+    forbidden=dict.fromkeys(
+        ("softmax", "log_softmax", "Softmax", "softmin", "logsumexp", "logaddexp"),
+        "The numbers are those of PyTorch's own function. Write the formula yourself: exp, and a division by the sum.",
+    ),
     praise="Probabilities, largest first, also for logits of over 100, where exp alone would overflow.",
     mistakes={
         "exp overflows": lambda z, k: (z.exp() / z.exp().sum()).topk(k),
@@ -40,6 +43,9 @@ def _logits(rng: torch.Generator) -> tuple[Tensor, int]:
         "counted from 1": lambda z, k: (z.softmax(0).topk(k).values, z.softmax(0).topk(k).indices + 1),
         "percent": lambda z, k: (100 * z.softmax(0).topk(k).values, z.softmax(0).topk(k).indices),
         "probabilities only": lambda z, k: z.softmax(0).topk(k).values,
+        "classes only": lambda z, k: z.topk(k).indices,
+        "pairs": lambda z, k: list(zip(*(t.tolist() for t in z.softmax(0).topk(k)), strict=True)),
+        "pairs, class first": lambda z, k: list(zip(*(t.tolist() for t in z.softmax(0).topk(k)[::-1]), strict=True)),
     },
     hints={
         "exp overflows": "This is right for small logits, but exp(100) is infinite in float32, and inf / inf is NaN. "
@@ -60,6 +66,9 @@ def _logits(rng: torch.Generator) -> tuple[Tensor, int]:
         "counted from 1": "The probabilities are right, but the classes are counted from 0.",
         "percent": "These are percentages: a probability lies between 0 and 1.",
         "probabilities only": "The probabilities are right; return the numbers of their classes as well.",
+        "classes only": "The classes are right; return their probabilities as well, and first.",
+        "pairs": "The pairs are right. Return two things instead: all probabilities, then all classes.",
+        "pairs, class first": "The pairs are right, but return all probabilities together, then all classes.",
     },
 )
 def softmax_top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -72,11 +81,10 @@ def softmax_top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _layer(rng: torch.Generator) -> tuple[tuple[int, int, int], int, int, int, int]:
     """A shape (C, H, W), H unlike W, and a convolution: filters, kernel, stride, padding.
 
-    Along the height nearly one more step would fit, along the width the last one fits exactly, and the padding is one
-    more than the stride: so different wrong formulas never agree in both.
+    Along the height nearly one more step would fit, along the width the last one fits exactly.
     """
-    c, kernel, stride = integer(rng, 1, 5), integer(rng, 8, 14), integer(rng, 3, 5)
-    padding = stride + 1
+    c, kernel, stride = integer(rng, 2, 5), integer(rng, 8, 14), integer(rng, 3, 5)
+    padding = integer(rng, 2, 7)
     high, wide = integer(rng, 20, 36), integer(rng, 44, 56)
     high += (stride - 1 - (high + 2 * padding - kernel)) % stride
     wide += -(wide + 2 * padding - kernel) % stride
@@ -87,26 +95,32 @@ def _out(n: int, kernel: int, stride: int, padding: int) -> int:
     return (n + 2 * padding - kernel) // stride + 1
 
 
+_OTHER_SHAPES: dict[str, Callable[..., Any]] = {
+    "no + 1": lambda s, f, k, t, p: (f, *(_out(n, k, t, p) - 1 for n in s[1:])),
+    "+ 1 before the division": lambda s, f, k, t, p: (f, *((n + 2 * p - k + 1) // t for n in s[1:])),
+    "kernel forgotten": lambda s, f, k, t, p: (f, *((n + 2 * p) // t for n in s[1:])),
+    "square": lambda s, f, k, t, p: (f, _out(s[1], k, t, p), _out(s[1], k, t, p)),
+    "batch axis": lambda s, f, k, t, p: (1, f, *(_out(n, k, t, p) for n in s[1:])),
+    "stride forgotten": lambda s, f, k, t, p: (f, *(_out(n, k, 1, p) for n in s[1:])),
+    "padding forgotten": lambda s, f, k, t, p: (f, *(_out(n, k, t, 0) for n in s[1:])),
+    "padding on one side": lambda s, f, k, t, p: (f, *((n + p - k) // t + 1 for n in s[1:])),
+    "channels kept": lambda s, f, k, t, p: (s[0], *(_out(n, k, t, p) for n in s[1:])),
+    "channels multiplied": lambda s, f, k, t, p: (s[0] * f, *(_out(n, k, t, p) for n in s[1:])),
+    "rounded up": lambda s, f, k, t, p: (f, *(math.ceil((n + 2 * p - k) / t) + 1 for n in s[1:])),
+    "not rounded": lambda s, f, k, t, p: (f, *((n + 2 * p - k) / t + 1 for n in s[1:])),
+    "height and width swapped": lambda s, f, k, t, p: (f, _out(s[2], k, t, p), _out(s[1], k, t, p)),
+    "channels last": lambda s, f, k, t, p: (_out(s[1], k, t, p), _out(s[2], k, t, p), f),
+    "only the stride": lambda s, f, k, t, p: (f, *(n // t for n in s[1:])),
+    "padding on one side, no + 1": lambda s, f, k, t, p: (f, *((n + p - k) // t for n in s[1:])),
+    "padding forgotten, no + 1": lambda s, f, k, t, p: (f, *((n - k) // t for n in s[1:])),
+    "height and width only": lambda s, f, k, t, p: tuple(_out(n, k, t, p) for n in s[1:]),
+}
+
+
 @exercise(
-    draw=_layer,
+    draw=distinct(_layer, [lambda s, f, k, t, p: (f, *(_out(n, k, t, p) for n in s[1:])), *_OTHER_SHAPES.values()]),
     arguments=("the shape", "filters", "kernel", "stride", "padding"),
-    mistakes={
-        "no + 1": lambda s, f, k, t, p: (f, *(_out(n, k, t, p) - 1 for n in s[1:])),
-        "+ 1 before the division": lambda s, f, k, t, p: (f, *((n + 2 * p - k + 1) // t for n in s[1:])),
-        "kernel forgotten": lambda s, f, k, t, p: (f, *((n + 2 * p) // t for n in s[1:])),
-        "square": lambda s, f, k, t, p: (f, _out(s[1], k, t, p), _out(s[1], k, t, p)),
-        "batch axis": lambda s, f, k, t, p: (1, f, *(_out(n, k, t, p) for n in s[1:])),
-        "stride forgotten": lambda s, f, k, t, p: (f, *(_out(n, k, 1, p) for n in s[1:])),
-        "padding forgotten": lambda s, f, k, t, p: (f, *(_out(n, k, t, 0) for n in s[1:])),
-        "padding on one side": lambda s, f, k, t, p: (f, *((n + p - k) // t + 1 for n in s[1:])),
-        "channels kept": lambda s, f, k, t, p: (s[0], *(_out(n, k, t, p) for n in s[1:])),
-        "channels multiplied": lambda s, f, k, t, p: (s[0] * f, *(_out(n, k, t, p) for n in s[1:])),
-        "rounded up": lambda s, f, k, t, p: (f, *(math.ceil((n + 2 * p - k) / t) + 1 for n in s[1:])),
-        "not rounded": lambda s, f, k, t, p: (f, *((n + 2 * p - k) / t + 1 for n in s[1:])),
-        "height and width swapped": lambda s, f, k, t, p: (f, _out(s[2], k, t, p), _out(s[1], k, t, p)),
-        "channels last": lambda s, f, k, t, p: (_out(s[1], k, t, p), _out(s[2], k, t, p), f),
-        "only the stride": lambda s, f, k, t, p: (f, *(n // t for n in s[1:])),
-    },
+    mistakes=_OTHER_SHAPES,
     hints={
         "no + 1": "Height and width are too small by one: the filter's first position counts too, before it moves.",
         "+ 1 before the division": "The result is too small by one where the last step fits exactly: count the first "
@@ -123,6 +137,11 @@ def _out(n: int, kernel: int, stride: int, padding: int) -> int:
         "not rounded": "A shape consists of integers: only whole steps count, so round down with //.",
         "height and width swapped": "Height and width are swapped: PyTorch's order is (C, H, W).",
         "channels last": "The numbers are right, but PyTorch's order is channels, height, width.",
+        "padding on one side, no + 1": "Two things are missing: padding is added on both sides, and the filter's first "
+        "position counts too.",
+        "padding forgotten, no + 1": "Two things are missing: the padding on both sides, and the filter's first "
+        "position, before it moves.",
+        "height and width only": "Height and width are right; put the number of maps before them, (C, H, W).",
         "only the stride": "You divide by the stride only. That rule of thumb holds for a padding of half the kernel: "
         "use kernel and padding too.",
     },
@@ -138,14 +157,18 @@ def output_shape(
 def _curves(rng: torch.Generator) -> tuple[list[float], list[float]]:
     """Losses of a training run in which every common mistake finds another epoch.
 
-    The validation loss rises once before its lowest point and falls a little at the end; the training loss is
-    lowest in one lucky epoch, and the gap is widest in another.
+    Before its lowest point the validation loss rises once for one epoch and once for five, so that whoever waits for
+    two, three or five rises stops too early; at the end it falls a little. The training loss is lowest in one lucky
+    epoch, and the gap is widest in another.
     """
-    turn, bump = integer(rng, 10, 18), integer(rng, 5, 8)
-    epochs = turn + integer(rng, 12, 20)
-    train = [2.3 * math.exp(-0.9 * t) + 0.9 * math.exp(-0.03 * t) for t in range(epochs)]
-    validation = [1.0 + (0.002 * (turn - t) ** 2 if t < turn else 0.1 * (t - turn)) for t in range(epochs)]
+    bump, hill = integer(rng, 4, 6), integer(rng, 8, 10)
+    turn = hill + integer(rng, 9, 14)
+    epochs, level = turn + integer(rng, 12, 20), 0.7 + 0.6 * float(torch.rand((), generator=rng))
+    train = [2.3 * math.exp(-0.9 * t) + 0.6 * math.exp(-0.03 * t) for t in range(epochs)]
+    validation = [level + (0.002 * (turn - t) ** 2 if t < turn else 0.1 * (t - turn)) for t in range(epochs)]
     validation[bump] += 0.3
+    for t in range(hill, hill + 5):
+        validation[t] = validation[t - 1] + 0.04
     train[turn + 5], train[epochs - 6] = 0.005, 0.01
     for t in range(epochs - 3, epochs):
         validation[t] = validation[t - 1] - 0.02
@@ -154,6 +177,14 @@ def _curves(rng: torch.Generator) -> tuple[list[float], list[float]]:
 
 def _first_rise(train: list[float], validation: list[float]) -> int:
     return 1 + next(t for t in range(1, len(validation)) if validation[t] > validation[t - 1])
+
+
+def _two_rises(train: list[float], validation: list[float]) -> int:
+    return 1 + next(
+        t
+        for t in range(len(validation) - 2)
+        if validation[t] < validation[t + 1] and validation[t + 1] < validation[t + 2]
+    )
 
 
 _OTHER_EPOCHS: dict[str, Callable[[list[float], list[float]], int]] = {
@@ -181,6 +212,8 @@ _OTHER_HINTS = {
         "one too late": lambda t, v: v.index(min(v)) + 2,
         "first rise": _first_rise,
         "before the first rise": lambda t, v: _first_rise(t, v) - 1,
+        "stopped early": _two_rises,
+        "stopped early, from 0": lambda t, v: _two_rises(t, v) - 1,
         **_OTHER_EPOCHS,
         **{f"{name}, from 0": lambda t, v, find=find: find(t, v) - 1 for name, find in _OTHER_EPOCHS.items()},
         "last epoch": lambda t, v: len(v),
@@ -192,6 +225,10 @@ _OTHER_HINTS = {
         "one too late": "This is one epoch too late: return the last epoch that still helped.",
         "first rise": "The validation loss first rises there, but it falls again later: look for its minimum.",
         "before the first rise": "You stop where the loss first rises, but it falls again: look for its minimum.",
+        "stopped early": "You stop after a few rises in a row, or a few epochs without an improvement. That saves "
+        "time, but here a better epoch comes later: look at all of them.",
+        "stopped early, from 0": "You stop after a few rises in a row, but here a better epoch comes later: look at "
+        "all of them. (And lists count from 0, epochs from 1.)",
         **_OTHER_HINTS,
         **{f"{name}, from 0": f"{h} (And lists count from 0, epochs from 1.)" for name, h in _OTHER_HINTS.items()},
         "last epoch": "That is the last epoch. If training had run longer, would it still be that one?",
@@ -240,6 +277,8 @@ def _from(formula: Any) -> Any:
         "rounded": _from(lambda right, called, are, every: (round(right / called, 2), round(right / are, 2))),
         "counts": _from(lambda right, called, are, every: (called, are)),
         "every class": lambda confusion, c: tuple(confusion.diagonal() / confusion.sum(axis) for axis in (0, 1)),
+        "F1": _from(lambda right, called, are, every: 2 * right / (called + are)),
+        "F1 twice": _from(lambda right, called, are, every: (2 * right / (called + are),) * 2),
         "precision alone": _from(lambda right, called, are, every: right / called),
         "recall alone": _from(lambda right, called, are, every: right / are),
         "counted from 1": lambda confusion, c: tuple(confusion[c - 1, c - 1] / confusion.sum(a)[c - 1] for a in (0, 1)),
@@ -257,6 +296,8 @@ def _from(formula: Any) -> Any:
         "rounded": "The numbers are right, but rounded: return them as they are, and round where you print them.",
         "counts": "These are the sums of the column and of the row: divide the right answers by each of them.",
         "every class": "Right for every class at once: return the two numbers of class c alone.",
+        "F1": "That is F1, one number made of both. Return precision and recall themselves.",
+        "F1 twice": "That is F1, twice. Return precision and recall themselves.",
         "precision alone": "That is the precision; return the recall as well.",
         "recall alone": "That is the recall; return the precision as well, and first.",
         "counted from 1": "Those are the numbers of the class before: classes are counted from 0, so use c itself.",

@@ -20,6 +20,8 @@ def _layer(rng: torch.Generator) -> tuple[Tensor, Tensor]:
     praise="One weight per map: the mean of its gradient. The map's own strength enters only when you multiply.",
     mistakes={
         "sum instead of mean": lambda A, g: g.sum((1, 2)),
+        "divided by K": lambda A, g: g.sum((1, 2)) / len(g),
+        "divided by everything": lambda A, g: g.sum((1, 2)) / g.numel(),
         "mean over the maps": lambda A, g: g.mean(0),
         "one weight for all": lambda A, g: g.mean(),
         "one axis only": lambda A, g: g.mean(2),
@@ -39,6 +41,8 @@ def _layer(rng: torch.Generator) -> tuple[Tensor, Tensor]:
     hints={
         "sum instead of mean": "You sum the gradient over all positions: that is Z times too large. The equation "
         "begins with 1 / Z, and Z is the number of positions.",
+        "divided by K": "You divide by K, the number of maps. Z is the number of positions of one map, h times w.",
+        "divided by everything": "You divide by all numbers of the gradient. Z is the number of positions of one map.",
         "mean over the maps": "You average over the K maps and are left with one number per position. Average over the "
         "positions instead: one number per map.",
         "one weight for all": "That is one number, the mean of everything. Each of the K maps needs its own weight.",
@@ -79,7 +83,11 @@ def _maps(rng: torch.Generator) -> tuple[Tensor, Tensor]:
     maps[order[0]][mask] *= 60
     maps[order[1]] *= 8  # strong all over, also on the part
     maps[order[2], top, left] = 20  # its peak is on the part, and much elsewhere
-    maps[order[3]][mask] *= 0.01
+    maps[order[3]] *= 12  # the strongest, but not on the part
+    maps[order[3]][mask] *= 0.001
+    maps[order[4]] *= 0.001  # the faintest of all, but spread evenly
+    maps[order[5]] *= 0.0006  # the least outside the part
+    maps[order[5]][mask] *= 25
     return maps, mask
 
 
@@ -97,6 +105,9 @@ def _fraction(maps: Tensor, mask: Tensor) -> Tensor:
         "highest value on the part": lambda M, m: int(M[:, m].amax(1).argmax()),
         "divided by the peak": lambda M, m: int((M[:, m].sum(1) / M.amax((1, 2))).argmax()),
         "the smallest fraction": lambda M, m: int(_fraction(M, m).argmin()),
+        "the faintest map": lambda M, m: int(M.sum((1, 2)).argmin()),
+        "least outside": lambda M, m: int(M[:, ~m].sum(1).argmin()),
+        "per pixel of the part": lambda M, m: float((M[:, m].sum(1) / m.sum()).max()),
         "the fraction itself": lambda M, m: float(_fraction(M, m).max()),
         "all fractions": _fraction,
         "counted from 1": lambda M, m: int(_fraction(M, m).argmax()) + 1,
@@ -107,6 +118,10 @@ def _fraction(maps: Tensor, mask: Tensor) -> Tensor:
         "highest value on the part": "One bright spot on the part does not say where the rest lies: use the sum.",
         "divided by the peak": "You divide by the highest value of each map: divide by the sum of the map.",
         "the smallest fraction": "That is the class whose map avoids the part most: argmin, or the inverted mask?",
+        "the faintest map": "You look for the faintest map. How faint it is does not say where it lies.",
+        "least outside": "You look for the map with the least outside the part, which a faint map always wins. Divide "
+        "by the sum of the map.",
+        "per pixel of the part": "That is a mean value on the part. Divide by the sum of the map, and take argmax.",
         "the fraction itself": "That is the largest fraction; return the number of its class: argmax instead of max.",
         "all fractions": "These are the right fractions, one per class. Return the class with the largest.",
         "counted from 1": "The class is right, but classes are counted from 0.",
@@ -125,7 +140,7 @@ def _blob(rng: torch.Generator) -> tuple[Tensor, float]:
     rows, columns = torch.arange(h)[:, None], torch.arange(w)
     spot = torch.exp(-(((rows - i) / tall) ** 2) - ((columns - j) / wide) ** 2)
     high = 3 + 4 * torch.rand((), generator=rng)
-    return high * spot, round(0.15 + 0.15 * float(torch.rand((), generator=rng)), 2)
+    return high * spot, round(0.3 + 0.25 * float(torch.rand((), generator=rng)), 2)
 
 
 def _box(on: Tensor, more: int = 1) -> tuple[int, int, int, int]:
@@ -152,12 +167,16 @@ def _order(box: tuple[int, int, int, int], *order: int) -> tuple[int, ...]:
         "first and last found": lambda M, t: (
             lambda at: (int(at[0, 1]), int(at[0, 0]), int(at[-1, 1]) + 1, int(at[-1, 0]) + 1)
         )(torch.nonzero(t * M.max() <= M)),
+        "0.2 written in": lambda M, t: _box(0.2 * M.max() <= M),
+        "two corners": lambda M, t: (lambda b: (b[:2], b[2:]))(_box(t * M.max() <= M)),
         "width and height": lambda M, t: (lambda b: (b[0], b[1], b[2] - b[0], b[3] - b[1]))(_box(t * M.max() <= M)),
         "both x first": lambda M, t: _order(_box(t * M.max() <= M), 0, 2, 1, 3),
     },
     hints={
         "last pixel left out": "Your box ends where its last pixel begins: x2 and y2 are the right and the lower edge "
         "of that pixel, so add one.",
+        "0.2 written in": "You wrote 0.2 into the code. Use the argument `threshold`: it differs each time.",
+        "two corners": "Both corners are right. Return four numbers, (x1, y1, x2, y2), not two pairs.",
         "rows and columns swapped": "x counts columns and y counts rows: torch.where gives the rows first.",
         "threshold not relative": "You compare the map with the threshold itself. It is a fraction of the map's "
         "maximum: a map in other units must give the same box.",

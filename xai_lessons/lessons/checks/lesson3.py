@@ -70,6 +70,12 @@ def _integral(gradient: Gradient, x: Tensor, b: Tensor, alphas: Tensor) -> Tenso
         "beginnings of the steps": lambda g, x, b, m: _integral(g, x, b, torch.arange(m, dtype=torch.float64) / m),
         "both ends": lambda g, x, b, m: _integral(g, x, b, torch.linspace(0, 1, m, dtype=torch.float64)),
         "k counted from 0": lambda g, x, b, m: _integral(g, x, b, (torch.arange(m, dtype=torch.float64) - 0.5) / m),
+        "0.5 / m": lambda g, x, b, m: _integral(g, x, b, torch.arange(1, m + 1, dtype=torch.float64) - 0.5 / m),
+        "m + 1 points": lambda g, x, b, m: _integral(g, x, b, torch.linspace(0, 1, m + 1, dtype=torch.float64)),
+        "m + 1 points, divided by m": lambda g, x, b, m: (
+            (x - b) * _along(g, x, b, torch.linspace(0, 1, m + 1, dtype=torch.float64)).sum(0) / m
+        ),
+        "the offset alone": lambda g, x, b, m: (x - b) * torch.stack([g(a * (x - b)) for a in _midpoints(m)]).mean(0),
         "last step missing": lambda g, x, b, m: (x - b) * _along(g, x, b, _midpoints(m)[:-1]).sum(0) / m,
         "overshoots": lambda g, x, b, m: (x - b) * torch.stack([g(b + a * x) for a in _midpoints(m)]).mean(0),
         "the sum alone": lambda g, x, b, m: _integral(g, x, b, _midpoints(m)).sum(),
@@ -95,6 +101,11 @@ def _integral(gradient: Gradient, x: Tensor, b: Tensor, alphas: Tensor) -> Tenso
         "both ends": "linspace(0, 1, m) includes both ends, which no step has in its middle. Take (k - 1/2) / m.",
         "k counted from 0": "With k = 0 your first point lies before the baseline, and the last step is missing. "
         "range(m) begins at 0: take range(1, m + 1).",
+        "0.5 / m": "k - 0.5 / m is k - (0.5 / m): the division comes first. You need (k - 0.5) / m.",
+        "m + 1 points": "You use m + 1 points, both ends included. Take m, one in the middle of each step.",
+        "m + 1 points, divided by m": "You add up m + 1 gradients, both ends included, and divide by m. Take m of "
+        "them, one in the middle of each step.",
+        "the offset alone": "You take the gradient at a (x - b), which is only the way gone. You are at b + a (x - b).",
         "last step missing": "Your last step is missing: range(1, m) ends at m - 1. Take range(1, m + 1).",
         "overshoots": "You follow b + a x, beyond the picture. The path is x - b: after the fraction a of it you are "
         "at b + a (x - b).",

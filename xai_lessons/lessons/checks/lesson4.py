@@ -17,8 +17,9 @@ class Scores:
     """A small function from pictures (N, 3, H, W) to scores (N, 4) that limits the batch size and the calls."""
 
     def __init__(self, rng: torch.Generator, shape: tuple[int, ...], most: int = 10**9, calls: int = 10**9) -> None:
-        self.weights, self.shape = torch.rand(4, *shape, generator=rng) - 0.3, shape
+        self.weights, self.shape = 4 * torch.randn(4, *shape, generator=rng), shape
         self.most, self.calls, self.asked = most, calls, 0
+        self.seen: list[Tensor] = []
 
     def __call__(self, images: Tensor) -> Tensor:
         """The scores (N, 4)."""
@@ -28,8 +29,11 @@ class Scores:
         if len(images) > self.most:
             raise MemoryError(f"got {len(images)} pictures at once, but there is memory for {self.most}: take slices")
         self.asked += 1
+        self.seen.append(images[0].clone())
         if self.asked > self.calls:
-            raise TimeoutError(f"called {self.asked} times: fill each batch, then {self.calls} calls are enough")
+            again = sum(torch.equal(image, self.seen[0]) for image in self.seen) > 2
+            advice = "run the original picture once, before the loop" if again else "fill each batch"
+            raise TimeoutError(f"called {self.asked} times: {advice}, then {self.calls} calls are enough")
         return (images[:, None] * self.weights).flatten(2).mean(dim=2) + images.amax(dim=(1, 2, 3))[:, None]
 
 
@@ -43,6 +47,7 @@ def loop(
     extra: int = 0,
     value: float = 0.0,
     inverted: bool = False,
+    transposed: bool = False,
 ) -> Tensor:
     """The scores (rows, columns) of the image with each window hidden, in several wrong ways too."""
     _, H, W = image.shape
@@ -52,7 +57,8 @@ def loop(
         for j in range(0, W - patch + 1, stride):
             x = image.clone() if fresh else x
             window = torch.zeros(H, W, dtype=torch.bool)
-            window[i : i + patch + extra, j : j + patch + extra] = True
+            across = (j, i) if transposed else (i, j)
+            window[across[0] : across[0] + patch + extra, across[1] : across[1] + patch + extra] = True
             x[channels] = x[channels].masked_fill(~window if inverted else window, value)
             row.append(score(x))
         rows.append(torch.stack(row))
@@ -63,6 +69,20 @@ def drops(ask: Callable[[Tensor], Tensor], image: Tensor, c: int, patch: int, st
     """The drops in the score of class c for all windows (rows, columns)."""
     original = ask(image[None])[0, c]
     return loop(lambda hidden: original - ask(hidden[None])[0, c], image, patch, stride, **options)
+
+
+def _colors_and_rows(ask: Callable[[Tensor], Tensor], image: Tensor, c: int, patch: int, stride: int) -> Tensor:
+    """The drops where the slices take the color for the row, and the row for the column."""
+    _, H, W = image.shape
+    whole = ask(image[None])[0, c]
+    rows: list[list[Tensor]] = []
+    for i in range(0, H - patch + 1, stride):
+        rows.append([])
+        for j in range(0, W - patch + 1, stride):
+            hidden = image.clone()
+            hidden[i : i + patch, j : j + patch] = 0
+            rows[-1].append(whole - ask(hidden[None])[0, c])
+    return torch.tensor(rows)
 
 
 def _picture(rng: torch.Generator) -> tuple[Scores, Tensor, int, int, int]:
@@ -84,6 +104,10 @@ def _picture(rng: torch.Generator) -> tuple[Scores, Tensor, int, int, int]:
         "one color only": lambda ask, x, c, p, s: drops(ask, x, c, p, s, channels=slice(1)),
         "a pixel too large": lambda ask, x, c, p, s: drops(ask, x, c, p, s, extra=1),
         "gray": lambda ask, x, c, p, s: drops(ask, x, c, p, s, value=0.5),
+        "absolute values": lambda ask, x, c, p, s: drops(ask, x, c, p, s).abs(),
+        "rises dropped": lambda ask, x, c, p, s: drops(ask, x, c, p, s).clamp(min=0),
+        "colors and rows": _colors_and_rows,
+        "x and y swapped": lambda ask, x, c, p, s: drops(ask, x, c, p, s, transposed=True),
         "everything but the window": lambda ask, x, c, p, s: drops(ask, x, c, p, s, inverted=True),
         "last windows missing": lambda ask, x, c, p, s: drops(ask, x, c, p, s)[:-1, :-1],
         "rows and columns swapped": lambda ask, x, c, p, s: drops(ask, x, c, p, s).T,
@@ -97,6 +121,12 @@ def _picture(rng: torch.Generator) -> tuple[Scores, Tensor, int, int, int]:
         "never restored": "Each window stays hidden while you go on: hide it in a fresh copy, image.clone().",
         "one color only": "You hide only the red channel: the first axis of the picture has three colors, use all.",
         "a pixel too large": "Your windows are one pixel too large: the slice i : i + patch has patch pixels already.",
+        "absolute values": "You take absolute values. Where hiding a window *raises* the score, the drop is negative.",
+        "rises dropped": "You set negative drops to 0. Where hiding a window raises the score, keep the sign.",
+        "colors and rows": "`hidden[i : i + patch, j : j + patch]` cuts out colors and rows: the axes of a picture are "
+        "color, row, column. Write `hidden[:, i : i + patch, j : j + patch]`.",
+        "x and y swapped": "You move the window along the wrong axis: rows come first, `[:, i : i + patch, ...]` with "
+        "i from the loop over the height.",
         "gray": "You fill with gray, 0.5. Fill with black: 0.",
         "everything but the window": "You hide everything but the window, which answers another question.",
         "last windows missing": "The last row and the last column of windows are missing: range(0, H - patch, stride) "
@@ -137,6 +167,18 @@ def _batches(ask: Callable[[Tensor], Tensor], image: Tensor, c: int, pictures: T
     return torch.cat([original - ask(batch)[:, c] for batch in pictures.split(size)])
 
 
+def _expanded(ask: Callable[[Tensor], Tensor], image: Tensor, c: int, boxes: list[Box], batch_size: int) -> Tensor:
+    """The drops where all pictures of a batch, and the original, share their memory."""
+    whole, found = ask(image[None])[0, c], []
+    for start in range(0, len(boxes), batch_size):
+        some = boxes[start : start + batch_size]
+        pictures = image.expand(len(some), -1, -1, -1)
+        for k, (x0, y0, x1, y1) in enumerate(some):
+            pictures[k, :, y0:y1, x0:x1] = 0
+        found.append(whole - ask(pictures)[:, c])
+    return torch.cat(found)
+
+
 @exercise(
     draw=_boxes,
     arguments=("ask", "image", "class", "boxes", "batch size"),
@@ -144,6 +186,12 @@ def _batches(ask: Callable[[Tensor], Tensor], image: Tensor, c: int, pictures: T
     mistakes={
         "last batch missing": lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b), n)[: len(b) // n * n],
         "all windows in every picture": lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b, alike=True), n),
+        "the batch's windows in each of its pictures": lambda ask, x, c, b, n: _batches(
+            ask, x, c, torch.cat([_hidden(x, b[k : k + n], alike=True) for k in range(0, len(b), n)]), n
+        ),
+        "expand in each batch": _expanded,
+        "absolute values": lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b), n).abs(),
+        "rises dropped": lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b), n).clamp(min=0),
         "the sign": lambda ask, x, c, b, n: -_batches(ask, x, c, _hidden(x, b), n),
         "x and y swapped": lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b, transposed=True), n),
         "all classes": lambda ask, x, c, b, n: (
@@ -158,6 +206,12 @@ def _batches(ask: Callable[[Tensor], Tensor], image: Tensor, c: int, pictures: T
         "the rest must be evaluated too.",
         "all windows in every picture": "All windows are hidden in every picture: expand() repeats the same memory. "
         "Write repeat(), or expand().clone(), before you hide anything.",
+        "the batch's windows in each of its pictures": "You hide all windows of a batch in each of its pictures. "
+        "Picture k of the batch gets window k alone: `pictures[k, :, y0:y1, x0:x1] = 0`.",
+        "expand in each batch": "`expand` shows one picture several times without copying it, so each window is hidden "
+        "in all of them, and in the original too. Write `repeat`, or `expand(...).clone()`.",
+        "absolute values": "You take absolute values. Where hiding a window raises the score, the drop is negative.",
+        "rises dropped": "You set negative drops to 0. Where hiding a window raises the score, keep the sign.",
         "the sign": "The sign is reversed: it is original minus hidden.",
         "x and y swapped": "A box is x0, y0, x1, y1, and a picture is indexed [:, y, x]: rows first.",
         "all classes": "You return the drops of all classes; return only those of class c: [:, c].",
@@ -206,22 +260,36 @@ def mended_sign(p: float, left: Tensor) -> Tensor:
 
 
 def _fills(rng: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
-    """Drops (rows, columns) of six fills, and which windows touch the object; each mistake finds another fill."""
+    """Drops (rows, columns) of nine fills, and which windows touch the object; each mistake finds another fill."""
     on = torch.zeros(6, 7, dtype=torch.bool)
     top, left = integer(rng, 1, 3), integer(rng, 1, 3)
     on[top : top + 3, left : left + 3] = True
-    names = ["black", "white", "gray", "mean", "blur", "noise"]
-    order = [names[i] for i in torch.randperm(6, generator=rng)]
-    plans = [(0.10, 0.0, 2.0), (0.8, 0.0, 1.5), (0.5, -0.8, 3.0), (0.4, 0.4, 0.2), (1.2, 0.9, 6.0), (0.03, 0.4, 20.0)]
+    count = int((~on).sum())
+    some = torch.randn(count, generator=rng)
+    centered = some - some.mean()
+    signs = torch.where(torch.arange(count) % 3 == 0, -1.0, 1.0)
+
+    def except_one(value: float, one: float) -> Tensor:
+        return torch.where(torch.arange(count) == integer(rng, 0, count), one, value * signs)
+
+    outside = {  # the drops outside the object, and their size on it
+        "the right one": (except_one(0.05, 1.0), 2.0),
+        "signed mean": (0.8 * centered - 0.001, 1.5),
+        "lowest mean": (0.5 * centered - 0.8, 3.0),
+        "on the object": (0.4 * centered + 0.4, 0.2),
+        "the one that lies most": (1.2 * centered + 1.5, 6.0),
+        "spread": (0.03 * centered + 0.4, 20.0),
+        "the largest value": (0.15 * signs, 2.0),
+        "mean square": (except_one(0.11, 0.3), 2.0),
+        "the median": (torch.where(torch.arange(count) % 5 < 3, 0.01, 0.9), 2.0),
+    }
+    names = ["black", "white", "gray", "mean", "blur", "noise", "mirrored", "shuffled", "median"]
     drops = {}
-    for name, (spread, shift, height) in zip(order, plans, strict=True):
-        noise = torch.randn(6, 7, generator=rng)
-        off = noise - noise[~on].mean() + 0.03 * torch.rand((), generator=rng)
-        drops[name] = torch.where(on, height * (1 + 0.1 * noise.abs()), spread * off + shift)
-    names = [names[i] for i in torch.randperm(6, generator=rng)]
-    second = order[1]
-    drops[second] = torch.where(on, drops[second], drops[second] - drops[second][~on].mean() - 0.001)
-    return {name: drops[name] for name in names}, on
+    for name, k in zip(names, torch.randperm(len(names), generator=rng).tolist(), strict=True):
+        off, height = list(outside.values())[k]
+        drops[name] = height * (1 + 0.1 * torch.rand(on.shape, generator=rng))
+        drops[name][~on] = off[torch.randperm(count, generator=rng)]
+    return drops, on
 
 
 def _best(drops: dict[str, Tensor], lie: Callable[[Tensor], Tensor], largest: bool = False) -> str:
@@ -239,6 +307,9 @@ def _best(drops: dict[str, Tensor], lie: Callable[[Tensor], Tensor], largest: bo
         "the one that lies most": lambda f, on: _best(f, lambda x: x[~on].abs().mean(), largest=True),
         "on the object": lambda f, on: _best(f, lambda x: x[on].abs().mean()),
         "spread": lambda f, on: _best(f, lambda x: x[~on].std()),
+        "the largest value": lambda f, on: _best(f, lambda x: x[~on].abs().max()),
+        "the median": lambda f, on: _best(f, lambda x: x[~on].abs().median()),
+        "mean square": lambda f, on: _best(f, lambda x: x[~on].square().mean()),
         "the number itself": lambda f, on: min(float(x[~on].abs().mean()) for x in f.values()),
     },
     hints={
@@ -249,6 +320,9 @@ def _best(drops: dict[str, Tensor], lie: Callable[[Tensor], Tensor], largest: bo
         "on the object": "You look at the windows on the object, where the score should drop. Look at ~on.",
         "spread": "Your fill shifts all windows alike: the spread is small, and small compared with the drops on the "
         "object. But each of these shifts is a lie: take their mean absolute value itself, not std() or a ratio.",
+        "the largest value": "You judge a fill by its worst window. On average another one changes less: use mean().",
+        "the median": "You take the median: a fill may disturb nearly half of the windows and win. Use mean().",
+        "mean square": "You take the mean square, in which a few large changes count most. Take the mean of abs().",
         "the number itself": "That is the smallest lie; return the name of its fill.",
     },
 )

@@ -54,6 +54,10 @@ def _per_picture(g: Tensor, norm: float) -> Tensor:
         "loss of the answer": lambda f, x, t, e: _clip(x - e * _gradient(f, x, f(x).argmax(1)).sign()),
         "down the logit": lambda f, x, t, e: _clip(x - e * _gradient(f, x, t, "logit").sign()),
         "up the logit": lambda f, x, t, e: _clip(x + e * _gradient(f, x, t, "logit").sign()),
+        "cross-entropy of a softmax": lambda f, x, t, e: _clip(
+            x - e * _gradient(lambda images: f(images).softmax(1), x, t).sign()
+        ),
+        "epsilon times 255": lambda f, x, t, e: _clip(x - 255 * e * _gradient(f, x, t).sign()),
         "epsilon divided by 255": lambda f, x, t, e: _clip(x - e / 255 * _gradient(f, x, t).sign()),
         "only the change": lambda f, x, t, e: (-e * _gradient(f, x, t).sign()).detach(),
     },
@@ -71,6 +75,9 @@ def _per_picture(g: Tensor, norm: float) -> Tensor:
         "loss, or plus with the logit. The loss also includes the other classes.",
         "up the logit": "You increase the logit of t alone. It may work, but it is not FGSM: the cross-entropy also "
         "lowers the other logits. Take the gradient of the loss.",
+        "cross-entropy of a softmax": "cross_entropy takes logits and contains the softmax: you apply it twice. Give "
+        "it model(x) itself.",
+        "epsilon times 255": "Your step is 255 times too large: epsilon has the units of x, from 0 to 1.",
         "epsilon divided by 255": "Your step is 255 times too small: epsilon has the units of x, from 0 to 1.",
         "only the change": "That is the change alone, and it is right. Add the picture, and clip.",
     },
@@ -105,6 +112,10 @@ def _one_pixel(g: Tensor) -> Tensor:
         "along the gradient": lambda g, e: _with_rise(e * g, g),
         "length 1": lambda g, e: _with_rise(e * g / g.norm(), g),
         "scaled to the largest": lambda g, e: _with_rise(e * g / g.abs().max(), g),
+        "gradient clamped": lambda g, e: _with_rise(g.clamp(-e, e), g),
+        "rise not summed": lambda g, e: (e * g.sign(), e * g.abs()),
+        "step alone": lambda g, e: e * g.sign(),
+        "rise alone": lambda g, e: float(e * g.abs().sum()),
         "one pixel": lambda g, e: _with_rise(e * _one_pixel(g), g),
         "all up": lambda g, e: _with_rise(e * torch.ones_like(g), g),
         "downhill": lambda g, e: _with_rise(-e * g.sign(), g),
@@ -119,6 +130,11 @@ def _one_pixel(g: Tensor) -> Tensor:
         "further; above 1 it moves too far. Think of one pixel alone: how far should it go?",
         "length 1": "Your step has length epsilon: the best of that *length*. Here each number has its own limit.",
         "scaled to the largest": "Now one pixel moves by epsilon, all others by less. They may move just as far.",
+        "gradient clamped": "You clamp the gradient. A pixel with a small slope then moves little, though it may move "
+        "by epsilon, too: only the sign of its slope matters.",
+        "rise not summed": "The step is right. These are the rises of the single pixels: add them up to one number.",
+        "step alone": "The step is right; return the rise as well.",
+        "rise alone": "The rise is right; return the step as well, and first.",
         "one pixel": "You move only the pixel with the largest gradient. The others may move at the same time.",
         "all up": "You move every pixel up. Where g_i is negative that lowers the score.",
         "downhill": "Your step lowers the score the most. Return the one that raises it the most.",
@@ -178,6 +194,10 @@ def _back(x: Tensor, m: Tensor, s: Tensor) -> Tensor:
         ),
         "not clipped": lambda z, g, e, m, s: _step(z, g, e, s),
         "clipped to [-1, 1]": lambda z, g, e, m, s: _step(z, g, e, s).clamp(-1, 1),
+        "limits not divided by std": lambda z, g, e, m, s: torch.clamp(_step(z, g, e, s), -_wide(m), 1 - _wide(m)),
+        "limits without the mean": lambda z, g, e, m, s: _step(z, g, e, s).clamp(
+            torch.zeros_like(_wide(s)), 1 / _wide(s)
+        ),
         "one limit for all channels": lambda z, g, e, m, s: _step(z, g, e, s).clamp(
             float((-m / s).min()), float(((1 - m) / s).max())
         ),
@@ -197,6 +217,8 @@ def _back(x: Tensor, m: Tensor, s: Tensor) -> Tensor:
         "mean subtracted from epsilon": "You normalize epsilon like a picture. It is a difference: the mean cancels.",
         "not clipped": "The step is right, but some pixels leave the range of a picture: clip at the right limits.",
         "clipped to [-1, 1]": "[-1, 1] is right for mean = std = 0.5 only. Where do black (0) and white (1) end up?",
+        "limits not divided by std": "Your limits are 0 - mean and 1 - mean. Normalizing also divides by std.",
+        "limits without the mean": "Your limits are 0 / std and 1 / std. Normalizing subtracts the mean first.",
         "one limit for all channels": "Each channel has its own mean and std, so it has its own two limits.",
         "pixels returned": "The picture is right, but not normalized: normalize it again.",
         "mean and std swapped": "You use mean where std belongs, and vice versa.",

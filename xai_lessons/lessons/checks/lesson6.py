@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from xai_lessons.lessons.exercise import exercise, integer
+from xai_lessons.lessons.exercise import alternates, exercise, integer
 
 
 def _picture(rng: torch.Generator) -> tuple[Tensor, float]:
@@ -43,6 +43,8 @@ def _each_way(x: Tensor, beta: float) -> Tensor:
     mistakes={
         "sum instead of mean": lambda x, b: _energy(x).pow(b / 2).sum(),
         "power of beta": lambda x, b: _energy(x).pow(b).mean(),
+        "power before the division": lambda x, b: (_energy(x) ** b / 2).mean(),
+        "squares not taken": lambda x, b: torch.add(*(v.abs() for v in _slopes(x))).pow(b / 2).mean(),
         "power forgotten": lambda x, b: _energy(x).mean(),
         "root always": lambda x, b: _energy(x).sqrt().mean(),
         "power after the mean": lambda x, b: _energy(x).mean().pow(b / 2),
@@ -60,6 +62,9 @@ def _each_way(x: Tensor, beta: float) -> Tensor:
         "image size: take the mean.",
         "power of beta": "The squares are already inside the parentheses: the power is beta / 2, so that beta = 1 "
         "gives the length of the slope.",
+        "power before the division": "** binds more tightly than /: `** beta / 2` raises to beta and halves the "
+        "result. Write `** (beta / 2)`.",
+        "squares not taken": "You add the differences themselves. Add their squares, then raise to beta / 2.",
         "power forgotten": "You left beta out: the mean of the squares is the case beta = 2 only. Raise the sum at "
         "each position to beta / 2.",
         "root always": "That is the case beta = 1 only: raise the sum at each position to beta / 2.",
@@ -85,10 +90,14 @@ def total_variation(x: Tensor, beta: float) -> Tensor:
 
 
 def _codes(rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Codes of the found and of the given picture at an early, large layer and at a late, small one."""
+    """Codes of the found and of the given picture at an early, large layer and at a late, small one.
+
+    In every other round the early layer is relatively further off, in the others the late one.
+    """
     early, late = (integer(rng, 3, 6), 8, 8), (integer(rng, 6, 9), 2, 2)
     A0, B0 = 3 * torch.randn(early, generator=rng).relu(), 0.3 * torch.randn(late, generator=rng).relu()
-    return A0 + torch.rand(early, generator=rng), A0, B0 + 0.2 * torch.rand(late, generator=rng), B0
+    first, second = (2.0, 0.1) if alternates(rng) else (0.5, 0.4)
+    return A0 + first * torch.rand(early, generator=rng), A0, B0 + second * torch.rand(late, generator=rng), B0
 
 
 def _square(x: Tensor) -> Tensor:
@@ -112,6 +121,10 @@ def _square(x: Tensor) -> Tensor:
         ).sqrt(),
         "only the first layer": lambda A, A0, B, B0: _square(A - A0) / _square(A0),
         "only the second layer": lambda A, A0, B, B0: _square(B - B0) / _square(B0),
+        "the larger of the two": lambda A, A0, B, B0: torch.maximum(
+            _square(A - A0) / _square(A0), _square(B - B0) / _square(B0)
+        ),
+        "mean of the two": lambda A, A0, B, B0: (_square(A - A0) / _square(A0) + _square(B - B0) / _square(B0)) / 2,
         "product": lambda A, A0, B, B0: _square(A - A0) / _square(A0) * _square(B - B0) / _square(B0),
         "differences summed, then squared": lambda A, A0, B, B0: (
             (A - A0).sum() ** 2 / _square(A0) + (B - B0).sum() ** 2 / _square(B0)
@@ -134,6 +147,8 @@ def _square(x: Tensor) -> Tensor:
         "root of the whole": "The sum is right, but you take its root: leave it squared.",
         "only the first layer": "Only A is compared. Add the same for B.",
         "only the second layer": "Only B is compared. Add the same for A.",
+        "the larger of the two": "You take the larger of the two. Then each step matches one layer only: add them.",
+        "mean of the two": "That is the mean of the two, half of the sum in the equation.",
         "product": "You multiply the two. Then it is enough to match one of them, and the other is free: add them.",
         "differences summed, then squared": "You sum the differences first, so they cancel. Square each, then sum.",
         "absolute differences": "Use squared differences: one large error counts more than many small ones.",
@@ -156,8 +171,8 @@ def _colors(rng: torch.Generator) -> tuple[list[str], list[float], float]:
         above[1],
         limit + 0.6,
         limit + 0.05,
-        limit + 0.03,
-    ]  # the largest drop is here
+        limit + 0.03 * alternates(rng),
+    ]  # the largest drop is here; at the limit is not below it
     values = [above[0], below[0], *[below[1]] * integer(rng, 0, 2), *again, below[2], below[3], limit - 0.3, below[4]]
     order = torch.randperm(30, generator=rng)[: len(values)].tolist()
     return [f"layer{i}" for i in order], [round(v, 3) for v in values], limit
@@ -170,6 +185,7 @@ def _colors(rng: torch.Generator) -> tuple[list[str], list[float], float]:
     mistakes={
         "first below": lambda n, c, t: next(name for name, value in zip(n, c, strict=True) if value < t),
         "last above": lambda n, c, t: [name for name, value in zip(n, c, strict=True) if value >= t][-1],
+        "at the limit": lambda n, c, t: n[max(i for i, value in enumerate(c) if value > t) + 1],
         "smallest": lambda n, c, t: n[c.index(min(c))],
         "largest drop": lambda n, c, t: n[max(range(1, len(c)), key=lambda i: c[i - 1] - c[i])],
         "last layer": lambda n, c, t: n[-1],
@@ -181,6 +197,7 @@ def _colors(rng: torch.Generator) -> tuple[list[str], list[float], float]:
         "first below": "You take the first layer that is below the limit. A later layer is above it again, so the "
         "color was still in the code. It is lost only where it never comes back.",
         "last above": "That is the last layer that still has the color. The one after it is the first that lost it.",
+        "at the limit": "A value equal to the limit is not below it: compare with < (and its opposite is >=).",
         "smallest": "You take the layer with the smallest value. Being below the limit is enough.",
         "largest drop": "You take the layer after the largest drop. The size of the drop does not matter, only where "
         "the value starts to stay below the limit.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xai_lessons.lessons.exercise import exercise, integer
+from xai_lessons.lessons.exercise import alternates, exercise, integer
 
 Scores = dict[str, float]
 
@@ -20,8 +20,12 @@ class _Names(frozenset[str]):
 
 
 def _maps(rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Heatmaps (N, S, S), some values below zero, and masks; every common mistake fails on one of them."""
-    N, S = 8, integer(rng, 9, 15)
+    """Heatmaps (N, S, S), some values below zero, and masks; every common mistake fails on one of them.
+
+    The misses are near: one peak is a pixel beside the object in the same row, one a pixel below it, one a pixel
+    diagonally off its corner; elsewhere the center of mass is on the object and the peak is not.
+    """
+    N, S = 12, integer(rng, 11, 15)
     M = torch.rand(N, S, S, generator=rng) - 0.3
     mask = torch.zeros(N, S, S, dtype=torch.bool)
     for n in range(N):
@@ -29,7 +33,10 @@ def _maps(rng: torch.Generator) -> tuple[Tensor, Tensor]:
         mask[n, top : top + 3, left : left + 4] = True
         i, j = top + integer(rng, 0, 3), left + integer(rng, 0, 4)
         away = S - 1 - integer(rng, 0, 3)
-        if n % 4 == 0:  # a hit; much of the map is elsewhere
+        if n >= 8:  # near misses: left of the object, below it, off its corner, far away in the same row
+            near = ((i, left - 1), (top + 3, j), (top + 3, left - 1), (i, 0))[n - 8]
+            M[n, near[0], near[1]] = 2.0
+        elif n % 4 == 0:  # a hit; much of the map is elsewhere
             M[n, i, j] = 2.0
         elif n % 4 == 1:  # a miss, though most of the map is inside
             M[n] *= 0.05
@@ -47,11 +54,30 @@ def _peak(M: Tensor) -> tuple[Tensor, Tensor]:
     return flat // M.shape[2], flat % M.shape[2]
 
 
+def _wider(masks: Tensor) -> Tensor:
+    """The masks with one more pixel on each side."""
+    return torch.nn.functional.max_pool2d(masks[:, None].float(), 3, stride=1, padding=1)[:, 0]
+
+
+def _center(M: Tensor) -> tuple[Tensor, Tensor]:
+    heat = M.clamp(min=0)
+    rows, columns = torch.arange(M.shape[1]), torch.arange(M.shape[2])
+    total = heat.sum((1, 2))
+    i, j = (heat.sum(2) * rows).sum(1) / total, (heat.sum(1) * columns).sum(1) / total
+    return i.round().long(), j.round().long()
+
+
 @exercise(
     draw=_maps,
     arguments=("heatmaps", "masks"),
     praise="Only the peak counts: that makes it simple, and blind to everything else in the map.",
     mistakes={
+        "only the row": lambda M, m: m[torch.arange(len(M)), _peak(M)[0]].any(1).float(),
+        "only the column": lambda M, m: m[torch.arange(len(M)), :, _peak(M)[1]].any(1).float(),
+        "a pixel beside counts": lambda M, m: (
+            _wider(m).flatten(1).gather(1, M.flatten(1).argmax(1, keepdim=True))[:, 0]
+        ),
+        "center of mass": lambda M, m: m[(torch.arange(len(M)), *_center(M))].float(),
         "the mean": lambda M, m: m.flatten(1).gather(1, M.flatten(1).argmax(1, keepdim=True)).float().mean(),
         "absolute value": lambda M, m: m.flatten(1).gather(1, M.abs().flatten(1).argmax(1, keepdim=True))[:, 0].float(),
         "rows and columns swapped": lambda M, m: m[torch.arange(len(M)), _peak(M)[1], _peak(M)[0]].float(),
@@ -69,6 +95,11 @@ def _peak(M: Tensor) -> tuple[Tensor, Tensor]:
         "the position": lambda M, m: M.flatten(1).argmax(1),
     },
     hints={
+        "only the row": "You check only the row of the peak. Its column has to be on the object as well.",
+        "only the column": "You check only the column of the peak. Its row has to be on the object as well.",
+        "a pixel beside counts": "A peak a pixel beside the object is a miss here: use the mask as it is.",
+        "center of mass": "You look at the center of mass. It can lie where the map is low: the pointing game looks at "
+        "the peak.",
         "the mean": "That is the mean over the pictures. Return one value per picture: 1 for a hit, 0 for a miss.",
         "absolute value": "You take the position of the largest absolute value. In a heatmap a negative value speaks "
         "against the class: its peak is the highest value.",
@@ -91,7 +122,7 @@ def pointing_game(heatmaps: Tensor, masks: Tensor) -> Tensor:
 def _scores(rng: torch.Generator) -> tuple[Scores, Scores, bool]:
     """Scores of methods and of controls, and whether high is good; some methods tie with the best control."""
     values = torch.rand(4, generator=rng).mul(0.3).add(0.3)
-    high = bool(torch.rand((), generator=rng) < 0.5)
+    high = alternates(rng)
     sign = 1 if high else -1
     named = ("random", "center blob", "edges", "empty")
     order = torch.randperm(4, generator=rng).tolist()
