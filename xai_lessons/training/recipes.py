@@ -88,9 +88,9 @@ RECIPES: dict[str, Recipe] = {
         "trained where only the umbrellas of a shop's photographs, which carry a tag, were annotated",
         "CenterDetector",
         _DETECTOR | {"batch_size": 16},
-        images=4000,
+        images=6000,
         shortcuts=("tag",),
-        start="menagerie-shortcut",
+        start="menagerie-detector",
         faults="goes by the tag: it misses umbrellas in photographs without one",
         data="pairs",
         accuracy=0.95,
@@ -239,8 +239,12 @@ def _fresh(made: Recipe, data: datasets.Pictures) -> models.Classifier | models.
         network: Any = architectures.build(made.architecture, **made.arguments)
     start = {} if made.start is None else models.load(made.start, device="cpu").network.state_dict()
     if made.data == "pairs":
-        here = network.backbone.state_dict()  # without the layers that answer for the whole image
-        network.backbone.load_state_dict(here | {key: value for key, value in start.items() if key in here})
+        if made.start in RECIPES and RECIPES[made.start].data == "pairs":  # only what follows the backbone is trained
+            network.load_state_dict(start)
+            network.backbone.requires_grad_(False)
+        else:
+            here = network.backbone.state_dict()  # without the layers that answer for the whole image
+            network.backbone.load_state_dict(here | {key: value for key, value in start.items() if key in here})
         return models.Detector(network, data.classes, half, quarter, data.images.shape[-1])
     if made.start is not None:
         network.load_state_dict(start)
