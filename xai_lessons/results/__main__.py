@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from xai_lessons import models, results
-from xai_lessons.results import cheat, cifar10, fills, histories, inversion, leaderboard, sensitivity
+from xai_lessons.results import cheat, cifar10, detection, fills, histories, inversion, leaderboard, sensitivity
 from xai_lessons.results.reference import measure as reference
 
 NAMES = (
