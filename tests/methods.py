@@ -1,4 +1,4 @@
-"""Every method of the catalog once, with small settings for property tests."""
+"""Every method of the catalog that explains class scores, with small settings for property tests."""
 
 from __future__ import annotations
 
@@ -44,4 +44,6 @@ def _small(method: catalog.Method) -> Method:
     return Method(**own, small=SMALL.get(method.name, {}))
 
 
-METHODS: dict[str, Method] = {name: _small(method) for name, method in catalog.METHODS.items()}
+METHODS: dict[str, Method] = {
+    name: _small(method) for name, method in catalog.METHODS.items() if method.needs != "detector"
+}

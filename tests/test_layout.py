@@ -43,7 +43,7 @@ ROWS: tuple[dict[str, str], ...] = (
             checks.lesson7 detective exercise quiz quizzes submission"""
     },
     {
-        "results": """__main__ cheat cifar10 fills histories inversion leaderboard reference reference.figures
+        "results": """__main__ cheat cifar10 detection fills histories inversion leaderboard reference reference.figures
             reference.measure
             reference.tables sensitivity"""
     },

@@ -105,7 +105,7 @@ def test_every_recipe_can_be_built_and_its_settings_hold(name):
     training.Settings(**made.settings)
     assert recipes.architectures.build(made.architecture, **made.arguments).layers
     assert made.start is None or made.start in recipes.RECIPES
-    assert made.data in ("menagerie", "cifar10")
+    assert made.data in ("menagerie", "pairs", "cifar10")
 
 
 def test_a_measure_knows_its_bar():

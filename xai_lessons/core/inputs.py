@@ -55,8 +55,8 @@ def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
         The images as (N, 3, H, W), and whether it was a single one.
 
     Raises:
-        TypeError: if it is not a tensor of floats, or the network is a detector.
-        ValueError: if the shape or the values are not those of images.
+        TypeError: if it is not a tensor of floats.
+        ValueError: if the shape or the values are not those of images, or the network is a detector.
 
     Example:
         >>> x, single = check_images(None, torch.zeros(3, 4, 4))
@@ -64,7 +64,7 @@ def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
         ((1, 3, 4, 4), True)
     """
     if getattr(model, "finds_boxes", False):
-        raise TypeError(
+        raise ValueError(
             f"{model.name} is a detector, and this method explains class scores: explain one box of it with "
             "detection.box_view(model, image, target)"
         )

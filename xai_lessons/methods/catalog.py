@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xai_lessons.core.inputs import closest
-from xai_lessons.methods import cam, fgsm, occlusion, saliency
+from xai_lessons.methods import cam, detection, fgsm, occlusion, saliency
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,11 @@ class Method:
     Attributes:
         function: the method itself.
         label: its usual name, for menus and legends.
-        family: the public module to import it from: "cam", "saliency", "occlusion" or "fgsm".
+        family: the public module to import it from: "cam", "saliency", "occlusion", "detection" or "fgsm".
         returns: "heatmap" (N, H, W), "attribution" (N, 3, H, W) or "other".
         needs: what the model must be: "callable", "module" (any `nn.Module`), "relu" (a network whose only activations
-            are ReLUs) or "pooling" (global average pooling of class maps, or before a linear head).
+            are ReLUs), "pooling" (global average pooling of class maps, or before a linear head) or "detector" (its
+            targets are boxes).
         signed: whether a value below zero speaks against the class.
         meaning: what a value of the result means, for legends.
     """
@@ -61,6 +62,7 @@ SLOPE = "change of the logit per unit of the pixel"
 SIGNAL = "signal that reaches the pixel, in arbitrary units"
 DROP = "drop in the score when the place is hidden"
 MEAN = "mean score when the place is seen"
+SIMILAR = "mean similarity to the box when the place is seen"
 WEIGHT = "weight of the superpixel in a linear model of the score"
 SHAPLEY = "Shapley value of the superpixel: its contribution to the score"
 IMAGE = "attacked image, in [0, 1]"
@@ -88,6 +90,7 @@ _ALL = (
     Method(occlusion.rise, "RISE", "occlusion", "heatmap", "callable", False, MEAN),
     Method(occlusion.lime, "LIME", "occlusion", "heatmap", "callable", True, WEIGHT),
     Method(occlusion.kernel_shap, "Kernel SHAP", "occlusion", "heatmap", "callable", True, SHAPLEY),
+    Method(detection.d_rise, "D-RISE", "detection", "heatmap", "detector", False, SIMILAR),
     Method(fgsm.fgsm, "FGSM", "fgsm", "other", "callable", False, IMAGE),
     Method(fgsm.pgd, "PGD", "fgsm", "other", "callable", False, IMAGE),
     Method(fgsm.smallest_epsilon, "Smallest epsilon of FGSM", "fgsm", "other", "callable", False, SIZE),

@@ -53,8 +53,7 @@ def find_box(model: Detector, image: Tensor, target: int | str | None = None) ->
         The box.
 
     Raises:
-        TypeError: if it is no detector.
-        ValueError: if there is no such class or box, or more than one image.
+        ValueError: if it is no detector, there is no such class or box, or more than one image.
 
     Example:
         >>> from xai_lessons import detection, menagerie, models
@@ -189,8 +188,8 @@ def box_view(model: Detector, image: Tensor, target: int | str | None = None, *,
         A `BoxView`, to be explained by any method: ``saliency.gradient(view, image, "left")``.
 
     Raises:
-        TypeError: if it is no detector.
-        ValueError: if there is no such class or box, ``follow`` is unknown, or the candidates vary and it is "place".
+        ValueError: if it is no detector, there is no such class or box, ``follow`` is unknown, or it is "place" and the
+            candidates vary.
 
     Example:
         >>> from xai_lessons import cam, detection, menagerie, models, saliency
@@ -245,8 +244,7 @@ def d_rise(
         (N, H, W), unscaled: the mean similarity where the pixel was seen; without N for a single image.
 
     Raises:
-        TypeError: if it is no detector.
-        ValueError: if an option is out of range, or there is no such class or box.
+        ValueError: if it is no detector, an option is out of range, or there is no such class or box.
 
     Example:
         >>> from xai_lessons import detection, menagerie, models
@@ -281,9 +279,9 @@ def d_rise(
 
 
 def _images(model: Any, images: Tensor) -> Tensor:
-    """The images (N, 3, H, W) where the detector is, or a TypeError that names what is none."""
+    """The images (N, 3, H, W) where the detector is, or a ValueError that says what is none."""
     if not getattr(model, "finds_boxes", False):
-        raise TypeError(
+        raise ValueError(
             f"a box is explained of a detector, got {type(model).__name__}: models.load('menagerie-detector')"
         )
     return inputs.check_images(None, images)[0].to(model.device, model.dtype)

@@ -19,7 +19,17 @@ from xai_lessons.models import store
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    submodules=("cheat", "cifar10", "fills", "histories", "inversion", "leaderboard", "reference", "sensitivity"),
+    submodules=(
+        "cheat",
+        "cifar10",
+        "detection",
+        "fills",
+        "histories",
+        "inversion",
+        "leaderboard",
+        "reference",
+        "sensitivity",
+    ),
 )
 FOLDER = Path(__file__).with_name("stored")
 DIGITS = 6

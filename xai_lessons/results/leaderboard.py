@@ -58,7 +58,8 @@ def methods(options: Mapping[str, Mapping[str, Any]] = CHOSEN) -> dict[str, Call
 
 def all_methods() -> dict[str, Callable[..., Any]]:
     """Every method of the catalog that explains an image, and the variants, by their labels."""
-    maps = [name for name, method in catalog.METHODS.items() if method.returns in ("heatmap", "attribution")]
+    explaining = {name: method for name, method in catalog.METHODS.items() if method.needs != "detector"}
+    maps = [name for name, method in explaining.items() if method.returns in ("heatmap", "attribution")]
     return methods({name: OPTIONS.get(name, {}) for name in maps}) | VARIANTS
 
 

@@ -1,0 +1,297 @@
+"""What the boxes of the detector depend on, measured on drawn scenes: gradients against removed parts and objects."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai_lessons import evaluation, models, results
+from xai_lessons.core.progress import Meter, Progress
+from xai_lessons.data import menagerie
+from xai_lessons.methods import catalog, detection, saliency
+
+EDGES = ("left", "top", "right", "bottom")
+NETWORK, CHEAT = "menagerie-detector", "menagerie-detector-shortcut"
+BAND = 6  # pixels on either side of an edge
+# what the leaderboard of the detector compares: function -> its options
+CHOSEN: dict[str, dict[str, Any]] = {
+    "grad_cam": {"layer": "backbone.stage3"},
+    "layer_cam": {"layer": "backbone.stage2"},
+    "gradient": {},
+    "gradient_x_input": {},
+    "smooth_grad": {"samples": 10},
+    "integrated_gradients": {"steps": 16},
+    "occlusion": {"patch": 20, "stride": 8},
+    "rise": {"samples": 200, "output": "logit"},
+}
+
+
+def scenes(n: int, seed: int = 2, **options: Any) -> list[tuple[menagerie.Scene, str, str]]:
+    """Scenes of the test split with two objects of different classes; the object to explain, and its neighbor.
+
+    Args:
+        n: how many.
+        seed: of the sample.
+        options: see `menagerie.sampled_pair`.
+
+    Example:
+        >>> scene, target, neighbor = scenes(1)[0]
+        >>> target != neighbor
+        True
+    """
+    found: list[tuple[menagerie.Scene, str, str]] = []
+    index = 0
+    while len(found) < n:
+        scene = menagerie.sampled_pair(index, seed=seed, split="test", **options)
+        index += 1
+        if scene.names[0] != scene.names[1]:
+            k = len(found) % 2  # the left and the right object in turn
+            found.append((scene, scene.names[k], scene.names[1 - k]))
+    return found
+
+
+def per_box(model: models.Detector, method: Callable[..., Tensor], output: str = "score") -> Callable[..., Tensor]:
+    """A method that explains, in each image, the best box of its class: to be compared with `evaluation.compare`.
+
+    Args:
+        model: the detector.
+        method: a method that explains a view of one box.
+        output: one of `detection.OUTPUTS`.
+
+    Returns:
+        A function of any network, which is ignored, images and class numbers.
+    """
+
+    def explain(_: Any, images: Tensor, targets: Tensor) -> Tensor:
+        maps = []
+        for image, target in zip(images, targets, strict=True):
+            view = detection.box_view(model, image, model.classes[int(target)])
+            maps.append(method(view, image, output).cpu())
+        return torch.stack(maps)
+
+    return explain
+
+
+def leaderboard(images: int = 20, progress: Progress = None) -> results.Result:
+    """Score methods for the class score of one box: does the map lie on that object, and not on its neighbor?
+
+    Args:
+        images: how many scenes of two objects.
+        progress: True, or a callback (done, total).
+
+    Returns:
+        Network -> the rows of `evaluation.compare`, with the pointing game and the energy inside.
+    """
+    model, drawn = models.load(NETWORK), scenes(images)
+    explain = {}
+    for name, options in CHOSEN.items():
+        method = catalog.get(name)
+
+        def one(view: Any, image: Tensor, output: str, method: Any = method, options: Any = options) -> Tensor:
+            return method(view, image, output, **options)
+
+        explain[method.label] = per_box(model, one)
+
+    def d_rise(_: Any, images: Tensor, targets: Tensor) -> Tensor:
+        return detection.d_rise(model, images, [model.classes[int(target)] for target in targets], samples=400).cpu()
+
+    explain["D-RISE"] = d_rise
+    masks = torch.stack([scene.masks[target] for scene, target, _ in drawn])
+    data = (
+        torch.stack([scene.image for scene, _, _ in drawn]),
+        torch.tensor([model.class_index(target) for _, target, _ in drawn]),
+        masks,
+    )
+    settings = {"images": images, "split": "test", "seed": 2, "area": float(masks.float().mean())}
+    metrics = ("pointing_game", "energy_inside")
+    # a function, so that nobody takes its boxes for scores of classes
+    rows = evaluation.compare(explain, {NETWORK: lambda x: x}, data, metrics, progress=progress)
+    return results.Result(settings, {NETWORK: rows})
+
+
+class _Figures:
+    """Figures of many scenes by name, and their mean with its standard error."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, name: str, value: float | Tensor) -> None:
+        self.values[name].append(float(value))
+
+    def summary(self) -> dict[str, list[float]]:
+        found = {}
+        for name, values in self.values.items():
+            v = torch.tensor(values, dtype=torch.float64)
+            found[name] = [float(v.mean()), float(v.std() / len(v) ** 0.5) if len(v) > 1 else float("nan"), len(v)]
+        return found
+
+
+def measure(images: int = 100, progress: Progress = None) -> results.Result:
+    """What one box depends on: gradients of its score and edges against interventions; the planted cheat.
+
+    Args:
+        images: how many scenes of two objects, and how many with a sailboat.
+        progress: True, or a callback (done, total).
+
+    Returns:
+        Figure -> [mean, standard error, number of scenes].
+    """
+    model, cheat = models.load(NETWORK), models.load(CHEAT)
+    figures, pairs = _Figures(), defaultdict(list)
+    with Meter(progress, 2 * images) as meter:
+        for scene, target, neighbor in scenes(images):
+            _one_scene(model, scene, target, neighbor, figures, pairs)
+            meter.add(1)
+        for scene, _, _ in scenes(images, seed=3, classes=("sailboat", "car"), background="sea"):
+            for network in (model, cheat):
+                _cheat(network, scene, figures)
+            meter.add(1)
+    values: dict[str, Any] = figures.summary()
+    for name, points in pairs.items():
+        a, b = torch.tensor(points, dtype=torch.float64).T
+        rho = float(evaluation.rank_correlation(a[None, None], b[None, None]))
+        values[name] = [rho, (1 - rho**2) / max(len(points) - 2, 1) ** 0.5, len(points)]
+    return results.Result({"images": images, "split": "test", "seeds": [2, 3], "band": BAND}, values)
+
+
+def _heats(model: models.Detector, image: Tensor, target: str, outputs: tuple[str, ...]) -> dict[str, Tensor]:
+    """The size of the gradient of each output, (H, W), with sum 1."""
+    view = detection.box_view(model, image, target)
+    maps = evaluation.heat(saliency.gradient(view, image.expand(len(outputs), -1, -1, -1), list(outputs)).cpu())
+    return dict(zip(outputs, maps / maps.sum(dim=(1, 2), keepdim=True), strict=True))
+
+
+def _one_scene(
+    model: models.Detector, scene: menagerie.Scene, target: str, neighbor: str, figures: _Figures, pairs: Any
+) -> None:
+    image, masks = scene.image, scene.masks
+    if target not in masks or neighbor not in masks:
+        return
+    own, other = masks[target], masks[neighbor]
+    heats = _heats(model, image, target, ("score", *EDGES))
+    box = detection.find_box(model, image, target).corners.cpu()
+    truth = evaluation.box_of(own)
+    figures.add("IoU of the explained box and the object", evaluation.intersection_over_union(box, truth))
+    heats["edge filter (control)"] = _normal(evaluation.CONTROLS["edges"](None, image))
+    heats["uniform map (control)"] = torch.full_like(heats["score"], 1 / own.numel())
+    heats["center blob (control)"] = _normal(evaluation.CONTROLS["center blob"](None, image))
+    rows, columns = (torch.arange(n) + 0.5 for n in image.shape[1:])
+    for name, heat in heats.items():
+        figures.add(f"energy on the object: {name}", heat[own].sum())
+        figures.add(f"energy on the neighbor: {name}", heat[other].sum())
+        figures.add(f"energy left of the box's middle: {name}", heat[:, columns < (box[0] + box[2]) / 2].sum())
+        figures.add(f"energy above the box's middle: {name}", heat[rows < (box[1] + box[3]) / 2].sum())
+        figures.add(
+            f"energy within {BAND} px of the left edge: {name}",
+            heat[(rows >= box[1]) & (rows <= box[3])][:, (columns - box[0]).abs() <= BAND].sum(),
+        )
+        if name != "score":
+            rho = evaluation.rank_correlation(heats["score"][None], heat[None])
+            figures.add(f"rank correlation with the score's map: {name}", rho)
+    found = model(image[None])[0]
+    shown = found.kept()
+    figures.add("candidates above the threshold", (found.scores >= 0.3).sum())
+    figures.add("boxes that are shown", len(shown))
+    _interventions(model, scene, target, neighbor, heats, figures, pairs)
+
+
+def _normal(heat: Tensor) -> Tensor:
+    return heat / heat.sum().clamp(min=1e-12)
+
+
+def _interventions(
+    model: models.Detector,
+    scene: menagerie.Scene,
+    target: str,
+    neighbor: str,
+    heats: dict[str, Tensor],
+    figures: _Figures,
+    pairs: Any,
+) -> None:
+    """Remove each part of the object that its neighbor has not, then the neighbor, then all clutter."""
+    parts = [
+        part
+        for part in menagerie.PARTS[target]
+        if part in scene.masks and part not in menagerie.PARTS[neighbor] and (scene.masks[part]).sum() >= 12
+    ]
+    changed = [scene.without(name) for name in (*parts, neighbor)]
+    view = detection.box_view(model, scene.image, target, follow="match")
+    with torch.no_grad():
+        scores = view(torch.stack([scene.image, *(one.image for one in changed)]).to(model.device)).cpu()
+    change = scores[1:] - scores[0]
+    for part, row in zip(parts, change, strict=False):
+        mask = scene.masks[part]
+        for k, edge in enumerate(EDGES, start=1):
+            moved = float(row[k].abs())
+            pairs["parts: rank correlation of an edge's move and its gradient's energy on the part"].append(
+                (float(heats[edge][mask].sum()), moved)
+            )
+            pairs["parts: rank correlation of an edge's move and the score's gradient energy on the part"].append(
+                (float(heats["score"][mask].sum()), moved)
+            )
+            pairs["parts: rank correlation of an edge's move and the area of the part (control)"].append(
+                (float(mask.sum()), moved)
+            )
+            before, after = evaluation.box_of(scene.masks[target]), evaluation.box_of(_own_mask(scene, target, part))
+            kind = "the part reaches the edge" if abs(int(before[k - 1] - after[k - 1])) >= 2 else "it does not"
+            figures.add(f"move of an edge without a part, px: {kind}", moved)
+            figures.add(f"energy of the edge's gradient on the part: {kind}", heats[edge][mask].sum())
+            figures.add(f"area of the part, of the image: {kind}", mask.float().mean())
+    alone = change[len(parts)]
+    largest = alone[1:5].abs().max()
+    figures.add("without the neighbor: change of the class score", alone[0])
+    figures.add("without the neighbor: size of the change of the class score", alone[0].abs())
+    figures.add("without the neighbor: largest move of an edge, px", largest)
+    figures.add("without the neighbor: an edge moves by 2 px or more", largest >= 2)
+    other = scene.masks[neighbor]
+    on_neighbor = sum(float(heats[edge][other].sum()) for edge in EDGES) / 4
+    pairs["neighbor: rank correlation of its energy in the score's gradient and the change of the score"].append(
+        (float(heats["score"][other].sum()), float(alone[0].abs()))
+    )
+    pairs["neighbor: rank correlation of its energy in the edges' gradients and the largest move"].append(
+        (on_neighbor, float(largest))
+    )
+
+
+def _own_mask(scene: menagerie.Scene, target: str, part: str) -> Tensor:
+    """The object without what can be seen of one of its parts."""
+    return scene.masks[target] & ~scene.masks[part]
+
+
+def _cheat(model: models.Detector, scene: menagerie.Scene, figures: _Figures) -> None:
+    """Energy on the sea and on the sailboat, and what happens to the sailboat's box when the sea becomes a meadow."""
+    if "sailboat" not in scene.masks:
+        return
+    name = "cheat" if model.name == CHEAT else "honest"
+    boat, sea = scene.masks["sailboat"], scene.masks["background"]
+    heat = _heats(model, scene.image, "sailboat", ("score", *EDGES))
+    for output, energy in heat.items():
+        figures.add(f"cheat: energy on the sea, {output}, {name}", energy[sea].sum())
+        figures.add(f"cheat: energy on the sailboat, {output}, {name}", energy[boat].sum())
+    figures.add("cheat: area of the sea", sea.float().mean())
+    figures.add("cheat: area of the sailboat", boat.float().mean())
+    ashore = scene.with_(background="meadow", horizon=scene.factors["horizon"])
+    view = detection.box_view(model, scene.image, "sailboat", follow="match")
+    with torch.no_grad():
+        both = view(torch.stack([scene.image, ashore.image]).to(model.device)).cpu()
+    figures.add(f"cheat: drop of the class score on a meadow, {name}", both[0, 0] - both[1, 0])
+    figures.add(f"cheat: sailboat found at sea, {name}", both[0, 0].sigmoid() >= 0.3)
+    figures.add(f"cheat: sailboat found on a meadow, {name}", both[1, 0].sigmoid() >= 0.3)
+    figures.add(f"cheat: largest move of an edge on a meadow, px, {name}", (both[0] - both[1])[1:5].abs().max())
+
+
+def table(result: results.Result) -> str:
+    """The figures as lines of text, each with its standard error and the number of scenes.
+
+    Args:
+        result: what `measure` returned.
+
+    Example:
+        >>> print(table(results.Result({}, {"boxes": [1.5, 0.25, 4]})))
+        boxes                                                                                          1.500 ± 0.250 (4)
+    """
+    return "\n".join(f"{name:<90} {mean:9.3f} ± {error:.3f} ({n})" for name, (mean, error, n) in result.values.items())
