@@ -14,7 +14,7 @@ from PIL import Image
 from xai_lessons.plots.images import jpeg, pixels, png
 from xai_lessons.plots.text import PALETTE
 
-FIGURE_BYTES = 130_000
+FIGURE_BYTES = 100_000
 
 
 class Static:

@@ -67,7 +67,7 @@ from xai_lessons.explorers.kit.view import View, error_text
 from xai_lessons.explorers.kit.worker import Job, Reporter, Worker
 
 BUSY_AFTER = 0.3  # seconds until the busy sign
-STORED_BYTES = 120_000  # of the image in a stored notebook
+STORED_BYTES = 90_000  # of the image in a stored notebook
 
 
 class Explorer:
