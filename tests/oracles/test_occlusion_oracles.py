@@ -57,14 +57,13 @@ def slow_masks(samples: int, side: int, cells: int, share: float) -> Tensor:
 
 
 def test_masks_of_rise_are_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = occlusion._mask_seeds
+    enlarge = occlusion._enlarge
 
-    def whole_pixels(*a: object) -> tuple[Tensor, Tensor]:
-        grids, offsets = whole(*a)
-        return grids, (offsets * 4).floor() / 4
+    def at_whole_pixels(grids: Tensor, offsets: Tensor, height: int, width: int) -> Tensor:
+        return enlarge(grids, (offsets * 4).floor() / 4, height, width)
 
     theirs = slow_masks(60, 16, 4, 0.4)
-    monkeypatch.setattr(occlusion, "_mask_seeds", whole_pixels)
+    monkeypatch.setattr(occlusion, "_enlarge", at_whole_pixels)
     ours = occlusion.random_masks(60, 16, 16, cells=4, fraction=0.4)
     assert (
         record_deviation("occlusion.random_masks", "the authors' masks (scikit-image)", relative(ours, theirs)) < 1e-5
