@@ -44,9 +44,9 @@ def test_occlusion_is_a_slow_loop(net: type[nn.Module], fill: str) -> None:
     assert record_deviation("occlusion.occlusion", "a slow loop", relative(ours, theirs)) < 1e-5
 
 
-def slow_masks(samples: int, side: int, cells: int, share: float) -> Tensor:
+def slow_masks(grids: Tensor, offsets: Tensor, side: int) -> Tensor:
     """The authors' way: enlarge with scikit-image, then crop; our shifts, in whole pixels, say where."""
-    grids, offsets = occlusion._mask_seeds(samples, cells, share, 0)
+    samples, cells = len(grids), grids.shape[-1] - 1
     cell = side // cells
     masks = torch.zeros(samples, side, side, dtype=torch.float64)
     for k in range(samples):
@@ -59,12 +59,15 @@ def slow_masks(samples: int, side: int, cells: int, share: float) -> Tensor:
 def test_masks_of_rise_are_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
     enlarge = occlusion._enlarge
 
-    def at_whole_pixels(grids: Tensor, offsets: Tensor, height: int, width: int) -> Tensor:
-        return enlarge(grids, (offsets * 4).floor() / 4, height, width)
+    drawn = []
 
-    theirs = slow_masks(60, 16, 4, 0.4)
+    def at_whole_pixels(grids: Tensor, offsets: Tensor, height: int, width: int) -> Tensor:
+        drawn[:] = grids, (offsets * 4).floor() / 4
+        return enlarge(*drawn, height, width)
+
     monkeypatch.setattr(occlusion, "_enlarge", at_whole_pixels)
     ours = occlusion.random_masks(60, 16, 16, cells=4, fraction=0.4)
+    theirs = slow_masks(*drawn, 16)
     assert (
         record_deviation("occlusion.random_masks", "the authors' masks (scikit-image)", relative(ours, theirs)) < 1e-5
     )
