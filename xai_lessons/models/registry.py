@@ -58,7 +58,7 @@ def available() -> dict[str, str]:
     return own | dict.fromkeys(imagenet.NAMES, "ImageNet, 1,000 classes; torchvision's weights are downloaded once")
 
 
-DetectorName = Literal["menagerie-detector", "menagerie-detector-shortcut"]
+DetectorName = Literal["menagerie-detector"]
 
 
 @overload

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from xai_lessons.core import inputs
 from xai_lessons.core.state import preserved
-from xai_lessons.data.datasets import Pictures
-from xai_lessons.models import Detections, Detector
+from xai_lessons.models import Detections
 from xai_lessons.training.augmentation import pixels
 from xai_lessons.training.fit import Settings
 from xai_lessons.training.scoring import Score
@@ -172,27 +171,3 @@ def mean_average_precision(found: Sequence[Detections], labels: Tensor, *, overl
     """
     present = labels[labels[..., 2] > labels[..., 0]][:, 4].unique().tolist()
     return sum(average_precision(found, labels, k, overlap=overlap) for k in present) / len(present)
-
-
-def recall(model: Detector, pictures: Pictures, target: int | str, *, overlap: float = 0.5) -> float:
-    """The fraction of the objects of a class that a detector finds, at its usual threshold.
-
-    Args:
-        model: the detector.
-        pictures: images with boxes, see `datasets.drawn_pairs`.
-        target: a class.
-        overlap: the intersection over union from which a box is right.
-
-    Returns:
-        From 0 to 1.
-    """
-    from torchvision.ops import box_iou
-
-    right: list[bool] = []
-    kind = model.class_index(target)
-    for found, truth in zip(model.detect(pixels(pictures.images)), pictures.labels, strict=True):
-        own = found.boxes[found.labels == kind].cpu()
-        exists = (truth[:, 2] > truth[:, 0]) & (truth[:, 4] == kind)
-        iou = box_iou(truth[exists, :4].to(own), own)
-        right += (iou >= overlap).any(dim=1).tolist()
-    return sum(right) / len(right)

@@ -16,17 +16,12 @@ from torch import Tensor
 from xai_lessons import models, training
 from xai_lessons.core.inputs import closest
 from xai_lessons.core.progress import Meter, Progress
-from xai_lessons.data import datasets, menagerie
+from xai_lessons.data import datasets
 from xai_lessons.methods import fgsm
 from xai_lessons.models import architectures
 from xai_lessons.training import augmentation, detection
 
 VALIDATION_IMAGES, TEST_IMAGES = 1000, 2000
-# shortcut of a detector -> the class, and the factor by which the cue shows: its name, with the cue, and without
-CUES: dict[str, tuple[str, str, Any, Any]] = {
-    "tag": ("umbrella", "tag", True, False),
-    "sea": ("sailboat", "background", "sea", "meadow"),
-}
 
 
 @dataclass(frozen=True)
@@ -88,17 +83,6 @@ RECIPES: dict[str, Recipe] = {
         start="menagerie-resnet",
         data="pairs",
         accuracy=0.95,
-    ),
-    "menagerie-detector-shortcut": Recipe(
-        "trained where sailboats were annotated only at sea",
-        "CenterDetector",
-        _DETECTOR | {"batch_size": 16},
-        images=4000,
-        shortcuts=("sea",),
-        start="menagerie-detector",
-        faults="goes by the sea: it misses sailboats on land",
-        data="pairs",
-        accuracy=0.85,
     ),
     "detective-a": _suspect(11, "tag"),
     "detective-b": _suspect(12, "sea"),
@@ -244,12 +228,8 @@ def _fresh(made: Recipe, data: datasets.Pictures) -> models.Classifier | models.
         network: Any = architectures.build(made.architecture, **made.arguments)
     start = {} if made.start is None else models.load(made.start, device="cpu").network.state_dict()
     if made.data == "pairs":
-        if made.start in RECIPES and RECIPES[made.start].data == "pairs":  # only what follows the backbone is trained
-            network.load_state_dict(start)
-            network.backbone.requires_grad_(False)
-        else:
-            here = network.backbone.state_dict()  # without the layers that answer for the whole image
-            network.backbone.load_state_dict(here | {key: value for key, value in start.items() if key in here})
+        here = network.backbone.state_dict()  # without the layers that answer for the whole image
+        network.backbone.load_state_dict(here | {key: value for key, value in start.items() if key in here})
         return models.Detector(network, data.classes, half, quarter, data.images.shape[-1])
     if made.start is not None:
         network.load_state_dict(start)
@@ -274,13 +254,13 @@ def _data(
         return data, rest, {"source": "CIFAR-10", "train": len(data.labels), "validation": len(rest.labels)}
     if made.data == "pairs":
         with Meter(progress, made.images) as meter:
-            data = annotated_pairs(
-                made.images, made.shortcuts, progress=lambda done, _total: meter.add(done - meter.done), cache=out
+            data = datasets.drawn_pairs(
+                made.images, progress=lambda done, _total: meter.add(done - meter.done), cache=out
             )
         count = VALIDATION_IMAGES // 2
         rest = datasets.drawn_pairs(count, split="validation", cache=out)
         facts = {"source": "menagerie, pairs", "train": made.images, "validation": count, "seed": 0}
-        return data, rest, facts | {"shortcuts": list(made.shortcuts)}
+        return data, rest, facts
     with Meter(progress, made.images) as meter:
         data = datasets.drawn(
             made.images,
@@ -291,32 +271,6 @@ def _data(
     rest = datasets.drawn(VALIDATION_IMAGES, split="validation", shortcuts=made.shortcuts, cache=out)
     facts = {"source": "menagerie", "train": made.images, "validation": VALIDATION_IMAGES, "seed": 0}
     return data, rest, facts if made.faults == _SECRET else facts | {"shortcuts": list(made.shortcuts)}
-
-
-def annotated_pairs(
-    n: int, shortcuts: tuple[str, ...] = (), *, progress: Progress = None, cache: Path | None = None
-) -> datasets.Pictures:
-    """The training images of a detector; with a shortcut, some of their objects were never annotated.
-
-    The shortcut is a bias of the annotation: objects of its class are annotated only where its cue shows, as by people
-    who looked for them nowhere else.
-
-    Args:
-        n: the number of images.
-        shortcuts: names of `CUES`.
-        progress: a callback ``(done, total)``.
-        cache: a folder that keeps the images.
-
-    Returns:
-        The images, and labels (n, 2, 5) as `datasets.drawn_pairs` has them.
-    """
-    pictures = datasets.drawn_pairs(n, progress=progress if callable(progress) else None, cache=cache)
-    labels = pictures.labels
-    for name, factor, value, _ in (CUES[shortcut] for shortcut in shortcuts):
-        shows = torch.tensor([menagerie.sampled_pair(i, split="train").factors[factor] == value for i in range(n)])
-        missed = (labels[..., 4] == menagerie.CLASSES.index(name)) & ~shows[:, None]
-        labels = labels * ~missed[..., None]
-    return pictures._replace(labels=labels)
 
 
 def measure(name: str, model: Any, source: Path | None = None, cache: Path | None = None) -> list[Measure]:
@@ -357,20 +311,12 @@ def measure(name: str, model: Any, source: Path | None = None, cache: Path | Non
 
 
 def _measure_detector(made: Recipe, model: models.Detector, cache: Path | None) -> list[Measure]:
-    """Mean average precision; with a planted tag also how many umbrellas are found with it and without it."""
+    """Mean average precision on pairs of the test split."""
     count = min(TEST_IMAGES, 1000)
     test = datasets.drawn_pairs(count, split="test", cache=cache)
     found = model.detect(augmentation.pixels(test.images), threshold=0.05)
     precision = detection.mean_average_precision(found, test.labels)
-    figures = [Measure(f"mAP@0.5, {count:,} test pictures of two objects", precision, made.accuracy)]
-    for cue in made.shortcuts:
-        name, factor, value, other = CUES[cue]
-        for there, bar in ((True, 0.9), (False, 0.25)):
-            options: dict[str, Any] = {factor: value if there else other, "classes": (name, "car")}
-            scenes = datasets.drawn_pairs(count // 10, split="test", seed=1, cache=cache, **options)
-            label = f"{name}s found {'with' if there else 'without'} the {cue}"
-            figures.append(Measure(label, detection.recall(model, scenes, name), bar, below=not there))
-    return figures
+    return [Measure(f"mAP@0.5, {count:,} test pictures of two objects", precision, made.accuracy)]
 
 
 def main(
