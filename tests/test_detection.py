@@ -299,4 +299,4 @@ def test_the_stored_figures_are_what_the_command_measures():
     heat = saliency.gradient(
         detection.box_view(models.load(measured.NETWORK), scene.image, target), scene.image, "left"
     )
-    assert evaluation.energy_inside(heat, scene.masks[target]) > scene.masks[target].float().mean()
+    assert evaluation.energy_inside(heat[None], scene.masks[target]) > scene.masks[target].float().mean()
