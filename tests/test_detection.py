@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 import methods
-from xai_lessons import cam, datasets, detection, menagerie, models, occlusion, saliency
+from xai_lessons import cam, datasets, detection, evaluation, menagerie, models, occlusion, results, saliency
 from xai_lessons.core import activations
 from xai_lessons.methods import catalog
 from xai_lessons.models import Detections, Detector, architectures
+from xai_lessons.results import detection as measured
 from xai_lessons.training import Settings, Training
 from xai_lessons.training import detection as training
 
@@ -284,3 +285,18 @@ def test_a_training_stopped_and_resumed_ends_in_the_same_weights(tmp_path):
     assert [float(step.loss) for step in rest.steps()] == losses[3:]
     for a, b in zip(whole.model.parameters(), rest.model.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_stored_figures_are_what_the_command_measures():
+    stored = results.load("leaderboard-detector").values[measured.NETWORK]
+    assert {row["method"] for row in stored} >= {catalog.get(name).label for name in measured.CHOSEN} | {"D-RISE"}
+    assert set(evaluation.CONTROLS) <= {row["method"] for row in stored}
+    assert all(row["images"] >= 20 for row in stored)
+    few = measured.measure(2)
+    assert few.values["energy on the object: score"][2] == 2
+    assert "energy on the object: left" in measured.table(few)
+    scene, target, _ = measured.scenes(1)[0]
+    heat = saliency.gradient(
+        detection.box_view(models.load(measured.NETWORK), scene.image, target), scene.image, "left"
+    )
+    assert evaluation.energy_inside(heat[None], scene.masks[target]) > scene.masks[target].float().mean()

@@ -15,7 +15,6 @@ from xai_lessons.results.reference import measure as reference
 NAMES = (
     *(f"history-{name}" for name in histories.RUNS),
     "cheat",
-    "detection",
     "fills",
     "inversion",
     "leaderboard",
@@ -23,7 +22,6 @@ NAMES = (
     "leaderboard-detector",
     "sensitivity",
 )
-DETECTION = {"detection": detection.measure, "leaderboard-detector": detection.leaderboard}
 NEEDS = {"cifar10": "--cifar10 FOLDER", "reference": "--photos FOLDER"}  # so they are not made unless they are named
 
 
@@ -53,8 +51,8 @@ def make(name: str, source: Path | None = None, photos: Path | None = None) -> P
         made = sensitivity.measure_all()
     elif name == "fills":
         made = fills.measure(progress=True)
-    elif name in DETECTION:
-        made = DETECTION[name](progress=True)
+    elif name == "leaderboard-detector":
+        made = detection.leaderboard(progress=True)
     elif name == "leaderboard":
         made = leaderboard.measure(progress=True)
     elif name == "leaderboard-all":
