@@ -42,9 +42,11 @@ def test_a_method_answers_on_a_photograph(network, cheetah, method: Method):
     assert float(answer.abs().max()) > 0
 
 
-def test_cam_is_refused_with_what_to_use_instead(network, photograph):
-    with pytest.raises(ValueError, match="grad_cam"):
-        METHODS["cam"](network, photograph, "triceratops")
+def test_the_class_map_of_squeezenet_averages_to_the_logit(network, photograph):
+    class_map = METHODS["cam"](network, photograph, "triceratops", size=None)
+    with torch.no_grad():
+        logit = network(photograph[None])[0, network.class_index("triceratops")]
+    assert float(class_map.mean()) == pytest.approx(float(logit), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["gradient", "guided_backprop", "grad_cam", "lrp"])
