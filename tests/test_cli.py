@@ -73,6 +73,16 @@ def test_a_mistake_is_one_sentence(monkeypatch, capsys):
     assert capsys.readouterr().err == "xai-lessons train: no network is called 'menagery'\n"
 
 
+def test_a_folder_that_may_not_be_written_is_one_sentence(monkeypatch, tmp_path, capsys):
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert cli.main(["lab", "--copy-only", "--folder", str(tmp_path / "mine")]) == 2
+    advice = "choose a folder of your own, or ask who owns it"
+    assert capsys.readouterr().err == f"xai-lessons lab: no permission to write {tmp_path / 'mine'}: {advice}\n"
+
+
 def test_ctrl_c_ends_quietly(monkeypatch, capsys):
     def interrupt(name, **options):
         raise KeyboardInterrupt

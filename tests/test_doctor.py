@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from xai_lessons import models
 from xai_lessons.command import cli, doctor, lab
 from xai_lessons.models import store
 
@@ -57,7 +58,8 @@ def test_the_doctor_survives_a_check_that_fails(monkeypatch):
     ("look", "versions", "advice"),
     [
         (doctor.torch_found, {}, "pip install torch torchvision"),
-        (doctor.torch_found, {"torch": "2.4.1+cpu"}, "too old"),
+        (doctor.torch_found, {"torch": "2.4.1+cpu"}, "tested with torch 2.11"),
+        (doctor.torch_found, {"torch": "2.15.0"}, "tested with torch 2.11"),
         (doctor.torchvision_found, {}, "pip install torchvision"),
         (doctor.kernel, {}, "ipykernel<7"),
         (doctor.kernel, {"ipykernel": "7.1.0"}, "disturb each other"),
@@ -69,7 +71,10 @@ def test_the_doctor_knows_what_is_missing(monkeypatch, look, versions, advice):
     assert advice in look().advice
 
 
-def test_the_doctor_sees_a_torchvision_of_another_torch(monkeypatch):
+@pytest.fixture
+def another_torchvision(monkeypatch):
+    """A torchvision that was built for another torch."""
+
     class Refuses:
         def find_spec(self, name, *_):
             if name == "torchvision":
@@ -77,6 +82,20 @@ def test_the_doctor_sees_a_torchvision_of_another_torch(monkeypatch):
 
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Refuses(), *sys.meta_path])
+
+
+def test_a_torchvision_of_another_torch_is_one_sentence_everywhere(another_torchvision, capsys):
+    for command in (["prefetch", "resnet18"], ["prefetch", "cifar10"]):
+        assert cli.main(command) == 2, command
+        said = capsys.readouterr().err
+        assert "install both again, from one index" in said, said
+        assert said.count("\n") == 1
+    for name in ("menagerie-resnett", "resnet18"):
+        with pytest.raises(ImportError, match="does not import beside this torch .*nms does not exist"):
+            models.load(name)
+
+
+def test_the_doctor_sees_a_torchvision_of_another_torch(another_torchvision):
     finding = doctor.torchvision_found()
     assert finding.found.endswith("(operator torchvision::nms does not exist)")
     assert "from one index" in finding.advice

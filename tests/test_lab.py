@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -158,6 +159,7 @@ class Started:
 def started(monkeypatch, source):
     Started.calls = []
     monkeypatch.setattr(lab.subprocess, "Popen", Started)
+    monkeypatch.setattr(lab.signal, "signal", lambda *_: None)
     monkeypatch.setattr(lab, "lessons_folder", lambda: source)
     return Started.calls
 
@@ -206,3 +208,22 @@ def test_our_settings_turn_off_news():
     config = json.loads((lab.SETTINGS / "jupyter_lab_config.json").read_text())
     assert settings["@jupyterlab/apputils-extension:notification"] == {"checkForUpdates": False, "fetchNews": "false"}
     assert config["LabApp"]["news_url"] is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+def test_sigterm_ends_jupyterlab_too(tmp_path):
+    """With a stand-in for JupyterLab that would run on for a minute."""
+    (tmp_path / "jupyterlab").mkdir()
+    stand_in = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    (tmp_path / "jupyterlab" / "__init__.py").touch()
+    (tmp_path / "jupyterlab" / "__main__.py").write_text(stand_in)
+    command = [sys.executable, "-m", "xai_lessons", "lab", "--no-browser", "--folder", str(tmp_path / "mine")]
+    path = os.pathsep.join([str(tmp_path), str(Path(lab.__file__).parents[2])])
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        jupyter = int(next(line for line in process.stdout if line.strip().isdigit()))
+        process.terminate()
+        assert process.wait(timeout=30) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(jupyter, 0)

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "xai_lessons"
 # Every package from the bottom up, and its modules: a module imports from its own row and from the rows above it.
 # What is not named here fails.
 ROWS: tuple[dict[str, str], ...] = (
-    {"core": "activations inputs operations passes progress state"},
+    {"core": "activations inputs libraries operations passes progress state"},
     {
         "data": """datasets interventions photos menagerie menagerie.__main__ menagerie.backgrounds menagerie.camera
             menagerie.canvas menagerie.elements menagerie.factors menagerie.geometry menagerie.palette

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -133,6 +134,13 @@ def test_every_target_of_make_is_explained():
 
 
 def test_a_wheel_brings_the_lessons_and_copies_them(tmp_path):
+    source = tmp_path / "source"
+    for name in ("xai_lessons", "notebooks"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    (source / "notebooks" / "my notes.txt").write_text("a stray file")
+    (source / "notebooks" / "Untitled.ipynb").write_text("{}")
     build = [
         sys.executable,
         "-m",
@@ -143,7 +151,7 @@ def test_a_wheel_brings_the_lessons_and_copies_them(tmp_path):
         "--quiet",
         "-w",
         str(tmp_path),
-        str(ROOT),
+        str(source),
     ]
     subprocess.run(build, check=True, cwd=tmp_path, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -152,7 +160,7 @@ def test_a_wheel_brings_the_lessons_and_copies_them(tmp_path):
         names = set(archive.namelist())
         archive.extractall(tmp_path / "site")
     lessons = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert {f"xai_lessons/_notebooks/{name}" for name in lessons} <= names
+    assert {f"xai_lessons/_notebooks/{name}" for name in lessons} == {n for n in names if "_notebooks/" in n}
     assert "xai_lessons/command/jupyter/labconfig/default_setting_overrides.json" in names
     weights = {path.name for path in (ROOT / "xai_lessons" / "models" / "weights").glob("*")}
     assert len(weights) >= 2

@@ -173,9 +173,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except (OSError, ValueError, TypeError) as error:
-        print(f"xai-lessons {options.command}: {error}", file=sys.stderr)
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        print(f"xai-lessons {options.command}: {_sentence(error)}", file=sys.stderr)
         return 2
+
+
+def _sentence(error: Exception) -> str:
+    """The error's own sentence; of a file that may not be written, also what to do."""
+    if isinstance(error, PermissionError):
+        return f"no permission to write {error.filename}: choose a folder of your own, or ask who owns it"
+    return str(error)
 
 
 if __name__ == "__main__":

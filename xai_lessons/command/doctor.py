@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from xai_lessons.core import libraries
+
 GIGABYTE = 1e9
 INDENT = "\n" + " " * 17
 
@@ -58,8 +60,8 @@ def python() -> Finding:
 
 def torch_found() -> Finding:
     """torch's version."""
-    advice = "too old: pip install -U torch torchvision"
-    return _package("torch", "pip install torch torchvision", lambda version: version >= (2, 11), advice)
+    advice = 'the course was tested with torch 2.11 to 2.14: pip install "torch>=2.11,<2.15" "torchvision>=0.26,<0.30"'
+    return _package("torch", "pip install torch torchvision", lambda version: (2, 11) <= version < (2, 15), advice)
 
 
 def torchvision_found() -> Finding:
@@ -68,10 +70,11 @@ def torchvision_found() -> Finding:
     if version is None:
         return Finding("torchvision", "not installed", "pip install torchvision, for networks trained on photographs")
     try:
-        import torchvision  # noqa: F401
-    except (ImportError, RuntimeError, OSError) as error:  # torchvision::nms does not exist
+        libraries.torchvision()
+    except ImportError as error:
+        reason = str(error.__cause__).splitlines()[0]
         advice = "install both again, from one index: a CPU torch does not match the default torchvision"
-        return Finding("torchvision", f"{version} does not import ({str(error).splitlines()[0]})", advice)
+        return Finding("torchvision", f"{version} does not import ({reason})", advice)
     return Finding("torchvision", version)
 
 
@@ -192,7 +195,7 @@ def memory() -> Finding:
     import psutil
 
     free, total = (amount / GIGABYTE for amount in (psutil.virtual_memory().available, psutil.virtual_memory().total))
-    advice = "" if free > 1 else "close other kernels: a lesson takes about 0.7 GB"
+    advice = "" if free > 1 else "close other kernels: a lesson takes up to 1 GB (docs/memory.md)"
     return Finding("memory", f"{free:.1f} of {total:.1f} GB free", advice)
 
 

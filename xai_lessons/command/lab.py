@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -110,6 +111,7 @@ def serve(notebook: str, root: Path, port: int | None = None, browser: bool = Tr
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container
         command.append("--allow-root")
     with subprocess.Popen([*command, *extra], env=environment()) as process:
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # JupyterLab ends with this process
         while True:
             try:
                 return process.wait()

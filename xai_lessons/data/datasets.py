@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from xai_lessons.core import inputs
+from xai_lessons.core.libraries import torchvision
 from xai_lessons.data import menagerie, photos
 from xai_lessons.models import store
 
@@ -309,10 +310,9 @@ def _cifar10_part(source: str | os.PathLike[str] | None, part: str, each: int | 
     root = cifar10_folder(source)
     if root is not None and not (root / _BATCHES).is_dir():
         return folder(root / part, 32, each=each)
-    import torchvision
-
+    library = torchvision()
     try:
-        stored = torchvision.datasets.CIFAR10(str(root or _cache()), train=part == "train", download=root is None)
+        stored = library.datasets.CIFAR10(str(root or _cache()), train=part == "train", download=root is None)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if root is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_lessons.core import inputs
+from xai_lessons.core.libraries import torchvision
 from xai_lessons.core.state import preserved
 from xai_lessons.models.image_model import ImageModel
 
@@ -49,11 +50,9 @@ class Detections(NamedTuple):
         Returns:
             The indices (M,).
         """
-        from torchvision.ops import nms
-
         scores = self.scores
         sure = torch.where(scores >= threshold)[0]
-        return sure[nms(self.boxes[sure], scores[sure], overlap)]
+        return sure[torchvision().ops.nms(self.boxes[sure], scores[sure], overlap)]
 
     def take(self, index: Tensor) -> Detections:
         """Some of the boxes, in this order.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from xai_lessons.core.inputs import closest
+from xai_lessons.core.libraries import torchvision
 from xai_lessons.models.classifier import Classifier, wrap
 
 # Those that the lessons offer; `models.load` takes every other classification network of torchvision as well.
@@ -43,9 +44,8 @@ def exists(name: str) -> bool:
     """
     if name in NAMES:
         return True
-    import torchvision
-
-    return name in torchvision.models.list_models(module=torchvision.models)
+    models = torchvision().models
+    return name in models.list_models(module=models)
 
 
 def load(name: str, weights: str | os.PathLike[str] | None = None) -> Classifier:
@@ -68,12 +68,11 @@ def load(name: str, weights: str | os.PathLike[str] | None = None) -> Classifier
         Traceback (most recent call last):
         ValueError: there is no weights file missing.pth: check the path
     """
-    import torchvision
-
-    entry = torchvision.models.get_model_weights(name).DEFAULT
+    models = torchvision().models
+    entry = models.get_model_weights(name).DEFAULT
     # what torchvision itself sets when it loads these two with their weights
     own: dict[str, Any] = {"transform_input": True, "init_weights": False} if name in _INCEPTIONS else {}
-    module = torchvision.models.get_model(name, weights=None, **own)
+    module = models.get_model(name, weights=None, **own)
     file = weights if weights is not None else given_file(name)
     state = _read(Path(file)) if file is not None else download(entry)
     try:
@@ -241,12 +240,10 @@ def prefetch(names: Sequence[str] = NAMES) -> dict[str, Path]:
         Traceback (most recent call last):
         ValueError: torchvision has no network 'resnet19': did you mean 'resnet18', ...
     """
-    import torchvision
-
     for name in names:
         if not exists(name):
             raise ValueError(f"torchvision has no network {name!r}: did you mean {closest(name, NAMES)}?")
-    entries = {name: torchvision.models.get_model_weights(name).DEFAULT for name in names}
+    entries = {name: torchvision().models.get_model_weights(name).DEFAULT for name in names}
     for entry in entries.values():
         download(entry)
     return {name: cached_file(entry) for name, entry in entries.items()}

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xai_lessons.core import inputs
+from xai_lessons.core.libraries import torchvision
 from xai_lessons.core.state import preserved
 from xai_lessons.models import Detections
 from xai_lessons.training.augmentation import pixels
@@ -53,16 +54,15 @@ class Detection:
 
     def loss(self, model: Any, images: Tensor, labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
         """Focal loss of the classes plus 1 - GIoU of the boxes; right are the places whose best class is right."""
-        from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
-
+        ops = torchvision().ops
         boxes, logits = (t.float() for t in model.candidates(images))
         height, width = (side // model.network.STRIDE for side in images.shape[-2:])
         centers = model.network.centers(height, width).to(boxes)
         truth, kind, learns = assign(centers, labels)
         wanted = F.one_hot(kind, logits.shape[-1]).to(logits) * learns[..., None]
         count = learns.sum().clamp(min=1)
-        loss = sigmoid_focal_loss(logits, wanted, alpha=0.25, gamma=2, reduction="sum") / count
-        loss = loss + generalized_box_iou_loss(boxes[learns], truth[learns].to(boxes), reduction="sum") / count
+        loss = ops.sigmoid_focal_loss(logits, wanted, alpha=0.25, gamma=2, reduction="sum") / count
+        loss = loss + ops.generalized_box_iou_loss(boxes[learns], truth[learns].to(boxes), reduction="sum") / count
         right = (logits.detach().argmax(dim=-1) == kind)[learns].sum() / count
         return loss, right * len(images)
 
@@ -129,15 +129,13 @@ def average_precision(found: Sequence[Detections], labels: Tensor, target: int, 
     Source: Everingham et al., 2010, "The PASCAL visual object classes (VOC) challenge", section 4.2, with all recalls
     as in the challenges from 2010 on.
     """
-    from torchvision.ops import box_iou
-
     answers, objects = [], 0
     for each, truth in zip(found, labels, strict=True):
         exists = (truth[:, 2] > truth[:, 0]) & (truth[:, 4] == target)
         objects += int(exists.sum())
         own = each.take(torch.where(each.labels == target)[0])
         own = own.take(own.scores.argsort(descending=True, stable=True))
-        iou = box_iou(own.boxes, truth[exists, :4].to(own.boxes))
+        iou = torchvision().ops.box_iou(own.boxes, truth[exists, :4].to(own.boxes))
         for score, row in zip(own.scores.tolist(), iou, strict=True):
             best = int(row.argmax()) if len(row) else -1
             right = best >= 0 and bool(row[best] >= overlap)
