@@ -10,7 +10,7 @@ from PIL import Image
 
 from sweep import check_code, click, sweep
 from toys import Disc, DiscState
-from xai_lessons.explorers.kit import base, controls
+from xai_lessons.explorers.kit import Touch, base, controls
 from xai_lessons.explorers.kit.panels import Panel
 from xai_lessons.explorers.kit.view import error_text
 
@@ -181,6 +181,29 @@ def test_buttons_act():
     explorer.inputs["grow"].click()
     assert explorer.wait(10)
     assert explorer.shown.size == 7
+
+
+def test_a_touched_picture_gives_a_new_state():
+    explorer = Disc(size=4)
+    (browser,) = (w for w in explorer.widget.children if hasattr(w, "moved"))
+    assert explorer.wait(10)
+    assert explorer._view._panels[0].image._dom_classes == ("xai-touch", "xai-touch-disc")
+    first = explorer.result
+    browser._handle_custom_msg(["disc", 0.999, 0.5, "click"], [])  # as from the browser
+    assert explorer.wait(10)
+    assert (explorer.shown.size, explorer.shown.shade, explorer.inputs["size"].value) == (9, 0.5, 9)
+    browser.moved = ["disc", 0.0, 0.21, "move"]  # only draws anew
+    assert explorer.shown.shade == 0.2
+    again = explorer.press_on(Touch("disc", 0.9, 0.2, "move"))  # an equal state: nothing to do
+    assert again.result is explorer.result
+    assert explorer.result is not first
+    browser._handle_custom_msg(["disc", 0.85, 0.2, "click"], [])
+    assert explorer.wait(10)
+    assert "size must not be 8" in explorer._view._error.value
+    explorer.reset()
+    assert explorer.wait(10)
+    assert explorer.shown == DiscState(size=4)
+    assert Touch("disc", 1.0, 0.5).cell(4, 3) == (2, 2)
 
 
 def test_the_shown_code_gives_the_same_arrays():

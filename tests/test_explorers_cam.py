@@ -11,7 +11,8 @@ from xai_lessons.data import menagerie
 from xai_lessons.explorers import CamExplorer as Whole
 from xai_lessons.explorers import cam as module
 from xai_lessons.explorers.cam import METHODS
-from xai_lessons.explorers.kit import Reporter
+from xai_lessons.explorers.kit import Reporter, Touch
+from xai_lessons.methods import cam
 
 
 class CamExplorer(Whole):
@@ -52,6 +53,31 @@ def test_the_code_of_a_layer_a_pair_and_the_predicted_class(model):
     check_code(explorer)
     explorer.set(picture="umbrella", tag=True, layer="last")
     check_code(explorer)
+
+
+def test_a_touched_place_shows_what_it_sees_and_adds(model, flat):
+    explorer = CamExplorer("cat + dog", model, target_class="dog")
+    before = explorer.panels(explorer.result, explorer.state)[0]
+    result = explorer.press_on(Touch("map", 0.5, 0.9, "move")).result
+    rows, columns = result.places.shape
+    assert explorer.state.place == (int(0.9 * rows), int(0.5 * columns))
+    image = torch.from_numpy(result.image)
+    head = next(m for m in model.modules() if isinstance(m, torch.nn.Linear))
+    with torch.no_grad():
+        adds = (model(image[None])[0] - head.bias)[model.class_index("dog")]
+    assert result.exact
+    assert result.places.sum() == pytest.approx(float(adds), abs=1e-4)
+    assert result.places * rows * columns == pytest.approx(cam.cam(model, image, "dog", size=None).numpy(), abs=1e-4)
+    after = explorer.panels(result, explorer.state)[0]
+    assert not np.array_equal(before.image, after.image)
+    assert f"adds {result.places[explorer.state.place]:+.2f} to the logit of dog" in after.caption
+    assert "receptive_field" in explorer.code(explorer.state)
+    check_code(explorer)
+    explorer.set(layer=model.layers[0], method="LayerCAM")
+    assert "logit" not in explorer.panels(explorer.result, explorer.state)[0].caption
+    other = CamExplorer("cat", flat, place=(0, 1))
+    assert not other.result.exact
+    assert "not the logit" in other.panels(other.result, other.state)[0].caption
 
 
 def test_scores_and_controls_are_the_fractions_on_the_named_object(model):

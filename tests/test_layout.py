@@ -49,8 +49,8 @@ ROWS: tuple[dict[str, str], ...] = (
     },
     {
         "explorers": """cam classification deletion detective eraser fgsm filters hardening inversion judging kit
-            kit.base kit.cache kit.controls kit.image_explorer kit.live_training kit.panels kit.script kit.view
-            kit.worker layers mistakes
+            kit.base kit.browser kit.cache kit.controls kit.image_explorer kit.live_training kit.panels kit.script
+            kit.view kit.worker layers mistakes
             occlusion robustness saliency sanity training"""
     },
     {"command": "cli doctor kernels lab network_doctor student"},

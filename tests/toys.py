@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,7 +82,13 @@ class Disc(Explorer):
 
     def panels(self, result, state):
         """The picture."""
-        return [Panel("Picture", plots.enlarge(np.clip(result.image * state.shade, 0, 1), 128), "a disc", 128)]
+        image = plots.enlarge(np.clip(result.image * state.shade, 0, 1), 128)
+        return [Panel("Picture", image, "a disc", 128, touch="disc")]
+
+    def touch(self, at, result, state):
+        """A click says how large; other moves do nothing but grow it where the button is down."""
+        sizes = {"click": at.cell(9, 9)[1] + 1, "drag": 9}
+        return replace(state, size=sizes.get(at.kind, state.size), shade=round(at.y, 1))
 
     def describe(self, result, state):
         """How much is covered."""

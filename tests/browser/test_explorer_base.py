@@ -87,6 +87,30 @@ def test_dragging_ends_where_the_hand_ends(opened, page):
     assert console_errors(page) == []
 
 
+def test_a_picture_is_touched_by_the_pointer_and_by_the_keyboard(opened, page):
+    opened("touch.ipynb", "Disc(size=4)")
+    picture, headline = page.locator(".xai-disc img"), page.locator(".xai-disc .xai-headline")
+    box = picture.bounding_box()
+    picture.click(position={"x": 0.6 * box["width"], "y": 0.5 * box["height"]})
+    expect(headline).to_have_text("The disc covers 0.26.")  # size 6
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"])
+    expect(page.locator(".xai-disc .xai-control-size .widget-readout")).to_have_text("9")
+    page.mouse.up()
+    page.locator(".xai-disc .xai-reset").click()
+    expect(headline).to_have_text("The disc covers 0.12.")
+    assert picture.get_attribute("alt").startswith("a disc. Arrow keys")
+    picture.focus()
+    for _ in range(30):
+        picture.press("ArrowLeft")
+    cursor = page.locator(".xai-disc .xai-cursor").bounding_box()
+    assert abs(cursor["x"] + cursor["width"] / 2 - box["x"]) < 3
+    picture.press("Enter")
+    expect(headline).to_have_text("The disc covers 0.00.")  # size 1
+    expect(picture).to_be_focused()
+    assert console_errors(page) == []
+
+
 def test_an_error_is_shown_and_goes_again(opened, page):
     opened("error.ipynb", "Disc(size=7)")
     press(page, ".xai-disc .xai-control-size", "ArrowRight")

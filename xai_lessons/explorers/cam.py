@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,18 @@ import torch
 from torch import Tensor
 
 from xai_lessons import evaluation, models, plots
-from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, TargetState
+from xai_lessons.core import activations
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, TargetState, Touch
 from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle, group
 from xai_lessons.explorers.kit.panels import Panel, bar_panel
 from xai_lessons.methods import cam, catalog
+from xai_lessons.models import anatomy
 
 METHODS = {method.label: method for method in catalog.METHODS.values() if method.family == "cam"}
 LAST = "last"
 CLASSES, LAYERS, EVERY, NOTHING = "other classes", "all layers", "all methods", "nothing"
 CONTROLS = {"center blob": "center blob", "random map": "random"}
+ORANGE = "#E69F00"
 TILES, SMALL, TILE = 4, 220, 249
 
 
@@ -36,6 +40,7 @@ class CamState(ImageState, TargetState):
     boxes: bool = True
     opacity: float = 0.7
     as_seen: bool = False
+    place: tuple[int, int] | None = None  # row and column of the layer's map, whose receptive field is shown
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,9 @@ class CamResult(ImageResult):
     peak: str = ""  # on or next to which object the map's peak lies
     # title -> map (S, S), to compare; None where the method has no answer
     row: dict[str, np.ndarray | None] = field(default_factory=dict)
+    # sum_k w_k A_k at each place of the layer (h, w), w the mean gradient; exact: whether they add up to the logit
+    places: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    exact: bool = False
 
 
 class CamExplorer(ImageExplorer):
@@ -66,6 +74,7 @@ class CamExplorer(ImageExplorer):
     State = CamState
     stage = ("target_class", "method", "layer", "seed")
     shown_by_code = ("heatmap", "box")
+    only_drawn = ("place",)
     pairs = ("cat + dog", "cat + cat", "bird + umbrella")
 
     def controls(self) -> tuple[Control, ...]:
@@ -134,6 +143,7 @@ class CamExplorer(ImageExplorer):
             cam.bounding_box(heatmap, state.threshold).numpy(),
             **(self._scores(state, model, image, heatmap, target) if self.is_drawn(state) else {}),
         )
+        result = replace(result, **_places(model, image, self._layer(state), target))
         yield result
         result = replace(result, shown=self.screen_image(state).numpy())
         yield result
@@ -160,14 +170,19 @@ class CamExplorer(ImageExplorer):
             if result.box.any():
                 laid = plots.box(laid, side * result.box)
                 caption += "White: the map's box. "
+        laid, seen = self._seen(laid, result, state)
         alone = plots.enlarge(plots.heatmap(result.heatmap, scale=scale), self.screen, smooth=True)
         unit = "In units of the logit." if state.method == "CAM" else "In its own units."
         return [
-            Panel(title, laid, f"{title}, laid over {self.alt(state)}", 330, caption=caption),
+            Panel(title, laid, f"{title}, laid over {self.alt(state)}", 330, caption=caption + seen, touch="map"),
             Panel("The map itself", alone, f"the map of {title}", SMALL, caption=unit, scale=(*scale, "heat")),
             self._bars(result, state),
             *_row_panels(result, state),
         ]
+
+    def touch(self, at: Touch, result: CamResult, state: CamState) -> CamState:
+        """The place of the layer's map under the pointer."""
+        return replace(state, place=at.cell(*result.places.shape))
 
     def describe(self, result: CamResult, state: CamState) -> str:
         """Where the map lies, beside what two maps that ignore the network reach."""
@@ -190,9 +205,18 @@ class CamExplorer(ImageExplorer):
         """The map, its box, and the fraction of it on the object."""
         target = f", {state.target_class!r}" if self.target(state) else ""
         layer = f", layer={state.layer!r}" if state.layer != LAST and _has_layers(state) else ""
+        number = f", torch.tensor([{self.model(state).class_index(state.target_class)}])" if target else ""
         inside = (
             "for name, mask in evaluation.object_masks(scene).items():",
             "    print(f'{float(evaluation.energy_inside(heatmap, mask)):.0%} of the map lies on the {name}')",
+        )
+        name = self._layer(state)
+        place = (
+            f"field = anatomy.receptive_field(model, {name!r}, {state.place})  # what this place sees",
+            f"A, slope, _ = activations.activation_and_gradient(model, {name!r}, image[None].to(model.device){number})",
+            "places = torch.einsum('nk,nkij->nij', slope.mean(dim=(2, 3)), A)[0]  # sum of w A",
+            f"print(f'place {state.place}: {{float(places[{state.place}]):+.2f}} of {{float(places.sum()):+.2f}}')",
+            "plots.show([plots.box(image, field, width=1)])",
         )
         return self.script(
             state,
@@ -201,15 +225,42 @@ class CamExplorer(ImageExplorer):
             *(inside if self.is_drawn(state) else ()),
             f"over = plots.overlay(image, heatmap, {state.opacity})",
             "plots.show([image, plots.box(over, box, width=1), plots.heatmap(heatmap)])",
+            *(place if state.place else ()),
+            also=("from xai_lessons.core import activations", "from xai_lessons.models import anatomy")
+            if state.place
+            else (),
         )
 
     # What the parts are made of.
 
     def _title(self, result: CamResult, state: CamState) -> str:
-        model = self.model(state)
-        layer = model.layers[-1] if state.layer == LAST else state.layer
-        at = f" at {layer}" if _has_layers(state) else ""
-        return f"{state.method} for {model.classes[result.target]}{at}"
+        at = f" at {self._layer(state)}" if _has_layers(state) else ""
+        return f"{state.method} for {self.model(state).classes[result.target]}{at}"
+
+    def _layer(self, state: CamState) -> str:
+        """The layer whose maps are added up."""
+        return self.model(state).layers[-1] if state.layer == LAST or not _has_layers(state) else state.layer
+
+    def _seen(self, laid: np.ndarray, result: CamResult, state: CamState) -> tuple[np.ndarray, str]:
+        """The image with the touched place and its receptive field, and what the place contributes, in words."""
+        if state.place is None:
+            return laid, "Point at a place: what does it see, and what does it add?"
+        (rows, columns), name = result.places.shape, self.model(state).classes[result.target]
+        row, column = min(state.place[0], rows - 1), min(state.place[1], columns - 1)  # another layer's map is smaller
+        side = laid.shape[0] / result.image.shape[-1]
+        field = side * np.array(_receptive_field(self.model(state), self._layer(state), (row, column)))
+        own = laid.shape[0] * np.array([column / columns, row / rows, (column + 1) / columns, (row + 1) / rows])
+        laid = plots.box(plots.box(laid, field.tolist(), ORANGE), own.tolist(), ORANGE, 2)
+        text, all_of_them = f"Orange: the place {row, column} and all that it sees", f"{rows} x {columns} places"
+        value, total = float(result.places[row, column]), float(result.places.sum())
+        if state.method not in ("CAM", "Grad-CAM"):
+            return laid, f"{text}."
+        if result.exact:
+            return laid, f"{text}. It adds {value:+.2f} to the logit of {name}; all {all_of_them} add {total:+.2f}."
+        return (
+            laid,
+            f"{text}. Its sum of w A is {value:+.2f}; that of all {all_of_them} is {total:+.2f}, not the logit.",
+        )
 
     def _scores(
         self, state: CamState, model: models.Classifier, image: Tensor, heatmap: Tensor, target: int
@@ -257,6 +308,21 @@ class CamExplorer(ImageExplorer):
         marked = [i for i, item in enumerate(result.inside) if item == name]
         title = "How much of the map lies where?"
         return bar_panel(title, list(bars), list(bars.values()), marked=marked, caption=caption, **size)
+
+
+@lru_cache(maxsize=200)
+def _receptive_field(model: models.Classifier, layer: str, place: tuple[int, int]) -> tuple[int, int, int, int]:
+    return anatomy.receptive_field(model, layer, place)
+
+
+def _places(model: models.Classifier, image: Tensor, layer: str, target: int) -> dict[str, Any]:
+    """The fields of the result that say what each place of the layer's map adds, before rectification."""
+    x = image[None].to(model.device, model.dtype)
+    A, slope, _ = activations.activation_and_gradient(model, layer, x, torch.tensor([target], device=model.device))
+    weights = slope.mean(dim=(2, 3), keepdim=True)
+    # where the slope is the same at all places, the head averages: then the sums add up to the logit, but for the bias
+    exact = bool(torch.allclose(slope, weights.expand_as(slope), rtol=1e-3, atol=1e-6))
+    return {"places": (weights * A).sum(dim=1)[0].float().cpu().numpy(), "exact": exact}
 
 
 def _scale(result: CamResult, state: CamState, heatmap: np.ndarray) -> tuple[float, float]:

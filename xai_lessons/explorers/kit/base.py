@@ -3,7 +3,8 @@
 How to write one (tests/toys.py has the smallest, `classification` a whole one)::
 
     from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, TargetState
-    from xai_lessons.explorers.kit.controls import PANELS, Choice, Slider, group
+    from xai_lessons.explorers.kit.browser import Touch
+from xai_lessons.explorers.kit.controls import PANELS, Choice, Slider, group
     from xai_lessons.explorers.kit.panels import Panel, bar_panel
 
     @dataclass(frozen=True)
@@ -37,6 +38,18 @@ How to write one (tests/toys.py has the smallest, `classification` a whole one):
         def code(self, state):                                  # -> Python that computes and draws the same
             return self.script(state, f"heatmap = cam.grad_cam(model, image, {self.target(state)!r})")
 
+A picture can be touched. Its panel gives it a name, and `touch` makes of each place a new state::
+
+    def panels(self, result, state):
+        return [Panel("The map", image, alt, touch="map"), ...]
+
+    def touch(self, at, result, state):                         # `Touch`: at.name, at.x, at.y in [0, 1], at.kind
+        return replace(state, place=at.cell(12, 12)) if at.kind == "click" else state
+
+`touch` is pure and quick. It hears each "click", and of "move" and "drag" (a move with the button down) the latest
+place; arrow keys move a cursor, Enter clicks. A state that is equal to the one before does nothing. Fields named in
+`only_drawn` count as controls that only draw anew. The caption says what can be touched.
+
 `compute` touches no widget and keeps nothing (what is cached says so, and its cache is bounded); it runs on a worker
 thread with one torch thread (`threads`). What takes more than a moment is a *generator*, which yields a result after
 each step. Stop is heard at each yield and wherever a method reports its progress. A method that takes long shows its
@@ -61,6 +74,7 @@ import torch
 
 from xai_lessons import plots
 from xai_lessons.core.progress import Cancelled
+from xai_lessons.explorers.kit.browser import Touch
 from xai_lessons.explorers.kit.controls import PANELS, Button, Control
 from xai_lessons.explorers.kit.panels import Panel, contact_sheet
 from xai_lessons.explorers.kit.view import View, error_text
@@ -83,6 +97,7 @@ class Explorer:
     State: ClassVar[type]
     stage: ClassVar[tuple[str, ...]] = ()  # names of the three or four controls of its puzzle; More holds the others
     shown_by_code: ClassVar[tuple[str, ...]] = ()
+    only_drawn: ClassVar[tuple[str, ...]] = ()  # fields that no control sets, and for which nothing is computed again
     live: ClassVar[bool] = True
     threads: ClassVar[int | None] = 1
 
@@ -90,7 +105,8 @@ class Explorer:
         self.declared: tuple[Control, ...] = tuple(self.controls())
         self.initial = self.state = self._changed(self.State(), initial)
         self.error: BaseException | None = None
-        self._drawing = {c.name for c in self.declared if c.changes == (PANELS,)} & {f.name for f in fields(self.State)}
+        drawing = {c.name for c in self.declared if c.changes == (PANELS,)} & {f.name for f in fields(self.State)}
+        self._drawing = drawing.union(self.only_drawn)
         self._shown: tuple[Any, Any] | None = None  # the state and the result on the screen
         self._lock = threading.RLock()
         self._view: View | None = None
@@ -120,6 +136,10 @@ class Explorer:
 
     def code(self, state: Any) -> str:
         """Python that computes `shown_by_code` under the same names, and draws it."""
+        raise NotImplementedError
+
+    def touch(self, at: Touch, result: Any, state: Any) -> Any:
+        """The state after a picture was touched there; `result` and `state` are on the screen. Pure."""
         raise NotImplementedError
 
     def code_names(self, state: Any) -> dict[str, Any]:
@@ -181,6 +201,14 @@ class Explorer:
         button = next(c for c in self.declared if isinstance(c, Button) and c.name == name)
         after = button.act(self.state)
         return self.request(**{f.name: getattr(after, f.name) for f in fields(after)})
+
+    def press_on(self, at: Touch) -> Job:
+        """Touch a picture, as the pointer and the keyboard do."""
+        shown = self.result
+        after = self.touch(at, shown, self.state)
+        changes = {f.name: getattr(after, f.name) for f in fields(after)}
+        changed = {name: value for name, value in changes.items() if value != getattr(self.state, name)}
+        return self.request(**changed) if changed else Job.finished(shown)
 
     def request_run(self) -> Job:
         """What the Run button does, without waiting."""

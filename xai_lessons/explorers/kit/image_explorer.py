@@ -252,8 +252,8 @@ class ImageExplorer(Explorer):
         given = state.network in self._models
         return "# model is the network that you gave" if given else f"model = models.load({state.network!r})"
 
-    def script(self, state: Any, *lines: str, without: Sequence[str] = ()) -> str:
-        """The shown code: imports, `model` and `image` (drawn without some parts), then lines that use them."""
+    def script(self, state: Any, *lines: str, without: Sequence[str] = (), also: Sequence[str] = ()) -> str:
+        """The shown code: imports (`also` those), `model` and `image` (drawn without some parts), then the lines."""
         setup = [self.network_code(state)]
         if self.is_drawn(state):
             setup.append(f"scene = {self._drawing_code(state)}")
@@ -265,7 +265,7 @@ class ImageExplorer(Explorer):
             if opened == "picture":
                 setup.append("# picture is the picture that you gave")
             setup.append(f"image = model.prepare({opened})")
-        return with_imports(*setup, *lines)
+        return with_imports(*setup, *lines, also=also)
 
     def code_names(self, state: Any) -> dict[str, Any]:
         """What the shown code takes as given."""

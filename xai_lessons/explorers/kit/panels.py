@@ -30,6 +30,7 @@ class Panel:
     chart: bool = False  # ink on white, which a dark theme turns into light ink on black
     scale: tuple[float, float, str] | None = None  # lowest and highest value and color map of a bar below the image
     below: bool = False  # whether it stands below the stage, in a row with others of its kind
+    touch: str = ""  # the name under which the explorer's `touch` hears where it is touched; none: it is not
 
 
 def chart_panel(title: str, image: np.ndarray, alt: str, width: int = 384, caption: str = "", **more: Any) -> Panel:

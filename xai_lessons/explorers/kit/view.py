@@ -18,6 +18,7 @@ import numpy as np
 import traitlets
 
 from xai_lessons import plots
+from xai_lessons.explorers.kit.browser import Browser
 from xai_lessons.explorers.kit.controls import Button, Choice, Control, Many, Slider, Toggle, Upload
 from xai_lessons.explorers.kit.panels import STAGE, Panel
 
@@ -109,6 +110,7 @@ class View:
                 self._more,
                 widgets.HBox([panels, self._code]),
                 self._note,
+                Browser(lambda touch: self._guard(lambda: explorer.press_on(touch))),
             ]
         )
         self.root.add_class("xai-explorer").add_class(f"xai-{explorer.name}")
@@ -248,7 +250,7 @@ class _Slot:
         self.title, self.caption = widgets.HTML(), widgets.HTML()
         self.image = _Picture()
         self.root = widgets.VBox([self.title, self.image, self.caption]).add_class("xai-panel")
-        self._chart = False
+        self._classes: tuple[str, ...] = ()
 
     def show(self, panel: Panel) -> None:
         """Put a panel here; what has not changed is not sent again."""
@@ -257,9 +259,9 @@ class _Slot:
         self.caption.layout.display = "" if self.caption.value else "none"
         part = 100 * panel.width / STAGE
         self.root.layout.width = f"max(min(220px, 100%), min({part:.2f}cqw, {1.7 * panel.width:.0f}px))"
-        if panel.chart != self._chart:
-            self._chart = panel.chart
-            (self.image.add_class if panel.chart else self.image.remove_class)("xai-chart")
+        classes = ("xai-chart",) * panel.chart + (("xai-touch", f"xai-touch-{panel.touch}") if panel.touch else ())
+        if classes != self._classes:
+            self.image._dom_classes, self._classes = classes, classes
         with self.image.hold_sync():
             self.image.format = "png" if panel.sharp else "jpeg"
             self.image.value = plots.png(panel.image) if panel.sharp else plots.jpeg(panel.image)
