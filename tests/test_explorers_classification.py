@@ -132,7 +132,26 @@ def test_uploads_are_kept_beside_the_notebook_and_shown(tmp_path, monkeypatch, m
     assert explorer.state.picture == "cat photo-2"
     with pytest.raises(ValueError, match="not an image"):
         upload.take("notes.txt", b"hello")
+    with pytest.raises(ValueError, match="not an image"):  # a Radiance file, which Python would run
+        upload.take("torch.py", b"#?RADIANCE\nraise SystemExit")
     assert len(list(tmp_path.iterdir())) == 2
+    explorer.set(**upload.take("../../torch.py", files[200]))
+    assert (tmp_path / "torch.png").exists()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_large_photograph_is_opened_once_per_network_and_only_small_versions_are_kept(tmp_path, monkeypatch, model):
+    Image.new("RGB", (3000, 2000), (200, 0, 0)).save(tmp_path / "large.png")
+    opened = []
+    load = photos.load
+    monkeypatch.setattr(photos, "load", lambda source: opened.append(source) or load(source))
+    explorer = PredictionExplorer(tmp_path / "large.png", model)
+    opened.clear()
+    for _ in range(3):
+        explorer.image(explorer.state), explorer.screen_image(explorer.state)
+    assert len(opened) <= 1
+    kept = [photo.screen for photo in explorer.photographs.values()] + list(explorer._prepared.values())
+    assert sum(each.untyped_storage().nbytes() for each in kept) < 5e6
 
 
 def test_the_network_may_have_other_classes(model):
@@ -234,7 +253,5 @@ def squeezenet(test_data):
 
 
 def test_samples_are_those_of_scikit_image():
-    assert (
-        PredictionExplorer("coffee", one_layer_network()).photographs["coffee"][0].shape
-        == photos.sample("coffee").shape
-    )
+    explorer = PredictionExplorer("coffee", one_layer_network())
+    assert torch.equal(explorer.photographs["coffee"].open(), photos.sample("coffee"))

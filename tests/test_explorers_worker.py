@@ -1,6 +1,5 @@
 """The explorers' worker: the latest state wins, Stop, progress, threads, uploads."""
 
-import datetime
 import threading
 
 import numpy as np
@@ -13,7 +12,6 @@ from xai_lessons.core.progress import Cancelled
 from xai_lessons.explorers.kit import Reporter, base, controls, worker
 from xai_lessons.explorers.kit.worker import Job, Worker
 
-NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 CORNER = {"corner": {"shape": "square"}}
 
 
@@ -193,8 +191,7 @@ def test_an_upload_arrives_with_its_name():
             return (*super().controls(), upload)
 
     explorer = Uploading()
-    file = {"name": "a.png", "type": "image/png", "size": 3, "content": memoryview(b"abc"), "last_modified": NOW}
-    explorer.inputs["up"].set_trait("value", (file,))
+    explorer.inputs["up"]._handle_custom_msg({"name": "a.png"}, [memoryview(b"abc")])
     assert explorer.wait(10)
     assert taken == [("a.png", b"abc")]
     assert explorer.shown.size == 6
@@ -209,9 +206,10 @@ def test_upload_errors_are_shown():
             return (*super().controls(), controls.Upload(name="up", label="Up", take=refuse))
 
     explorer = Uploading()
-    file = {"name": "a.txt", "type": "", "size": 3, "content": memoryview(b"abc"), "last_modified": NOW}
-    explorer.inputs["up"].set_trait("value", (file,))
+    explorer.inputs["up"]._handle_custom_msg({"name": "a.txt"}, [memoryview(b"abc")])
     assert "a.txt is not an image" in explorer._view._error.value
+    explorer.inputs["up"]._handle_custom_msg({"name": "b.tif", "problem": "b.tif has 60 MB"}, [])
+    assert "b.tif has 60 MB" in explorer._view._error.value
 
 
 def test_the_worker_outlives_errors():

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "xai_lessons"
 # Every package from the bottom up, and its modules: a module imports from its own row and from the rows above it.
 # What is not named here fails.
 ROWS: tuple[dict[str, str], ...] = (
-    {"core": "activations inputs libraries operations passes progress state"},
+    {"core": "activations files inputs libraries operations passes progress state"},
     {
         "data": """datasets interventions photos menagerie menagerie.__main__ menagerie.backgrounds menagerie.camera
             menagerie.canvas menagerie.elements menagerie.factors menagerie.geometry menagerie.palette
@@ -50,7 +50,7 @@ ROWS: tuple[dict[str, str], ...] = (
     {
         "explorers": """cam classification deletion detective eraser fgsm filters hardening inversion judging kit
             kit.base kit.browser kit.cache kit.controls kit.image_explorer kit.live_training kit.panels kit.script
-            kit.view kit.worker layers mistakes
+            kit.upload kit.view kit.worker layers mistakes
             occlusion robustness saliency sanity training"""
     },
     {"command": "cli doctor kernels lab network_doctor student"},

@@ -1,11 +1,15 @@
 """Stored networks: whole or refused, never half-loaded."""
 
 import json
+import os
+import threading
+from pathlib import Path
 
 import pytest
 import torch
 
 from xai_lessons import models
+from xai_lessons.core import files
 from xai_lessons.models import architectures, store
 
 SMALL = {"architecture": "ResNet", "arguments": {"classes": 3, "widths": [4, 4], "blocks": [1], "pools": [False]}}
@@ -117,10 +121,18 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(store.os, "replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        store.write_whole(file, b"new")
+        files.write_whole(file, b"new")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"old")]
+
+
+def test_a_link_in_the_place_of_the_unfinished_file_is_not_followed(tmp_path):
+    other = tmp_path / "somebody's"
+    other.write_bytes(b"theirs")
+    (tmp_path / f"a.{os.getpid()}.{threading.get_ident()}.part").symlink_to(other)
+    files.write_whole(tmp_path / "a", b"new")
+    assert sorted((p.name, p.read_bytes()) for p in tmp_path.iterdir()) == [("a", b"new"), ("somebody's", b"theirs")]
 
 
 @pytest.mark.parametrize("name", store.built_in())

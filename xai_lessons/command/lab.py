@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from xai_lessons.core.files import write_whole
+
 PACKAGE = Path(__file__).resolve().parents[1]
 SETTINGS = Path(__file__).resolve().parent / "jupyter"
 FIRST = "01_classification.ipynb"
@@ -144,8 +146,5 @@ def _free_name(place: Path, content: bytes) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)
+    write_whole(path, content)

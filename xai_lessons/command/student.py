@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from xai_lessons.core.files import write_whole
+
 DETAILS = re.compile(r"<details(?:(?!</?details).)*?</details>", re.DOTALL | re.IGNORECASE)
 SOLUTION = re.compile(r"<summary>(?:(?!</summary>).)*(?:solution|answer)", re.DOTALL | re.IGNORECASE)
 HAND_IN = """\
@@ -69,6 +71,6 @@ def write_copies(source: Path, target: Path) -> list[Path]:
             book = without_solutions(json.loads(content), place.stem)
             content = (json.dumps(book, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+        write_whole(place, content)
         written.append(place)
     return written

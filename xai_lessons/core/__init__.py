@@ -6,7 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=(
         "activations",
+        "files",
         "inputs",
+        "libraries",
         "operations",
         "passes",
         "progress",

@@ -15,10 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xai_lessons.core import inputs
+from xai_lessons.core import files, inputs
 from xai_lessons.core.libraries import torchvision
 from xai_lessons.data import menagerie, photos
-from xai_lessons.models import store
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_FOLDER = "XAI_LESSONS_CIFAR10"  # the environment variable that names the folder with it
@@ -144,7 +143,7 @@ def _in_parts(
     dataset = Pictures(torch.cat(images), torch.cat(labels), tuple(menagerie.CLASSES))
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        store.write_whole(kept, safetensors.torch.save({"images": dataset.images, "labels": dataset.labels}))
+        files.write_whole(kept, safetensors.torch.save({"images": dataset.images, "labels": dataset.labels}))
     return dataset
 
 

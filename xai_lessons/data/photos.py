@@ -99,6 +99,28 @@ def open_image(source: str | os.PathLike[str] | bytes) -> Image.Image:
     raise ValueError(f"{name} {reason}")
 
 
+def ending(content: bytes) -> str:
+    """The usual ending of an image file's name, known by its content and not by its name.
+
+    Args:
+        content: the bytes of a file.
+
+    Returns:
+        One of `ENDINGS`.
+
+    Raises:
+        ValueError: in one sentence, if it is not an image, damaged, or too large.
+
+    Example:
+        >>> from skimage import data
+        >>> ending((Path(data.data_dir) / "coffee.png").read_bytes())
+        '.png'
+    """
+    open_image(content)
+    starts = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"RI": ".webp", b"GI": ".gif", b"BM": ".bmp"}
+    return starts.get(content[:2], ".tif")
+
+
 def folder(path: str | os.PathLike[str]) -> dict[str, Path]:
     """List the image files of a folder by name, as the explorers' `photographs=` takes them; none is opened yet.
 

@@ -188,7 +188,7 @@ class DetectiveExplorer(ImageExplorer):
         """The maps of all suspects, and the repair."""
         image = f"{self._drawing_code(state)}.image"
         if not self.is_drawn(state):
-            image = f"suspects[0].model.prepare({self.photographs[state.picture][1]})"
+            image = f"suspects[0].model.prepare({self.photographs[state.picture].code})"
         method = METHODS[state.method]
         options = "".join(f", {k}={v!r}" for k, v in _options(method, self.model(state).input_size).items())
         call = f"{method.code}(one.model, image{options})" + ".abs().amax(0)" * (method.returns == "attribution")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xai_lessons.core.files import write_whole
 from xai_lessons.lessons import checks, quiz
 from xai_lessons.lessons.exercise import Check
 
@@ -61,7 +62,7 @@ def hand_in(student: str, lesson: str, folder: str | Path = ".") -> Path:
     answers = gather(shell.user_ns, shell.user_ns.get("In", []), shown)
     file["student"] = student.strip()
     file["lessons"][lesson] = answers
-    path.write_text(json.dumps(file, indent=1, ensure_ascii=False, sort_keys=True), encoding="utf-8")
+    write_whole(path, json.dumps(file, indent=1, ensure_ascii=False, sort_keys=True).encode("utf-8"))
     answered = sum(bool(question["given"]) for question in answers["questions"])
     right = sum(each["verdict"] == "right" for each in answers["exercises"].values())
     print(f"{answered} of {len(answers['questions'])} questions answered, ", end="")

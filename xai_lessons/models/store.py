@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from xai_lessons.core.files import write_whole
 from xai_lessons.core.inputs import closest
 from xai_lessons.models import architectures
 from xai_lessons.models.classifier import Classifier
@@ -168,25 +168,3 @@ def save(model: Classifier | Detector, path: str | os.PathLike[str], card: dict[
 def _half(values: Tensor) -> Tensor:
     """Convert to half precision if all values stay finite."""
     return half if values.is_floating_point() and torch.isfinite(half := values.half()).all() else values
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all.
-
-    Args:
-        path: the file; an existing one is replaced.
-        content: its bytes.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_whole(Path(folder) / "some.txt", b"all of it")
-        ...     (Path(folder) / "some.txt").read_text()
-        'all of it'
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import lazy_loader
 
+from xai_lessons.core import files
 from xai_lessons.core.inputs import closest
-from xai_lessons.models import store
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
@@ -84,10 +84,10 @@ def save(name: str, result: Result, figures: Mapping[str, bytes] | None = None) 
         The path of the file.
     """
     for figure, content in (figures or {}).items():
-        store.write_whole(FOLDER / f"{name}-{figure}.jpg", content)
+        files.write_whole(FOLDER / f"{name}-{figure}.jpg", content)
     facts = {"made_by": f"python -m xai_lessons.results {name}", **result._asdict()}
     path = FOLDER / f"{name}.json"
-    store.write_whole(path, (_text(rounded(facts)) + "\n").encode())
+    files.write_whole(path, (_text(rounded(facts)) + "\n").encode())
     return path
 
 

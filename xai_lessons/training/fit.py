@@ -19,10 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xai_lessons.core import inputs, passes
+from xai_lessons.core import files, inputs, passes
 from xai_lessons.core.progress import Meter, Progress
 from xai_lessons.core.state import private_random
-from xai_lessons.models import store
 from xai_lessons.training import scoring
 from xai_lessons.training.augmentation import adversarial, augment, pixels
 
@@ -335,7 +334,7 @@ class Training:
         }
         torch.save(state, content)
         path.parent.mkdir(parents=True, exist_ok=True)
-        store.write_whole(path, content.getvalue())
+        files.write_whole(path, content.getvalue())
 
     def load(self, path: Path) -> None:
         """Restore the state of a checkpoint.

@@ -8,9 +8,10 @@ them ("cat + dog"), or the name of a photograph that was given or uploaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,8 +21,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xai_lessons import models
+from xai_lessons.core.files import write_whole
 from xai_lessons.data import menagerie, photos
 from xai_lessons.explorers.kit.base import Explorer
+from xai_lessons.explorers.kit.cache import Cache
 from xai_lessons.explorers.kit.controls import Button, Choice, Control, Slider, Toggle, Upload, group
 from xai_lessons.explorers.kit.panels import Panel, bar_panel, top_classes
 from xai_lessons.explorers.kit.script import with_imports
@@ -69,6 +72,15 @@ class ImageResult:
     shown: np.ndarray  # the same, drawn for the screen
 
 
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph to choose. Only its version for the screen is kept: the whole one may take 600 MB."""
+
+    open: Callable[[], Tensor]
+    code: str  # the same in Python
+    screen: Tensor
+
+
 @lru_cache(maxsize=8)
 def network(name: str) -> models.Classifier:
     """A network by its name; the last eight are kept for all explorers."""
@@ -108,7 +120,8 @@ class ImageExplorer(Explorer):
         photographs: dict[str, Any] | None = None,
         **initial: Any,
     ) -> None:
-        self.photographs: dict[str, tuple[Tensor, str]] = {}  # name -> the image, and the code that opens it
+        self.photographs: dict[str, Photograph] = {}
+        self._prepared = Cache(8)  # of photographs as networks take them: opening one anew takes a second
         self._models: dict[str, models.Classifier] = {}
         for name, value in (photographs or {}).items():
             self._add(value, name)
@@ -187,16 +200,17 @@ class ImageExplorer(Explorer):
         model = self.model(state)
         if self.is_drawn(state):
             return self.scene(state, model.input_size, without).image
-        return model.prepare(self.photographs[state.picture][0])
+        key = state.picture, state.network
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = self._prepared[key] = model.prepare(self.photographs[state.picture].open())
+        return prepared
 
     def screen_image(self, state: Any, without: Sequence[str] = ()) -> Tensor:
         """The same for the screen: drawn at its size, or the photograph cropped as the network's was."""
         if self.is_drawn(state):
             return self.scene(state, self.screen, without).image
-        photo = self.photographs[state.picture][0]
-        side = min(photo.shape[1:])
-        top, left = (photo.shape[1] - side) // 2, (photo.shape[2] - side) // 2
-        return resized(photo[:, top : top + side, left : left + side], self.screen)
+        return self.photographs[state.picture].screen
 
     def both_sizes(self, image: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """An image and the same resized for the screen, which is quick: the fields of an `ImageResult`."""
@@ -261,7 +275,7 @@ class ImageExplorer(Explorer):
                 setup.append(f"scene = scene.without({', '.join(map(repr, without))})")
             setup.append("image = scene.image")
         else:
-            opened = self.photographs[state.picture][1]
+            opened = self.photographs[state.picture].code
             if opened == "picture":
                 setup.append("# picture is the picture that you gave")
             setup.append(f"image = model.prepare({opened})")
@@ -270,8 +284,8 @@ class ImageExplorer(Explorer):
     def code_names(self, state: Any) -> dict[str, Any]:
         """What the shown code takes as given."""
         names: dict[str, Any] = {"model": self._models[state.network]} if state.network in self._models else {}
-        image, opened = self.photographs.get(getattr(state, "picture", ""), (None, ""))
-        return {**names, "picture": image} if opened == "picture" else names
+        photo = self.photographs.get(getattr(state, "picture", ""))
+        return {**names, "picture": photo.open()} if photo and photo.code == "picture" else names
 
     # How it is put together.
 
@@ -319,29 +333,35 @@ class ImageExplorer(Explorer):
     def _add(self, picture: Any, name: str = "") -> str:
         """Keep a photograph, and return the name it is chosen by."""
         if isinstance(picture, str) and picture in photos.SAMPLES and not os.path.exists(picture):
-            name, image, code = picture, photos.sample(picture), f"photos.sample({picture!r})"
+            name, code, opened = picture, f"photos.sample({picture!r})", partial(photos.sample, picture)
         elif isinstance(picture, str | Path):
-            name, image = name or Path(picture).stem, photos.load(picture)
-            code = f"photos.load({os.fspath(picture)!r})"
+            name, code = name or Path(picture).stem, f"photos.load({os.fspath(picture)!r})"
+            opened = partial(photos.load, picture)
         elif isinstance(picture, torch.Tensor) and picture.ndim == 3:
-            name, image, code = name or "your picture", picture.detach().float().cpu(), "picture"
+            name, code, opened = name or "your picture", "picture", picture.detach().float().cpu
         else:
             raise TypeError(
                 "picture must be a class of the drawn world, a Scene, a path or a tensor (3, H, W) in [0, 1], "
                 f"got {type(picture).__name__}"
             )
-        self.photographs[name] = (image, code)
+        image = opened()
+        side = min(image.shape[1:])
+        top, left = (image.shape[1] - side) // 2, (image.shape[2] - side) // 2
+        screen = resized(image[:, top : top + side, left : left + side], self.screen).clone()
+        self.photographs[name] = Photograph(opened, code, screen)
+        for key in [key for key in self._prepared if key[0] == name]:
+            del self._prepared[key]
         return name
 
     def _take(self, name: str, content: bytes) -> dict[str, Any]:
         """Keep an uploaded file beside the notebook, so that the shown code can open it, and show it."""
-        photos.load(content)  # a file that is no image is refused before anything is written
-        path = Path(Path(name).name)
-        number = 1
-        while path.exists() and path.read_bytes() != content:
+        ending = photos.ending(content)  # a file that is no image is refused before anything is written
+        stem = re.sub(r"[^\w -]", "_", Path(name).stem).strip() or "picture"
+        path, number = Path(stem + ending), 1
+        while path.is_symlink() or (path.exists() and path.read_bytes() != content):
             number += 1
-            path = path.with_name(f"{Path(name).stem}-{number}{path.suffix}")
-        path.write_bytes(content)
+            path = Path(f"{stem}-{number}{ending}")
+        write_whole(path, content)
         return {"picture": self._add(str(path))}
 
 

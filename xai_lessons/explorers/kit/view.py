@@ -21,6 +21,7 @@ from xai_lessons import plots
 from xai_lessons.explorers.kit.browser import Browser
 from xai_lessons.explorers.kit.controls import Button, Choice, Control, Many, Slider, Toggle, Upload
 from xai_lessons.explorers.kit.panels import STAGE, Panel
+from xai_lessons.explorers.kit.upload import Uploader
 
 STYLE = f"<style>{Path(__file__).with_name('view.css').read_text(encoding='utf-8')}</style>"
 
@@ -144,16 +145,10 @@ class View:
         return widget
 
     def _upload(self, control: Upload) -> Any:
-        widget = widgets.FileUpload(accept="image/*", multiple=False, description=control.label, tooltip=control.help)
-        widget.layout.width = "auto"
+        def take(name: str, content: bytes) -> None:
+            self._guard(lambda: self.explorer.request(**control.take(name, content)))
 
-        def take(change: dict[str, Any]) -> None:
-            for file in change["new"][:1]:
-                name, content = file["name"], bytes(file["content"])
-                self._guard(lambda: self.explorer.request(**control.take(name, content)))  # noqa: B023  (called now)
-
-        widget.observe(take, "value")
-        return widget
+        return Uploader(control.label, control.help, take, self.show_error)
 
     # What the student does.
 
