@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
-from browser.lab import console_errors, open_notebook, run_all, show_cell, wait_idle
+from browser.lab import MINUTE, console_errors, open_notebook, run_all, show_cell, wait_idle
 
 SETUP = f"""
 import sys
@@ -184,4 +186,23 @@ def test_an_error_takes_the_place_of_the_headline_and_the_old_picture_grows_pale
     expect(page.locator(".xai-disc .xai-stage").first).to_have_class(re.compile("xai-outdated"))
     press(page, ".xai-disc .xai-control-size", "ArrowRight")
     expect(page.locator(".xai-disc .xai-headline")).to_be_visible()
+    assert console_errors(page) == []
+
+
+def test_pictures_of_9_to_60_megabytes_arrive_smaller(opened, page, lab, tmp_path):
+    opened("upload.ipynb", PREDICTION)
+    page.locator(".xai-prediction .xai-more-button").click()
+    noise = np.random.default_rng(0).integers(0, 256, (4475, 4475, 3), dtype=np.uint8)
+    for megabytes, side in ((9, 1750), (12, 2000), (45, 3875), (60, 4475)):
+        file = tmp_path / f"noise {megabytes}.png"
+        Image.fromarray(noise[:side, :side]).save(file, compress_level=1)
+        assert megabytes * 1e6 < file.stat().st_size < (megabytes + 2) * 1e6
+        page.set_input_files(".xai-prediction input[type=file]", file)
+        expect(page.locator(".xai-prediction .xai-control-picture select")).to_have_value(
+            re.compile(f"noise {megabytes}"), timeout=MINUTE
+        )
+        assert (lab.folder / f"noise {megabytes}.jpg").stat().st_size < 3e6
+    Image.fromarray(noise[:2000, :2000]).save(tmp_path / "noise.tiff")
+    page.set_input_files(".xai-prediction input[type=file]", tmp_path / "noise.tiff")
+    expect(page.locator(".xai-prediction .xai-error")).to_contain_text("noise.tiff has 12 MB", timeout=MINUTE)
     assert console_errors(page) == []
