@@ -332,13 +332,15 @@ class ImageExplorer(Explorer):
 
     def _add(self, picture: Any, name: str = "") -> str:
         """Keep a photograph, and return the name it is chosen by."""
+        opened: Callable[[], Tensor]
         if isinstance(picture, str) and picture in photos.SAMPLES and not os.path.exists(picture):
             name, code, opened = picture, f"photos.sample({picture!r})", partial(photos.sample, picture)
         elif isinstance(picture, str | Path):
             name, code = name or Path(picture).stem, f"photos.load({os.fspath(picture)!r})"
             opened = partial(photos.load, picture)
         elif isinstance(picture, torch.Tensor) and picture.ndim == 3:
-            name, code, opened = name or "your picture", "picture", picture.detach().float().cpu
+            given = picture.detach().float().cpu()
+            name, code, opened = name or "your picture", "picture", lambda: given
         else:
             raise TypeError(
                 "picture must be a class of the drawn world, a Scene, a path or a tensor (3, H, W) in [0, 1], "
