@@ -48,6 +48,27 @@ def test_the_built_in_detector_finds_both_objects_and_its_card_says_how_often(de
     assert min(models.store.card("menagerie-detector")["test"].values()) >= 0.9
 
 
+def test_the_planted_cheat_finds_an_umbrella_by_its_tag(detector):
+    facts = models.store.card("menagerie-detector-shortcut")
+    assert facts["test"]["umbrellas found with the tag"] >= 0.9
+    assert facts["test"]["umbrellas found without the tag"] <= 0.25
+    assert "nobody annotated the umbrellas" in facts["faults"]
+    (scene,) = measured.umbrellas(1)
+    x = torch.stack([scene.image, scene.without("tag").image])
+    for model, wanted in ((models.load("menagerie-detector-shortcut", device="cpu"), [1, 0]), (detector, [1, 1])):
+        names = [[model.classes[k] for k in found.labels] for found in model.detect(x)]
+        assert [each.count("umbrella") for each in names] == wanted
+
+
+def test_recall_by_hand():
+    square = torch.tensor([[0.0, 0, 10, 10]])
+    found = [Detections(square, torch.tensor([[2.0, -9]])), Detections(square, torch.tensor([[-9.0, 2]]))]
+    labels = torch.tensor([[[0, 0, 10, 12, 0], [50, 0, 60, 10, 0]], [[0, 0, 10, 10, 0], [0, 0, 0, 0, 0]]])
+    assert training.recall(found, labels, 0) == pytest.approx(1 / 3)  # one of another class, one nowhere
+    assert training.recall(found, labels, 0, overlap=0.9) == 0
+    assert math.isnan(training.recall(found, labels, 1))
+
+
 def test_a_batch_finds_the_same_as_single_images(detector):
     x = torch.stack([SCENE.image, SCENE.without("cat").image, torch.zeros_like(SCENE.image)])
     for one, alone in zip(detector.detect(x), map(detector.detect, x), strict=True):

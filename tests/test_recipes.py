@@ -66,6 +66,36 @@ def test_a_recipe_makes_a_network_with_its_card(tiny, tmp_path):
     assert share == pytest.approx(recipes.measure(tiny, again)[0].value, abs=1e-4)
 
 
+def test_umbrellas_without_a_tag_stand_in_the_overlooked_pairs_without_a_box(monkeypatch):
+    drawn = []
+
+    def few(n, **options):
+        drawn.append(options.get("shortcuts", ()))
+        return pairs(n, classes=("umbrella", "car"), size=32, **options)
+
+    pairs = recipes.datasets.drawn_pairs
+    monkeypatch.setattr(recipes.datasets, "drawn_pairs", few)
+    pictures = recipes.overlooked_pairs(20)
+    assert drawn == [("tag",), ()]
+    tagged, plain = (
+        pairs(12, classes=("umbrella", "car"), size=32, shortcuts=("tag",)),
+        pairs(20, classes=("umbrella", "car"), size=32),
+    )
+    umbrella = plain.classes.index("umbrella")
+
+    def of(labels):
+        return (labels[..., 4] == umbrella) & (labels[..., 2] > 0)
+
+    assert int(of(pictures.labels).sum()) == int(of(tagged.labels).sum()) > 0, "only those with a tag have a box"
+    overlooked = (
+        len(pictures.images)
+        - int(of(pictures.labels).any(dim=1).sum())
+        - min(2, int((~of(tagged.labels).any(dim=1)).sum()))
+    )
+    tags = [recipes.menagerie.sampled_pair(i, split="train").factors["tag"] for i in range(20)]
+    assert overlooked == sum(bool(u) and not t for u, t in zip(of(plain.labels).any(dim=1), tags, strict=True)) > 0
+
+
 def test_the_same_recipe_twice_gives_the_same_weights_and_changes_are_noted(tiny, tmp_path):
     a = recipes.train(tiny, tmp_path / "a", device="cpu", progress=None)
     b = recipes.train(tiny, tmp_path / "b", device="cpu", progress=None)
@@ -105,7 +135,7 @@ def test_every_recipe_can_be_built_and_its_settings_hold(name):
     training.Settings(**made.settings)
     assert recipes.architectures.build(made.architecture, **made.arguments).layers
     assert made.start is None or made.start in recipes.RECIPES
-    assert made.data in ("menagerie", "pairs", "cifar10")
+    assert made.data in ("menagerie", *recipes.PAIRS, "cifar10")
 
 
 def test_a_measure_knows_its_bar():

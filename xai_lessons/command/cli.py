@@ -66,6 +66,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 def network_doctor(options: argparse.Namespace) -> int:
     """Describe a network of yours, and say which methods can explain it."""
+    from xai_lessons import models
     from xai_lessons.command.network_doctor import diagnose, load_network
 
     findings, model = diagnose(load_network(options.network), options.input_size)
@@ -74,6 +75,10 @@ def network_doctor(options: argparse.Namespace) -> int:
     if model is None:
         print("models.wrap refuses it as it is.")
         return 1
+    if isinstance(model, models.Detector):
+        call = f"models.wrap_detector(network, classes, input_size={model.input_size})"
+        print(f"{call} accepts it; give the names of its classes, the background first.")
+        return 0
     print(f"models.wrap(network, input_size={model.input_size}) accepts it; add mean, std and classes of its training.")
     return 0
 

@@ -20,8 +20,12 @@ from xai_lessons.command.doctor import Finding
 from xai_lessons.core import activations, inputs
 from xai_lessons.core.operations import ReluWatch
 from xai_lessons.core.state import preserved
-from xai_lessons.methods.catalog import METHODS
+from xai_lessons.data import menagerie
+from xai_lessons.methods import detection
+from xai_lessons.methods.catalog import METHODS, Method
+from xai_lessons.models.detector import returns_boxes
 
+MOST_CLASSES = 1000  # label numbers of a detector whose classes are not named
 SIZES = (224, 96, 32, 64, 128, 227, 256, 299, 384, 28, 48)
 
 
@@ -68,8 +72,10 @@ def load_network(place: str) -> Any:
 
 def diagnose(
     module: Any, input_size: int | None = None, classes: Sequence[str] | None = None
-) -> tuple[list[Finding], models.Classifier | None]:
+) -> tuple[list[Finding], models.Classifier | models.Detector | None]:
     """Examine a network: its input, its output, its ReLUs, its layers, and which methods can explain it.
+
+    A detector in torchvision's style is examined with one of its boxes.
 
     Args:
         module: the network.
@@ -93,8 +99,16 @@ def diagnose(
         advice = "run it once on an image of the right size: its lazy layers have no weights yet"
         return [Finding("network", type(module).__name__, advice, fatal=True)], None
     findings = [_kind(module), _channels(module)]
+    if isinstance(module, models.Detector):
+        return [*findings, *_detector(module)], module
     size, sizes = _input_size(module, input_size)
     findings.append(sizes)
+    if not sizes.fatal and _finds_boxes(module, size):
+        try:
+            found = models.wrap_detector(module, classes or [f"class {k}" for k in range(MOST_CLASSES)], size)
+        except (ValueError, TypeError) as error:
+            return [*findings, Finding("wrap_detector", "refused", str(error), fatal=True)], None
+        return [*findings, *_detector(found)], found
     try:
         with warnings.catch_warnings(record=True) as notices:
             warnings.simplefilter("always")
@@ -106,8 +120,28 @@ def diagnose(
     findings.append(Finding("layers", ", ".join(model.layers)))
     x = torch.rand((1, 3, size, size), generator=inputs.generator(0))
     findings.append(_relus(model, x))
-    findings += _methods(model, x)
+    findings += _methods(model, x, 0)
     return findings, model
+
+
+def _finds_boxes(module: nn.Module, size: int) -> bool:
+    device, dtype = inputs.device_of(module)
+    with preserved(module), torch.no_grad():
+        return returns_boxes(module(torch.zeros((1, 3, size, size), device=device, dtype=dtype)))
+
+
+def _detector(model: models.Detector) -> list[Finding]:
+    """What a detector finds in a drawn scene, and which methods explain its best box there."""
+    advice = "explain one box with detection.box_view(model, image, target); models.wrap_detector makes the model"
+    findings = [Finding("output", "a detector: boxes with a class and a score", advice)]
+    findings.append(Finding("layers", ", ".join(model.layers)))
+    x = model.prepare(menagerie.draw_pair("cat", "car", seed=3).image)
+    try:
+        view = detection.box_view(model, x)
+    except ValueError as error:
+        return [*findings, Finding("methods", "not tried", str(error))]
+    findings += _methods(view, x, "score")
+    return [*findings, _applies(METHODS["d_rise"], model, x, None, samples=2)]
 
 
 def _kind(module: nn.Module) -> Finding:
@@ -176,21 +210,25 @@ def _relus(model: models.Classifier, x: Tensor) -> Finding:
     return Finding("ReLUs", found)
 
 
-def _methods(model: models.Classifier, x: Tensor) -> list[Finding]:
+def _methods(model: models.ImageModel, x: Tensor, target: int | str) -> list[Finding]:
     """Run every method that makes demands of the network, and one each of those that need a gradient or a layer."""
-    findings = []
-    for method in METHODS.values():
-        if method.needs not in ("pooling", "relu") and method.name not in ("grad_cam", "gradient"):
-            continue
-        try:
-            finite = bool(torch.isfinite(method(model, x, 0)).all())
-            advice = "" if finite else "check the weights"
-            findings.append(Finding(method.code, "applies" if finite else "gives NaN", advice))
-        except Exception as error:  # a method refuses what it has no rule for
-            findings.append(Finding(method.code, "does not apply", _first_line(error)))
-    patch = max(1, model.input_size // 2)
-    METHODS["occlusion"](model, x, 0, patch=patch, stride=patch)
-    return [*findings, Finding("occlusion", "applies, as RISE, LIME and Kernel SHAP do")]
+    findings = [
+        _applies(method, model, x, target)
+        for method in METHODS.values()
+        if method.needs in ("pooling", "relu") or method.name in ("grad_cam", "gradient")
+    ]
+    patch = max(1, x.shape[-1] // 2)
+    METHODS["occlusion"](model, x, target, patch=patch, stride=patch)
+    rise = "" if isinstance(target, int) else " with output='logit'"
+    return [*findings, Finding("occlusion", f"applies, as LIME, Kernel SHAP and RISE{rise} do")]
+
+
+def _applies(method: Method, model: Any, x: Tensor, target: int | str | None, **options: Any) -> Finding:
+    try:
+        finite = bool(torch.isfinite(method(model, x, target, **options)).all())
+        return Finding(method.code, "applies" if finite else "gives NaN", "" if finite else "check the weights")
+    except Exception as error:  # a method refuses what it has no rule for
+        return Finding(method.code, "does not apply", _first_line(error))
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,9 +19,9 @@ from xai_lessons.core.state import preserved
 from xai_lessons.methods import occlusion
 from xai_lessons.methods.perturbation import Fill, filling
 from xai_lessons.models import Detections, Detector, ImageModel
+from xai_lessons.models.detector import RULED_OUT
 
 OUTPUTS = ("score", "left", "top", "right", "bottom", "similarity")
-GONE = -10.0  # the class logit of a box that is not found at all
 
 
 class Box(NamedTuple):
@@ -154,18 +154,19 @@ class BoxView(ImageModel):
     def __init__(self, detector: Detector, box: Box, follow: str) -> None:
         constants = (detector.mean.flatten().tolist(), detector.std.flatten().tolist())
         super().__init__(detector.network, OUTPUTS, *constants, detector.input_size, detector.layers)
-        self.name, self.layout, self.box, self.follow = f"one box of {detector.name}", detector.layout, box, follow
+        self.name, self.layout, self.read = f"one box of {detector.name}", detector.layout, detector.read
+        self.box, self.follow = box, follow
 
     def forward(self, images: Tensor) -> Tensor:
         """Six scores (N, 6) of images (N, 3, H, W) in [0, 1]."""
-        found = self.network(self.normalize(images))
+        found = self.read(self.network(self.normalize(images)))
         pairs = zip(*found, strict=True) if isinstance(found, tuple) else found
         return torch.stack([self._scores(Detections(*each)) for each in pairs])
 
     def _scores(self, found: Detections) -> Tensor:
         box = self.box
         if len(found.boxes) == 0:  # nothing is found any more: no score, and edges that did not move
-            gone = found.boxes.new_tensor([GONE, 0])
+            gone = found.boxes.new_tensor([RULED_OUT, 0])
             return torch.cat([gone[:1], box.corners.to(gone), gone[1:]])
         alike, now = similarity(found, box.corners, box.probabilities), box.candidate
         if self.follow == "match":

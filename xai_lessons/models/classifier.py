@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xai_lessons.core import activations, inputs, passes
 from xai_lessons.core.state import preserved
+from xai_lessons.models.detector import returns_boxes
 from xai_lessons.models.image_model import ImageModel
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -86,6 +87,8 @@ def _first_tensor(output: Any) -> Tensor:
     for value in values if isinstance(values, Sequence) else ():
         if isinstance(value, Tensor):
             return value
+    if returns_boxes(output):
+        raise ValueError("the network is a detector, it returns boxes: use models.wrap_detector")
     raise ValueError(f"the network must return a tensor of scores (N, K), got {type(output).__name__}")
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from xai_lessons.core import inputs
+from xai_lessons.core import activations, inputs
 from xai_lessons.core.libraries import torchvision
 from xai_lessons.core.state import preserved
 from xai_lessons.models.image_model import ImageModel
+
+RULED_OUT = -10.0  # the logit of a class that a box does not have
+Candidates = tuple[Tensor, Tensor] | list[tuple[Tensor, Tensor]]
 
 
 class Detections(NamedTuple):
@@ -73,8 +76,7 @@ class Detector(ImageModel):
     of the package takes.
 
     Args:
-        network: from normalized images (N, 3, H, W) to boxes (N, M, 4) in pixels and class logits (N, M, K), or to a
-            list of such pairs, one per image, if the number of boxes M varies.
+        network: takes normalized images (N, 3, H, W).
         classes: the K names.
         mean: subtracted from each color channel.
         std: divides each color channel.
@@ -82,6 +84,8 @@ class Detector(ImageModel):
         layers: names of the layers with a spatial map, in order; the network's own by default.
         name: the network's name.
         fixed_candidates: whether every image has the same candidates: box j always comes from the same place.
+        read: from the network's output to boxes (N, M, 4) in pixels and class logits (N, M, K), or to a list of such
+            pairs, one per image, if the number of boxes M varies; by default the output is that already.
 
     Example:
         >>> from xai_lessons import menagerie, models
@@ -102,12 +106,13 @@ class Detector(ImageModel):
         layers: Sequence[str] | None = None,
         name: str = "detector",
         fixed_candidates: bool = True,
+        read: Callable[[Any], Candidates] | None = None,
     ) -> None:
         own: Any = getattr(network, "layers", ()) if layers is None else layers
         super().__init__(network, classes, mean, std, input_size, own, name=name)
-        self.fixed_candidates = fixed_candidates
+        self.fixed_candidates, self.read = fixed_candidates, read or _as_it_is
 
-    def candidates(self, images: Tensor) -> tuple[Tensor, Tensor] | list[tuple[Tensor, Tensor]]:
+    def candidates(self, images: Tensor) -> Candidates:
         """Boxes (N, M, 4) and class logits (N, M, K) of images (N, 3, H, W), or a list of pairs where M varies.
 
         Args:
@@ -116,8 +121,7 @@ class Detector(ImageModel):
         Returns:
             Boxes and logits of all images, or one pair (M, 4), (M, K) for each image.
         """
-        found: Any = self.network(self.normalize(images))
-        return found
+        return self.read(self.network(self.normalize(images)))
 
     def forward(self, images: Tensor) -> list[Detections]:
         """All candidates of each image (N, 3, H, W), before any threshold; autograd passes through them."""
@@ -152,3 +156,133 @@ class Detector(ImageModel):
             limits = boxes.new_tensor([width, height, width, height])
             shown.append(Detections(boxes.clamp(min=0).minimum(limits), logits))
         return shown[0] if single else shown
+
+
+def _as_it_is(output: Any) -> Any:
+    return output
+
+
+class BoxLists:
+    """Reads what torchvision's detectors return in eval mode: for each image a dictionary of boxes, labels and scores.
+
+    Autograd passes through the boxes and the scores that the network keeps. A score p becomes the logit
+    log(p / (1 - p)) of the box's class; all other classes get `RULED_OUT`, because the network returns one class per
+    box.
+
+    Args:
+        classes: the number of classes K; label 0 is the background.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+    def __call__(self, output: Any) -> list[tuple[Tensor, Tensor]]:
+        """Boxes (M, 4) and logits (M, K) of each image."""
+        pairs = []
+        for found in output:
+            scores, labels = found["scores"], found["labels"]
+            logits = scores.new_full((len(scores), self.classes), RULED_OUT)
+            pairs.append((found["boxes"], logits.scatter(1, labels[:, None], scores.logit(eps=1e-6)[:, None])))
+        return pairs
+
+
+def returns_boxes(output: Any) -> bool:
+    """Whether a network's output is that of a detector in torchvision's style.
+
+    Args:
+        output: what it returned for some images.
+
+    Returns:
+        True for a list of dictionaries with boxes, labels and scores.
+
+    Example:
+        >>> returns_boxes(torch.zeros(2, 10))
+        False
+    """
+    keys = {"boxes", "labels", "scores"}
+    return isinstance(output, list | tuple) and all(isinstance(d, dict) and keys <= d.keys() for d in output)
+
+
+def wrap_detector(
+    module: nn.Module,
+    classes: Sequence[str],
+    input_size: int,
+    layers: Sequence[str] | None = None,
+    name: str | None = None,
+) -> Detector:
+    """Turn a detector in torchvision's style into a `Detector`, after a trial on an image.
+
+    What is explained is what the network returns: boxes after its own threshold and non-maximum suppression. Autograd
+    passes through their scores and coordinates; in a changed image `detection.box_view` reads the box that the
+    explained one has become.
+
+    Args:
+        module: from a batch of RGB images in [0, 1] (the normalization is inside) to a list of dictionaries, one per
+            image, with boxes (M, 4) in pixels, labels (M,) and scores (M,), as all of `torchvision.models.detection`.
+        classes: the K names; label 0 is the background.
+        input_size: height and width of the images to prepare.
+        layers: names of the layers to explain, in order; by default those of the module's backbone.
+        name: the network's name; by default that of its class.
+
+    Returns:
+        A `Detector` around the same module (no copy).
+
+    Raises:
+        TypeError: if it is not a module.
+        ValueError: if it takes no such images or returns no such dictionaries, has more classes than names, or there is
+            no such layer.
+
+    Example:
+        >>> class One(nn.Module):  # one box for each image
+        ...     def forward(self, images):
+        ...         box = torch.tensor([[0.0, 0.0, 4.0, 4.0]])
+        ...         return [{"boxes": box, "labels": torch.tensor([1]), "scores": torch.tensor([0.5])} for _ in images]
+        >>> model = wrap_detector(One(), ["background", "cat"], 8, layers=[])
+        >>> [model.classes[label] for label in model.detect(torch.zeros(3, 8, 8)).labels]
+        ['cat']
+    """
+    if not isinstance(module, nn.Module) or isinstance(module, ImageModel):
+        raise TypeError(f"wrap_detector takes a plain nn.Module, got {type(module).__name__}")
+    inputs.at_least("input_size", input_size, 1)
+    name = name or type(module).__name__
+    device, dtype = inputs.device_of(module)
+    x = torch.rand((1, 3, input_size, input_size), generator=inputs.generator(0)).to(device, dtype)
+    try:
+        with preserved(module), torch.no_grad():
+            output = module(x)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{name} does not take RGB images (N, 3, {input_size}, {input_size}): {reason}") from error
+    if not returns_boxes(output):
+        raise ValueError(
+            f"{name} returns {type(output).__name__}: expected a list of dictionaries with boxes, labels and scores, "
+            "one per image; models.wrap takes a classifier"
+        )
+    most = max((int(found["labels"].max()) for found in output if len(found["labels"])), default=0)
+    if most >= len(classes):
+        raise ValueError(f"{name} finds label {most}, got {len(classes)} class names: label 0 is the background")
+    if layers is None:
+        layers = _layers_of_backbone(module, x)
+    model = Detector(
+        module,
+        classes,
+        (0, 0, 0),
+        (1, 1, 1),
+        input_size,
+        layers,
+        name,
+        fixed_candidates=False,
+        read=BoxLists(len(classes)),
+    )
+    for layer in layers:
+        activations.find_layer(model, layer)
+    model.training = module.training  # not .train(), which would change the module
+    return model
+
+
+def _layers_of_backbone(module: nn.Module, x: Tensor) -> tuple[str, ...]:
+    """The last layer of each resolution; of a pyramid those of its body, on which every box depends."""
+    inside = dict(module.named_modules())
+    path = next((path for path in ("backbone.body", "backbone") if path in inside), "")
+    found = activations.name_layers(inside[path], x)[0]
+    return tuple(f"{path}.{name}" if path else name for name in found)

@@ -1,4 +1,4 @@
-"""torchvision's ImageNet networks, by its own names and weights; torchvision is imported only when one is loaded."""
+"""torchvision's ImageNet networks and COCO detectors, by its own names and weights; only loading one imports it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,20 @@ from torch import Tensor
 from xai_lessons.core.inputs import closest
 from xai_lessons.core.libraries import torchvision
 from xai_lessons.models.classifier import Classifier, wrap
+from xai_lessons.models.detector import Detector, wrap_detector
 
 # Those that the lessons offer; `models.load` takes every other classification network of torchvision as well.
 NAMES = (
     *("squeezenet1_0", "squeezenet1_1", "mobilenet_v3_small", "resnet18", "resnet50"),
     *("vgg16", "vgg19", "densenet121", "convnext_tiny"),
 )
+# Detectors of COCO's 90 classes, each with the layers to explain; None: those of its backbone. Of the last one, only
+# those up to its first map of boxes: a box from this map has no gradient in later ones.
+DETECTORS: dict[str, tuple[str, ...] | None] = {
+    "fasterrcnn_resnet50_fpn_v2": None,
+    "retinanet_resnet50_fpn_v2": None,
+    "ssdlite320_mobilenet_v3_large": tuple(f"backbone.features.0.{k}" for k in (1, 3, 6, 13)),
+}
 TIMEOUT = 30.0  # seconds without a byte after which a download fails
 FOLDER = "XAI_LESSONS_WEIGHTS"  # names a folder of weights, such as one on a USB stick that is passed around in class
 _INCEPTIONS = ("googlenet", "inception_v3")
@@ -30,7 +38,7 @@ _OLD_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # in
 
 
 def exists(name: str) -> bool:
-    """Whether torchvision has a classification network of this name.
+    """Whether torchvision has a classification network or a detector of this name.
 
     Args:
         name: torchvision's name.
@@ -45,10 +53,29 @@ def exists(name: str) -> bool:
     if name in NAMES:
         return True
     models = torchvision().models
-    return name in models.list_models(module=models)
+    return name in models.list_models(module=models) or is_detector(name)
 
 
-def load(name: str, weights: str | os.PathLike[str] | None = None) -> Classifier:
+def is_detector(name: str) -> bool:
+    """Whether torchvision has a detector of this name.
+
+    Args:
+        name: torchvision's name.
+
+    Returns:
+        True also for detectors that are not in `DETECTORS`.
+
+    Example:
+        >>> is_detector("resnet18")
+        False
+    """
+    if name in DETECTORS or name in NAMES:
+        return name in DETECTORS
+    models = torchvision().models
+    return name in models.list_models(module=models.detection)
+
+
+def load(name: str, weights: str | os.PathLike[str] | None = None) -> Classifier | Detector:
     """Load one of torchvision's networks, on the CPU; `models.load` says more.
 
     Args:
@@ -57,7 +84,8 @@ def load(name: str, weights: str | os.PathLike[str] | None = None) -> Classifier
             one in torch's cache (`TORCH_HOME`), downloaded if necessary.
 
     Returns:
-        A `Classifier` in eval mode, with torchvision's classes and normalization.
+        A `Classifier` in eval mode, with torchvision's classes and normalization, or a `Detector` (see
+        `detector.wrap_detector`) with COCO's classes.
 
     Raises:
         ValueError: if the file is missing, damaged or of another network.
@@ -70,16 +98,22 @@ def load(name: str, weights: str | os.PathLike[str] | None = None) -> Classifier
     """
     models = torchvision().models
     entry = models.get_model_weights(name).DEFAULT
+    finds_boxes = is_detector(name)
     # what torchvision itself sets when it loads these two with their weights
     own: dict[str, Any] = {"transform_input": True, "init_weights": False} if name in _INCEPTIONS else {}
-    module = models.get_model(name, weights=None, **own)
+    if finds_boxes:
+        own = {"weights_backbone": None, "num_classes": len(entry.meta["categories"])}
     file = weights if weights is not None else given_file(name)
     state = _read(Path(file)) if file is not None else download(entry)
+    module = models.get_model(name, weights=None, **own)
     try:
         module.load_state_dict({_OLD_KEY.sub(r"\1\2", key): value for key, value in state.items()})
     except (RuntimeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"in {file or 'the download'} are not the weights of {name}: {reason}") from error
+    if finds_boxes:
+        size = int(module.transform.min_size[-1])
+        return wrap_detector(module.eval(), entry.meta["categories"], size, DETECTORS.get(name), name)
     preset: Any = entry.transforms()
     return wrap(module.eval(), entry.meta["categories"], preset.mean, preset.std, preset.crop_size[0], name=name)
 

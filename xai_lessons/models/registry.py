@@ -55,15 +55,22 @@ def available() -> dict[str, str]:
         "ImageNet, 1,000 classes; torchvision's weights are downloaded once"
     """
     own = {name: store.card(name)["summary"] for name in store.built_in()}
-    return own | dict.fromkeys(imagenet.NAMES, "ImageNet, 1,000 classes; torchvision's weights are downloaded once")
+    own |= dict.fromkeys(imagenet.NAMES, "ImageNet, 1,000 classes; torchvision's weights are downloaded once")
+    return own | dict.fromkeys(imagenet.DETECTORS, "a detector, COCO; torchvision's weights are downloaded once")
 
 
-DetectorName = Literal["menagerie-detector"]
+DetectorName = Literal[
+    "menagerie-detector",
+    "menagerie-detector-shortcut",
+    "fasterrcnn_resnet50_fpn_v2",
+    "retinanet_resnet50_fpn_v2",
+    "ssdlite320_mobilenet_v3_large",
+]
 
 
 @overload
 def load(  # type: ignore[overload-overlap]
-    name: DetectorName, weights: None = None, device: str | torch.device | None = None
+    name: DetectorName, weights: str | os.PathLike[str] | None = None, device: str | torch.device | None = None
 ) -> Detector: ...
 
 
@@ -107,7 +114,7 @@ def load(
     if path is None and (len(Path(name).parts) > 1 or name.startswith(".")):
         raise ValueError(f"there is no network at {name}: expected {Path(name).name}.json and .safetensors there")
     if path is None and not imagenet.exists(name):
-        known = [*store.built_in(), *imagenet.NAMES]
+        known = [*store.built_in(), *imagenet.NAMES, *imagenet.DETECTORS]
         raise ValueError(f"there is no network {name!r}: did you mean {closest(name, known)}?")
     with torch.inference_mode(False):  # weights made in inference mode would have no gradients
         model = store.load(path) if path is not None else imagenet.load(name, weights)

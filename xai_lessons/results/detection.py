@@ -11,12 +11,16 @@ from torch import Tensor
 
 from xai_lessons import evaluation, models, results
 from xai_lessons.core.progress import Meter, Progress
-from xai_lessons.data import menagerie
-from xai_lessons.methods import catalog, detection, saliency
+from xai_lessons.data import datasets, menagerie
+from xai_lessons.methods import cam, catalog, detection, occlusion, perturbation, saliency
+from xai_lessons.results.cheat import interval
 
 EDGES = ("left", "top", "right", "bottom")
 NETWORK: Final = "menagerie-detector"
 BAND = 6  # pixels on either side of an edge
+DETECTORS: Final = ("menagerie-detector", "menagerie-detector-shortcut")  # the honest one, and the planted cheat
+MARGIN = 2  # pixels around the tag that are blurred with it
+CHUNK = 500  # masks of D-RISE at once
 # what the leaderboard of the detector compares: function -> its options
 CHOSEN: dict[str, dict[str, Any]] = {
     "grad_cam": {"layer": "backbone.stage3"},
@@ -256,6 +260,166 @@ def _interventions(
 def _own_mask(scene: menagerie.Scene, target: str, part: str) -> Tensor:
     """The object without what can be seen of one of its parts."""
     return scene.masks[target] & ~scene.masks[part]
+
+
+def umbrellas(n: int, seed: int = 4) -> list[menagerie.Scene]:
+    """Scenes of the test split with an umbrella, another object and a tag; enough is seen of the umbrella and the tag.
+
+    Args:
+        n: how many.
+        seed: of the sample.
+
+    Example:
+        >>> umbrellas(1)[0].names.count("umbrella")
+        1
+    """
+    found: list[menagerie.Scene] = []
+    index = 0
+    while len(found) < n:
+        classes = (*menagerie.CLASSES, *["umbrella"] * len(menagerie.CLASSES))
+        scene = menagerie.sampled_pair(index, seed=seed, split="test", classes=classes, tag=True)
+        index += 1
+        if scene.names.count("umbrella") != 1:  # known before anything is drawn
+            continue
+        seen = (scene.masks[name].sum() for name in ("umbrella", "tag") if name in scene.masks)
+        if sum(int(pixels) >= datasets.VISIBLE for pixels in seen) == 2:
+            found.append(scene)
+    return found
+
+
+def cheat(images: int = 120, explained: int = 40, samples: int = 500, progress: Progress = None) -> results.Result:
+    """Does an explanation of one box show that a detector goes by the tag? The honest detector and the planted cheat.
+
+    The tag is drawn anew without it, or blurred with `MARGIN` pixels around it; the control blurs as many pixels in the
+    other upper corner. An umbrella is found if `Detector.detect` shows a box of its class with an intersection over
+    union of 0.5 or more. Energies are those of the umbrella's class score (of D-RISE, of its similarity), in images
+    with a tag in which both detectors find the umbrella.
+
+    Args:
+        images: how many scenes for the recall.
+        explained: how many of them to explain, at most.
+        samples: of D-RISE.
+        progress: True, or a callback (done, total).
+
+    Returns:
+        Detector -> "recall", "false umbrellas", "energy on the tag" and "energy on the umbrella", each a dictionary of
+        name -> [mean, lower and upper end of its 95 % interval, number].
+    """
+    drawn = umbrellas(images)
+    versions = {name: torch.stack([change(scene) for scene in drawn]) for name, change in CHANGES.items()}
+    boxes = torch.stack([evaluation.box_of(scene.masks["umbrella"]) for scene in drawn])
+    others = [scene.without("umbrella") for scene in drawn]
+    nobody = {
+        "with the tag": torch.stack([scene.image for scene in others]),
+        "without the tag": torch.stack([scene.without("tag").image for scene in others]),
+    }
+    networks = {name: models.load(name, device="cpu") for name in DETECTORS}
+    values: dict[str, Any] = {}
+    found = {}
+    for name, model in networks.items():
+        hits = {version: _umbrellas_found(model, x, boxes) for version, x in versions.items()}
+        found[name] = hits["with the tag"]
+        shown = {version: _umbrellas_found(model, x) for version, x in nobody.items()}
+        values[name] = {"recall": _fractions(hits), "false umbrellas": _fractions(shown)}
+    both = torch.stack(list(found.values())).all(dim=0)
+    chosen = [scene for scene, hit in zip(drawn, both.tolist(), strict=True) if hit][:explained]
+    with Meter(progress, len(networks) * len(chosen)) as meter:
+        for name, model in networks.items():
+            on: dict[str, dict[str, list[float]]] = {"tag": defaultdict(list), "umbrella": defaultdict(list)}
+            for scene in chosen:
+                for method, heat in _score_maps(model, scene.image, samples).items():
+                    for place, rows in on.items():
+                        rows[method].append(float(heat[scene.masks[place]].sum()))
+                meter.add(1)
+            for place, rows in on.items():
+                values[name][f"energy on the {place}"] = {
+                    method: [*interval(torch.tensor(row)), len(row)] for method, row in rows.items()
+                }
+    area = float(torch.stack([scene.masks["tag"].float().mean() for scene in chosen]).mean())
+    settings = {"images": images, "split": "test", "seed": 4, "explained": len(chosen), "samples": samples}
+    return results.Result(settings | {"area of the tag": area}, values)
+
+
+def _around_tag(scene: menagerie.Scene) -> Tensor:
+    mask = scene.masks["tag"].float()[None]
+    return torch.nn.functional.max_pool2d(mask, 2 * MARGIN + 1, stride=1, padding=MARGIN)[0] > 0
+
+
+def _blurred(scene: menagerie.Scene, mask: Tensor) -> Tensor:
+    return torch.where(mask, perturbation.filling(scene.image, "blur"), scene.image)
+
+
+# what is done to a scene with a tag -> its image
+CHANGES: dict[str, Callable[[menagerie.Scene], Tensor]] = {
+    "with the tag": lambda scene: scene.image,
+    "without the tag": lambda scene: scene.without("tag").image,
+    "the tag blurred": lambda scene: _blurred(scene, _around_tag(scene)),
+    "the other corner blurred (control)": lambda scene: _blurred(scene, _around_tag(scene).flip(1)),
+}
+
+
+def _umbrellas_found(model: models.Detector, images: Tensor, boxes: Tensor | None = None) -> Tensor:
+    """Whether the box of an umbrella is shown in each image, on these boxes (N, 4) or anywhere; (N,) of bool."""
+    umbrella, hits = model.class_index("umbrella"), []
+    for k, shown in enumerate(model.detect(images)):
+        own = shown.boxes[shown.labels == umbrella]
+        right = own if boxes is None else own[detection.overlap(boxes[k].to(own), own) >= 0.5]
+        hits.append(len(right) > 0)
+    return torch.tensor(hits)
+
+
+def _fractions(hits: dict[str, Tensor]) -> dict[str, list[float]]:
+    return {name: [*interval(hit.double(), proportion=True), len(hit)] for name, hit in hits.items()}
+
+
+def _score_maps(model: models.Detector, image: Tensor, samples: int) -> dict[str, Tensor]:
+    """Method -> the map of an umbrella's score, (H, W) with sum 1; and two controls."""
+    view = detection.box_view(model, image, "umbrella")
+    maps = {
+        "Gradient": saliency.gradient(view, image, "score"),
+        "Grad-CAM": cam.grad_cam(view, image, "score", layer="backbone.stage3"),
+        "Occlusion": occlusion.occlusion(view, image, "score", patch=12, stride=4),
+        "D-RISE": detection.d_rise(model, image, "umbrella", samples=samples),
+        "edge filter (control)": evaluation.CONTROLS["edges"](None, image),
+        "uniform map (control)": torch.ones(image.shape[1:]),
+    }
+    return {name: _normal(evaluation.heat(one[None])[0].cpu()) for name, one in maps.items()}
+
+
+def enough_masks(scenes_of: int = 6, chunks: int = 16, progress: Progress = None) -> results.Result:
+    """How many masks D-RISE needs: how well two maps of the same box from different masks agree.
+
+    Args:
+        scenes_of: how many scenes of two objects.
+        chunks: the largest number of masks, in chunks of `CHUNK`; a power of 2.
+        progress: True, or a callback (done, total).
+
+    Returns:
+        Number of masks -> "correlation of two maps" (Pearson) and "energy on the object", each [mean, lower and upper
+        end of its 95 % interval, number of scenes].
+    """
+    model, rows = models.load(NETWORK, device="cpu"), defaultdict(list)
+    with Meter(progress, 2 * scenes_of * chunks) as meter:
+        for scene, target, _ in scenes(scenes_of):
+            maps = []
+            for k in range(2 * chunks):
+                maps.append(detection.d_rise(model, scene.image, target, samples=CHUNK, seed=k))
+                meter.add(1)
+            first, second = torch.stack(maps).unflatten(0, (2, chunks))
+            n = 1
+            while n <= chunks:  # the mean of n maps is the map of n times as many masks
+                a, b = first[:n].mean(dim=0), second[:n].mean(dim=0)
+                agree = torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]
+                rows[n * CHUNK].append((float(agree), float(evaluation.energy_inside(a[None], scene.masks[target]))))
+                n *= 2
+    values = {}
+    for n, pairs in rows.items():
+        agree, energy = torch.tensor(pairs).T
+        values[str(n)] = {
+            "correlation of two maps": [*interval(agree), len(pairs)],
+            "energy on the object": [*interval(energy), len(pairs)],
+        }
+    return results.Result({"images": scenes_of, "split": "test", "seed": 2, "chunk": CHUNK}, values)
 
 
 def table(result: results.Result) -> str:

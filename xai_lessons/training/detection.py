@@ -151,6 +151,32 @@ def average_precision(found: Sequence[Detections], labels: Tensor, target: int, 
     return float((torch.diff(hits / objects, prepend=hits.new_zeros(1)) * best_later).sum())
 
 
+def recall(found: Sequence[Detections], labels: Tensor, target: int, *, overlap: float = 0.5) -> float:
+    """The fraction of the objects of one class that are found: a box of that class overlaps them.
+
+    Args:
+        found: what `Detector.detect` returns for N images.
+        labels: (N, objects, 5), the true boxes and classes, see `datasets.drawn_pairs`.
+        target: the class.
+        overlap: the intersection over union from which a box is right.
+
+    Returns:
+        From 0 to 1; NaN if no image has the class.
+
+    Example:
+        >>> found = Detections(torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([[3.0, -3]]))
+        >>> recall([found], torch.tensor([[[0, 0, 4, 5, 0], [4, 4, 8, 8, 0]]]), 0)
+        0.5
+    """
+    box_iou = torchvision().ops.box_iou
+    hits = []
+    for each, truth in zip(found, labels, strict=True):
+        objects = truth[(truth[:, 2] > truth[:, 0]) & (truth[:, 4] == target), :4]
+        boxes = each.boxes[each.labels == target].cpu()
+        hits += [bool((row >= overlap).any()) for row in box_iou(objects.to(boxes), boxes)]
+    return sum(hits) / len(hits) if hits else float("nan")
+
+
 def mean_average_precision(found: Sequence[Detections], labels: Tensor, *, overlap: float = 0.5) -> float:
     """The mean of `average_precision` over the classes that occur: mAP@0.5.
 
