@@ -56,7 +56,7 @@ over the photograph. The numbers say what such images do not show.
 
 - Squares and variances are positive by definition, so *all* of them counts as evidence; of the signed maps about half
   speaks against the class.
-- Integrated gradients light up the bright window behind the animal: with a black baseline, black things get nothing.
+- Integrated gradients light up the bright window behind the animal: with a black baseline, black objects get nothing.
 - *Why they differ:* another network (no residual sums, no batch norm), another photograph.""",
     ),
     "erased": (
@@ -115,7 +115,7 @@ numbers at every call.
   come below the guided ones, as published, and Gradient SHAP above integrated gradients.
 - *Not found:* 3.567 for LRP, 1.040 for Gradient SHAP.
 - *Why:* an LRP that gives each branch of a residual sum the whole relevance counts it twice at each addition;
-  SqueezeNet has no such sums, and ours shares out. Gradient SHAP is drawn at random: with new numbers at every call
+  SqueezeNet has no such sums, and ours splits it. Gradient SHAP is drawn at random: with new numbers at every call
   it moves though the picture stays. Much noise drowns a small change, so SmoothGrad squared and VarGrad are calmer
   with it. What is left is another network and another photograph.
 - On drawings (lesson 7) the order is another one: see `xai_lessons/results/stored/sensitivity.json`.""",

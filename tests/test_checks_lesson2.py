@@ -19,8 +19,8 @@ def weights_by_torch(A, gradient):
 
 
 def class_by_hand(maps, mask):
-    shares = [float((M * mask).sum() / M.sum()) for M in maps]
-    return shares.index(max(shares))
+    fractions = [float((M * mask).sum() / M.sum()) for M in maps]
+    return fractions.index(max(fractions))
 
 
 def box_by_hand(heatmap, threshold):

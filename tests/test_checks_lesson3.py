@@ -23,11 +23,11 @@ def integrated_in_one_batch(gradient, x, b, m):
 
 
 def broken_by_hand(maps, mask):
-    shares = []
+    fractions = []
     for attribution in maps:
         heat = attribution.abs().amax(dim=0)
-        shares.append(float(heat[mask].sum() / heat.sum()))
-    return shares, shares.index(min(shares))
+        fractions.append(float(heat[mask].sum() / heat.sum()))
+    return fractions, fractions.index(min(fractions))
 
 
 def smooth_by_hand(gradient, x, noise, sigma):

@@ -26,22 +26,22 @@ def loop_of_the_package(ask, image, c, patch, stride):
 
 
 def batches(ask, image, c, boxes, batch_size):
-    whole, falls = ask(image[None])[0, c], []
+    whole, drops = ask(image[None])[0, c], []
     for start in range(0, len(boxes), batch_size):
         some = boxes[start : start + batch_size]
         pictures = image.repeat(len(some), 1, 1, 1)
         for picture, (x0, y0, x1, y1) in zip(pictures, some, strict=True):
             picture[:, y0:y1, x0:x1] = 0
-        falls.append(whole - ask(pictures)[:, c])
-    return torch.cat(falls)
+        drops.append(whole - ask(pictures)[:, c])
+    return torch.cat(drops)
 
 
 def sign(p, left):
     return p - left
 
 
-def fill(falls, on):
-    lies = {name: fall[~on].abs().mean() for name, fall in falls.items()}
+def fill(drops, on):
+    lies = {name: drop[~on].abs().mean() for name, drop in drops.items()}
     return min(lies, key=lies.get)
 
 

@@ -67,9 +67,9 @@ def test_a_split_holds_every_class_on_both_sides_and_loses_nothing(leaves):
     assert not torch.equal(datasets.split(numbered, 0.4, 2)[1].images, test.images)
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_even_the_smallest_and_largest_share_leave_one_image_a_class(leaves, share):
-    train, test = datasets.split(datasets.folder(leaves, 8), share)
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_even_the_smallest_and_largest_fraction_leave_one_image_a_class(leaves, fraction):
+    train, test = datasets.split(datasets.folder(leaves, 8), fraction)
     assert set(train.labels.tolist()) == set(test.labels.tolist()) == {0, 1, 2}
 
 

@@ -305,7 +305,7 @@ def test_infidelity_of_the_gradient_of_a_linear_network_is_zero() -> None:
 def test_infidelity_by_hand() -> None:
     x = torch.full((3, 2, 2), 0.5)
     I = torch.zeros(2, 3, 2, 2)
-    I[0, 0, 0, 0], I[1, 0] = 0.4, 0.2  # the mean of red falls by 0.1, and by 0.2
+    I[0, 0, 0, 0], I[1, 0] = 0.4, 0.2  # the mean of red drops by 0.1, and by 0.2
     phi = torch.zeros(2, 2)
     phi[0, 0] = 1.0  # predicts 0.4 and 0.2
     assert float(infidelity(mean_red, x, phi, 0, perturbation=I)) == pytest.approx((0.3**2 + 0.0**2) / 2)

@@ -64,7 +64,7 @@ def test_set_is_synchronous_and_returns_the_result():
     explorer = Disc()
     result = explorer.set(size=6, shape="square")
     assert explorer.state.size == 6
-    assert result.share == pytest.approx(explorer.evaluate().share)
+    assert result.fraction == pytest.approx(explorer.evaluate().fraction)
     assert explorer.result is result
 
 

@@ -148,10 +148,10 @@ def test_a_method_without_an_answer_says_so_and_the_others_go_on():
 
 def test_the_sentence_names_the_best_and_the_worst_map(model):
     explorer = SaliencyExplorer("cat", model, methods=("Gradient", "Guided backprop", "DeepLIFT"))
-    shares = dict(zip(explorer.state.methods, explorer.result.inside["cat"], strict=True))
-    best, worst = max(shares, key=shares.get), min(shares, key=shares.get)
+    fractions = dict(zip(explorer.state.methods, explorer.result.inside["cat"], strict=True))
+    best, worst = max(fractions, key=fractions.get), min(fractions, key=fractions.get)
     said = explorer.describe(explorer.result, explorer.state)
-    assert f"Most on the cat: {best}, {shares[best]:.0%} of its map; least: {worst}, {shares[worst]:.0%}." in said
+    assert f"Most on the cat: {best}, {fractions[best]:.0%} of its map; least: {worst}, {fractions[worst]:.0%}." in said
 
 
 def test_a_photograph_has_maps_but_no_scores(model):

@@ -62,13 +62,13 @@ def test_what_has_shown_something_gives_way_at_once(steps):
 
 def test_results_are_shown_as_they_come(steps):
     assert steps.widget is not None
-    shares = []
+    fractions = []
     present = steps._present
     shown = threading.Semaphore(0)
 
     def note(state, result):
         present(state, result)
-        shares.append(result.share)
+        fractions.append(result.fraction)
         shown.release()
 
     steps._present = note
@@ -76,10 +76,10 @@ def test_results_are_shown_as_they_come(steps):
     steps.gates[2].release(4)
     for count in range(1, 5):
         steps.gates[3].release(1)
-        while len([s for s in shares if s]) < count:
+        while len([s for s in fractions if s]) < count:
             assert shown.acquire(timeout=10)
     assert steps.wait(10)
-    assert shares[-4:] == sorted(shares[-4:], reverse=True)
+    assert fractions[-4:] == sorted(fractions[-4:], reverse=True)
 
 
 def test_stop_ends_the_work_at_the_next_step_and_keeps_what_is_there(steps):
@@ -94,7 +94,7 @@ def test_stop_ends_the_work_at_the_next_step_and_keeps_what_is_there(steps):
     assert steps.wait(10)
     assert isinstance(job.error, Cancelled)
     assert steps.ended == [2]
-    assert steps.result.share > 0
+    assert steps.result.fraction > 0
     assert steps.error is None
 
 
@@ -127,17 +127,17 @@ def test_progress_moves_the_bar():
 
 def test_nothing_long_runs_before_run_is_pressed():
     explorer = OnDemand(size=2)
-    assert explorer.result.share == -1
+    assert explorer.result.fraction == -1
     explorer.set(size=3)
-    assert explorer.result.share == -1
+    assert explorer.result.fraction == -1
     assert explorer.ended == []
     explorer.gates[3].release(4)
     click(explorer, "xai-run")
     assert explorer.wait(10)
-    assert explorer.result.share >= 0
+    assert explorer.result.fraction >= 0
     assert explorer.ended == [3]
     explorer.gates[3].release(4)
-    assert explorer.run().share >= 0
+    assert explorer.run().fraction >= 0
 
 
 def test_a_run_goes_on_while_controls_move():
@@ -151,13 +151,13 @@ def test_a_run_goes_on_while_controls_move():
     explorer.gates[2].release(4)
     assert explorer.wait(10)
     assert (explorer.shown.size, explorer.state.size) == (2, 5)
-    assert explorer.result.share >= 0
+    assert explorer.result.fraction >= 0
 
 
 def test_evaluate_shows_nothing():
     explorer = OnDemand(size=2)
     explorer.gates[2].release(4)
-    assert explorer.evaluate().share >= 0
+    assert explorer.evaluate().fraction >= 0
     assert explorer._shown is None
 
 
@@ -282,4 +282,4 @@ def test_stop_is_heard_where_an_intermediate_result_is_shown(monkeypatch):
     assert job.done.wait(10)
     assert isinstance(job.error, Cancelled)
     assert explorer.shown == DiscState()
-    assert job.result.share == 0.25
+    assert job.result.fraction == 0.25

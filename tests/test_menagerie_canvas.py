@@ -19,12 +19,12 @@ def part_mask(canvas, part):
 
 def test_a_flat_shape_has_its_color_and_its_identity():
     canvas = Canvas(64)
-    with canvas.element("thing"):
+    with canvas.element("object"):
         canvas.shape(SQUARE, "body", RED, ink=False, flat=True)
     colors, (owners, parts) = canvas.colors(), canvas.identity()
     np.testing.assert_allclose(colors[32, 32], RED)
     np.testing.assert_allclose(colors[4, 4], 0)
-    assert owners[32, 32] == canvas.elements.index("thing")
+    assert owners[32, 32] == canvas.elements.index("object")
     assert owners[4, 4] == 0
     assert part_mask(canvas, "body").sum() == pytest.approx(32 * 32, rel=0.07)
     assert ((owners > 0) == (parts > 0)).all()
@@ -32,7 +32,7 @@ def test_a_flat_shape_has_its_color_and_its_identity():
 
 def test_light_comes_from_its_angle():
     canvas = Canvas(64, light=math.pi)  # from the left
-    with canvas.element("thing"):
+    with canvas.element("object"):
         canvas.shape(SQUARE, "body", rgb(120, 120, 120), ink=False)
     row = canvas.colors()[32, 18:46].sum(axis=1)
     assert row[0] > row[-1] + 0.3
@@ -42,7 +42,7 @@ def test_contours_follow_the_style_and_count_as_the_part():
     sizes = {}
     for style in ("dark", "none"):
         canvas = Canvas(64, ink=style, ink_width=0.06)
-        with canvas.element("thing"):
+        with canvas.element("object"):
             canvas.shape(SQUARE, "body", RED)
         sizes[style] = part_mask(canvas, "body").sum()
     assert sizes["dark"] > sizes["none"] + 200
@@ -50,7 +50,7 @@ def test_contours_follow_the_style_and_count_as_the_part():
 
 def test_hidden_parts_are_left_out_of_everything():
     canvas = Canvas(48)
-    with canvas.element("thing", frozenset({"secret", "markings"})):
+    with canvas.element("object", frozenset({"secret", "markings"})):
         canvas.shape(SQUARE, "secret", RED)
         canvas.group([(SQUARE, "secret", RED)])
         canvas.line([[0, 0], [1, 1]], "secret", RED)
@@ -66,7 +66,7 @@ def test_random_draws_do_not_depend_on_what_is_hidden():
     streams = []
     for hidden in (frozenset(), frozenset({"markings"})):
         rng, canvas = np.random.default_rng(5), Canvas(32)
-        with canvas.element("thing", hidden):
+        with canvas.element("object", hidden):
             canvas.spots(rng, (0, 0, 1, 1), RED, 0.1, 5)
             canvas.fur(rng, (0, 0, 1, 1), RED, 5)
         streams.append(rng.random())
@@ -75,7 +75,7 @@ def test_random_draws_do_not_depend_on_what_is_hidden():
 
 def test_clips_restrict_color_and_identity_and_nest():
     canvas = Canvas(64)
-    with canvas.element("thing"), canvas.clipped([[0, 0], [0.5, 0], [0.5, 1], [0, 1]]):
+    with canvas.element("object"), canvas.clipped([[0, 0], [0.5, 0], [0.5, 1], [0, 1]]):
         with canvas.clipped([[0, 0], [1, 0], [1, 0.5], [0, 0.5]]):
             canvas.mark([[0, 0], [1, 0], [1, 1], [0, 1]], "inner", RED)
         canvas.line([[0.1, 0.8], [0.9, 0.8]], "line", BLUE, 0.05)
@@ -90,7 +90,7 @@ def test_clips_restrict_color_and_identity_and_nest():
 
 def test_tints_carry_no_identity_and_blur_softens():
     canvas = Canvas(64)
-    with canvas.element("thing"):
+    with canvas.element("object"):
         canvas.tint(SQUARE, RED)
     assert canvas.identity()[0].max() == 0
     soft = Canvas(64)
@@ -102,7 +102,7 @@ def test_tints_carry_no_identity_and_blur_softens():
 
 def test_placement_nests_and_flips():
     canvas = Canvas(100)
-    with canvas.element("thing"), canvas.placed(0.5, 0.5, 0.5), canvas.placed(0, 0, 1, 0, flip=True):
+    with canvas.element("object"), canvas.placed(0.5, 0.5, 0.5), canvas.placed(0, 0, 1, 0, flip=True):
         canvas.mark(ellipse(0.6, 0, 0.1, 0.1), "dot", RED)
     y, x = np.nonzero(part_mask(canvas, "dot"))
     assert x.mean() == pytest.approx(20, abs=1.5)
@@ -111,7 +111,7 @@ def test_placement_nests_and_flips():
 
 def test_rotation_is_clockwise():
     canvas = Canvas(100)
-    with canvas.element("thing"), canvas.placed(0.5, 0.5, 0.5, math.pi / 2):
+    with canvas.element("object"), canvas.placed(0.5, 0.5, 0.5, math.pi / 2):
         canvas.mark(ellipse(0.6, 0, 0.1, 0.1), "dot", RED)
     y, x = np.nonzero(part_mask(canvas, "dot"))
     assert y.mean() == pytest.approx(80, abs=1.5)
@@ -120,7 +120,7 @@ def test_rotation_is_clockwise():
 
 def test_what_lies_outside_the_image_is_harmless():
     canvas = Canvas(32)
-    with canvas.element("thing"), canvas.placed(5, 5):
+    with canvas.element("object"), canvas.placed(5, 5):
         canvas.shape(SQUARE, "body", RED)
         canvas.line([[0, 0], [1, 1]], "line", RED, alpha=0.5)
         canvas.tint(SQUARE, RED, 0.5, blur=0.02)
@@ -141,8 +141,8 @@ def test_gradients_run_from_top_to_bottom():
 
 def test_an_element_ends_even_when_drawing_fails():
     canvas = Canvas(32)
-    thing = canvas.element("thing", frozenset({"x"}))
-    with pytest.raises(RuntimeError), thing, canvas.placed(1, 1), canvas.clipped(SQUARE):
+    item = canvas.element("object", frozenset({"x"}))
+    with pytest.raises(RuntimeError), item, canvas.placed(1, 1), canvas.clipped(SQUARE):
         raise RuntimeError
     canvas.shape(SQUARE, "body", RED, flat=True, ink=False)
     np.testing.assert_allclose(canvas.colors()[16, 16], RED)

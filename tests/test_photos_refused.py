@@ -68,11 +68,11 @@ def test_what_is_no_image_is_refused_in_one_sentence(tmp_path, name):
         assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("fraction", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("name", sorted(files.corpus()))
-def test_a_file_cut_short_is_opened_or_refused_and_nothing_else(name, share):
+def test_a_file_cut_short_is_opened_or_refused_and_nothing_else(name, fraction):
     content = files.corpus()[name]
-    assert files.verdict(content[: int(len(content) * share)]) in ("opened", "refused")
+    assert files.verdict(content[: int(len(content) * fraction)]) in ("opened", "refused")
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "webp", "gif", "bmp", "tiff"])

@@ -62,8 +62,8 @@ def test_a_recipe_makes_a_network_with_its_card(tiny, tmp_path):
     again = models.load(str(tmp_path / tiny), device="cpu")
     x = torch.rand(2, 3, 96, 96)
     assert torch.equal(again(x), model(x)), "what is returned is what is stored"
-    (share,) = card["test"].values()
-    assert share == pytest.approx(recipes.measure(tiny, again)[0].value, abs=1e-4)
+    (fraction,) = card["test"].values()
+    assert fraction == pytest.approx(recipes.measure(tiny, again)[0].value, abs=1e-4)
 
 
 def test_umbrellas_without_a_tag_stand_in_the_overlooked_pairs_without_a_box(monkeypatch):

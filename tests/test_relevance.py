@@ -117,7 +117,7 @@ def test_lrp_by_hand() -> None:
     model = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head).double()
     x = torch.zeros(1, 3, 2, 2, dtype=torch.float64)
     x[0, :, 0, 0] = torch.tensor([1.0, 0.5, 0.25])  # z = (2 - .5 + 1, 1 + .5 - 1) = (2.5, 0.5)
-    # at that pixel each channel's output weighs (4, 8) / 4 in the logit: relevance 2.5 and 1 of the channels
+    # at that pixel each channel's output has the weights (4, 8) / 4 in the logit: relevance 2.5 and 1 of the channels
     wanted = {
         "epsilon": [2.0 / 2.5 * 2.5 + 1.0 / 0.5, -0.5 / 2.5 * 2.5 + 0.5 / 0.5, -1.0 / 0.5],
         "zplus": [2.0 / 3.0 * 2.5 + 1.0 / 1.5, 0.5 / 1.5, 0.0],
@@ -297,7 +297,7 @@ def test_deep_lift_by_hand() -> None:
     maps = deep_lift(Largest(), x, 0, baseline=reference)
     assert maps[0].tolist() == [[0.5, 0.0], [0.0, 0.0]]
     assert maps[1:].abs().max() == 0
-    # now x' peaks at the second pixel, y' = 1, and x falls to 0.2 there: y = max(0, 0) = 0; -1 goes to the second
+    # now x' peaks at the second pixel, y' = 1, and x drops to 0.2 there: y = max(0, 0) = 0; -1 goes to the second
     x[0], reference[0] = torch.tensor([[0.5, 0.2], [0, 0]]), torch.tensor([[0.25, 1.0], [0, 0]])
     assert deep_lift(Largest(), x, 0, baseline=reference)[0].tolist() == [[0.0, -1.0], [0.0, 0.0]]
 

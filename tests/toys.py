@@ -31,7 +31,7 @@ class DiscResult:
     """Its image (32, 32), and the fraction of it that is covered."""
 
     image: np.ndarray
-    share: float
+    fraction: float
 
 
 def disc(state: DiscState) -> np.ndarray:
@@ -53,7 +53,7 @@ class Disc(Explorer):
 
     def controls(self):
         """One of each kind."""
-        changed = ("image", "share")
+        changed = ("image", "fraction")
         return (
             Slider(name="size", label="Size", low=1, high=9, changes=changed, group="Shape", help="Tenths"),
             Slider(name="steps", label="Steps", values=(1.0, 2.0, 5.0), changes=changed, group="Shape"),
@@ -92,7 +92,7 @@ class Disc(Explorer):
 
     def describe(self, result, state):
         """How much is covered."""
-        return f"The {state.shape} covers {result.share:.2f}."
+        return f"The {state.shape} covers {result.fraction:.2f}."
 
     def code(self, state):
         """The call."""

@@ -12,7 +12,7 @@ _rows: dict[tuple[str, str], float] = {}
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
-    """The largest deviation, as a share of the reference's largest value."""
+    """The largest deviation, as a fraction of the reference's largest value."""
     assert ours.shape == theirs.shape, f"{tuple(ours.shape)} is not {tuple(theirs.shape)}"
     scale = float(theirs.abs().max())
     assert scale > 0, "the reference is zero everywhere: it would prove nothing"

@@ -152,18 +152,18 @@ def textbook_lrp(net: nn.Sequential, x: Tensor, c: int, rule: str, epsilon: floa
             terms = W[k] * flat
             z = terms.sum() + b[k]
             if kind == "epsilon":
-                shares = terms
+                parts = terms
                 D = z
             elif kind == "zplus":
-                shares = terms.clamp(min=0)
-                D = shares.sum() + b[k].clamp(min=0)
+                parts = terms.clamp(min=0)
+                D = parts.sum() + b[k].clamp(min=0)
             else:
                 side = {"min": 0} if z > 0 else {"max": 0}
-                shares = terms + gamma * terms.clamp(**side)
+                parts = terms + gamma * terms.clamp(**side)
                 D = z + gamma * (terms.clamp(**side).sum() + b[k].clamp(**side))
             D = D + sharp * (1 if D >= 0 else -1)
             if D != 0:
-                new += shares / D * R[k]
+                new += parts / D * R[k]
         R = new.view(inputs.shape)
     return R
 

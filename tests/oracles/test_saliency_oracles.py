@@ -123,7 +123,7 @@ def test_smooth_grad_captum(net: nn.Module, kind: str, theirs: str, method: str,
 
 
 def test_smooth_grad_zennit(net: nn.Module, monkeypatch) -> None:
-    """One picture; zennit takes its noise as a share of the picture's range and its first sample without noise."""
+    """One picture; zennit takes its noise as a fraction of the picture's range and its first sample without noise."""
     x = 0.3 + 0.4 * pictures(1)
     epsilon = 0.02 * torch.randn(8, 3, 16, 16, generator=generator(0)).double()
     noisy = [by_zennit(net, (x + e).expand(3, -1, -1, -1))[0] for e in epsilon]

@@ -19,20 +19,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Classifier(ImageModel):
-    """A classifier of RGB images in [0, 1]; the normalization is inside.
+    """A classifier of RGB images in [0, 1]; the normalization is inside. Its arguments are those of `ImageModel`.
 
-    Args:
-        network: from normalized images (N, 3, H, W) to logits (N, K), or to probabilities or a tuple (see `wrap`).
-        classes: the K names.
-        mean: subtracted from each color channel.
-        std: divides each color channel.
-        input_size: height and width of the images that the network was trained on.
-        layers: names of the layers with a spatial map, in order.
-        flat_layers: names of the layers after them.
-        name: the network's name.
-        fixed_size: whether it accepts only images of `input_size`.
-        probabilities: whether the network returns probabilities; their logarithm is then used as logits.
-        layout: of the normalized images; a network that calls `view` on its maps needs `torch.contiguous_format`.
+    The network inside returns logits (N, K), or what `wrap` accepts: probabilities, a tuple or a mapping.
 
     Example:
         >>> from xai_lessons import menagerie, models
@@ -40,22 +29,7 @@ class Classifier(ImageModel):
         torch.Size([1, 10])
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        classes: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
-        input_size: int,
-        layers: Sequence[str],
-        flat_layers: Sequence[str] = (),
-        name: str = "network",
-        fixed_size: bool = False,
-        probabilities: bool = False,
-        layout: torch.memory_format = torch.channels_last,
-    ) -> None:
-        super().__init__(network, classes, mean, std, input_size, layers, flat_layers, name, fixed_size, layout)
-        self.probabilities = probabilities
+    probabilities = False  # whether the network returns probabilities; their logarithm is then used as logits
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, 3, H, W) in [0, 1]."""
@@ -165,7 +139,8 @@ def wrap(
     names = classes or [f"class {i}" for i in range(k)]
     fixed = not _takes(trial, input_size + 32, k)
     shown = tuple(layers or found)
-    wrapped = Classifier(module, names, mean, std, input_size, shown, flat, name, fixed, probabilities, trial.layout)
+    wrapped = Classifier(module, names, mean, std, input_size, shown, flat, name, fixed, trial.layout)
+    wrapped.probabilities = probabilities
     wrapped.training = module.training  # not .train(), which would change the module
     return wrapped
 

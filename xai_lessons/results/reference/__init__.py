@@ -33,7 +33,6 @@ PAIRS = {"cat_dog": ("boxer", "tiger cat")}  # a photograph of two animals: a ma
 ERASED = {"egyptian_cat": "perfume", "umbrella": "envelope", "mushroom": "birdhouse", "bloodhound": "fur coat"}
 LEFT = {"cheetah": "0.88"}  # the probability in a report that hid patches of it
 CHANGED = "stretcher, mountain tent, conch"  # labels after a flip or a change of brightness
-ATTACKED = "57.7 % -> gibbon"  # at an epsilon of 0.007
 
 
 @dataclass(frozen=True)
