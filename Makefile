@@ -10,7 +10,7 @@ UNIT := --doctest-modules xai_lessons tests
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300
 
 .DEFAULT_GOAL := help
-.PHONY: help environment lab test test-unit test-notebooks test-browser test-devices test-gpu coverage oracles mutants lint notebooks student benchmark lock clean
+.PHONY: help environment lab test test-all test-unit test-notebooks test-browser test-devices test-gpu coverage oracles mutants lint notebooks student benchmark lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,10 @@ environment:
 lab: environment  ## open lesson 1 in JupyterLab (prints the address, too)
 	@$(PY) -m xai_lessons lab --here
 
-test: environment lint  ## all tests: unit, examples of docstrings, notebooks against their stored outputs, JupyterLab in Chromium
+test: environment  ## lint and all tests: unit, examples of docstrings, notebooks against their stored outputs, JupyterLab in Chromium
+	@$(MAKE) --no-print-directory -j2 lint test-all
+
+test-all: environment
 	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder $(NBVAL) $(UNIT) notebooks
 
 test-unit: environment  ## the tests and examples that need neither notebooks nor a browser
@@ -45,8 +48,8 @@ coverage: environment  ## the unit tests' coverage of the package (at least 90 %
 oracles: environment  ## every method against other libraries and slow loops: docs/oracles.md
 	$(TEST_ENV) XAI_LESSONS_ORACLE_TABLE=docs/oracles.md $(PY) -m pytest tests/oracles
 
-mutants: environment  ## 100 small mistakes in the methods: do the tests notice 90? (half an hour)
-	@$(PY) -m tools.mutants --workers $(WORKERS)
+mutants: environment  ## 100 small mistakes in the methods: do the tests notice 90? docs/mutants.md (minutes)
+	@$(PY) -m tools.mutants --workers $(WORKERS) --write
 
 lint: environment  ## ruff (also on the notebooks) and mypy
 	@$(PY) -m ruff check .

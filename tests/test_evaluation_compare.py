@@ -99,6 +99,11 @@ def test_rank_correlation_by_hand() -> None:
         rank_correlation(a, a[:, :2])
 
 
+def test_more_is_better_for_three_metrics() -> None:
+    high = [name for name, metric in METRICS.items() if metric.high]
+    assert high == ["pointing_game", "energy_inside", "insertion"]
+
+
 # --- controls and the table ------------------------------------------------------------------------------------------
 
 
@@ -117,8 +122,13 @@ def test_controls_are_what_they_are_called() -> None:
     noise = CONTROLS["random"](mean_red, x)
     assert not torch.equal(noise[0], noise[1])
     assert 0.4 < float(noise.mean()) < 0.6
+    codes = torch.arange(256, dtype=torch.float64).reshape(1, 1, 16, 16).expand(1, 3, 16, 16)
+    maps = [CONTROLS["random"](mean_red, (codes + rounding) / 255) for rounding in (0, 1e-4, -1e-4)]
+    assert torch.equal(maps[0], maps[1])  # seeded by the bytes of the image, however they are rounded
+    assert torch.equal(maps[0], maps[2])
     blob = CONTROLS["center blob"](mean_red, x)
     assert blob[0, 7:9, 7:9].min() == blob.max()
+    assert blob[0, 0, 0] == pytest.approx(math.exp(-6))  # exp(-3 r^2), r^2 = 2 in a corner of [-1, 1]^2
     split = torch.zeros(3, 6, 6)
     split[:, :, 3:] = 1.0
     edges = CONTROLS["edges"](mean_red, split)

@@ -39,6 +39,20 @@ def test_the_control_of_a_network_that_looks_at_one_place_is_zero():
     assert abs(float(effect.drop)) > 3 * abs(float(effect.moved))
 
 
+def test_the_control_is_the_mean_over_the_change_moved_by_a_third_in_four_directions():
+    class Ramp(nn.Module):  # what a pixel says depends on where it is
+        def forward(self, x):
+            score = (x * torch.linspace(0, 1, 48) * torch.linspace(1, 3, 48)[:, None] ** 2).mean(dim=(1, 2, 3))
+            return torch.stack([score, -score], dim=1)
+
+    scene = SCENES[1]
+    x, change = scene.image, scene.without("eyes").image - scene.image
+    moved = [change.roll(16, 1), change.roll(-16, 1), change.roll(16, 2), change.roll(-16, 2)]
+    drops = [Ramp()(x[None])[0, 0] - Ramp()((x + m).clamp(0, 1)[None])[0, 0] for m in moved]
+    effect = evaluation.part_importance(Ramp(), [scene], ["eyes"], 0)["eyes"]
+    assert float(effect.moved) == pytest.approx(float(sum(drops)) / 4, rel=1e-3)
+
+
 def test_a_part_that_is_not_there_is_nan_and_so_is_a_flip_of_what_was_wrong():
     bare = [scene.without("eyes") for scene in SCENES]
     effect = evaluation.part_importance(Brightness(), bare, ["eyes"])["eyes"]

@@ -9,7 +9,7 @@ import torch
 
 from methods import METHODS
 from nets import PoolingNet, pictures, seeded
-from xai_lessons import evaluation, fgsm, occlusion, saliency
+from xai_lessons import detection, evaluation, fgsm, occlusion, saliency
 
 X = pictures(2)
 NEGATIVE_ALLOWED = {"seed"}
@@ -49,6 +49,12 @@ def functions():
     found["max_sensitivity"] = (
         lambda **o: evaluation.max_sensitivity(saliency.gradient, net, X, 1, **o),
         evaluation.max_sensitivity,
+    )
+    found["compare"] = (
+        lambda **o: evaluation.compare(
+            ["gradient"], {"net": net}, (X, torch.tensor([0, 1]), [{"object": m > 0} for m in maps]), **o
+        ),
+        evaluation.compare,
     )
     found["randomize_layers"] = (lambda **o: evaluation.randomize_layers(net, **o), evaluation.randomize_layers)
     return found
@@ -103,3 +109,44 @@ def test_whole_numbers_of_other_libraries_are_taken():
     assert all(not isinstance(value, int) for value in other.values())
     assert not isinstance(other["patch"], Real)
     assert torch.equal(METHODS["occlusion"](net, X, 1, **other), expected)
+
+
+DEFAULTS = {  # what the docs and the lessons mean where they name no option; seed=0 and size="image" everywhere
+    "compare": {"radius": 0.02, "samples": 10, "steps": 32},
+    "d_rise": {"samples": 1000, "cells": 16, "fraction": 0.5, "fill": "black", "fast": False},
+    "deep_lift": {"baseline": 0.0},
+    "deletion": {"steps": 32, "fill": "black", "output": "probability"},
+    "erase_top": {"fill": "black"},
+    "fgsm": {"epsilon": 8 / 255, "targeted": False},
+    "gradient_shap": {"samples": 32, "baseline": 0.0, "sigma": 0.0},
+    "infidelity": {"perturbation": "patch", "sigma": 0.1, "samples": 64, "normalize": False, "output": "logit"},
+    "insertion": {"steps": 32, "fill": "blur", "output": "probability"},
+    "integrated_gradients": {"steps": 32, "baseline": 0.0},
+    "keep_top": {"fill": "black"},
+    "kernel_shap": {"segments": 50, "samples": 500, "fill": "mean", "output": "logit", "fast": False},
+    "lime": {"segments": 50, "samples": 500, "width": 0.25, "penalty": "ridge", "fill": "mean", "output": "logit",
+             "fast": False},
+    "lrp": {"rule": "epsilon", "epsilon": 1e-6, "gamma": 0.25},
+    "max_sensitivity": {"radius": 0.02, "samples": 10},
+    "occlusion": {"fill": "black", "output": "logit", "fast": False},
+    "pgd": {"epsilon": 8 / 255, "steps": 10, "targeted": False, "random_start": False},
+    "pointing_game": {"tolerance": 0, "name": "object"},
+    "random_masks": {"cells": 8, "fraction": 0.5},
+    "rise": {"samples": 400, "cells": 8, "fraction": 0.5, "fill": "black", "output": "probability", "fast": False},
+    "robust_accuracy": {"epsilons": (0, 2 / 255, 4 / 255, 8 / 255, 16 / 255), "attack": "fgsm", "steps": 10},
+    "score_cam": {"fast": False},
+    "smallest_epsilon": {"targeted": False, "largest": 0.25, "steps": 16},
+    "smooth_grad": {"samples": 25, "sigma": 0.04, "kind": "mean"},
+    "superpixels": {"segments": 50},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*functions(), "d_rise"])
+def test_the_defaults_are_the_documented_ones(name):
+    function = detection.d_rise if name == "d_rise" else functions()[name][1]
+    options = inspect.signature(function).parameters.values()
+    found = {option.name: option.default for option in options if isinstance(option.default, Real | str | tuple)}
+    assert found.pop("seed", 0) == 0
+    assert found.pop("size", "image") == "image"
+    found.pop("metrics", None)
+    assert found == DEFAULTS.get(name, {})

@@ -1,26 +1,31 @@
 """``make mutants``: small seeded mistakes in the methods and the evaluation, and whether the tests notice each.
 
-Each mutant is one change (an operator, a comparison, a number, a condition, a call left out, two arguments swapped) in
-a copy of the package; the tests of its module run on the copy, in a process that has the libraries imported already:
-first those that run the changed line, the quick ones before the slow ones, then the others, up to the first that fails.
-``docs/mutants.md`` lists the survivors; a reason written there stays when the list is made anew.
+Each mutant is one change: an operator, a comparison, a number, a condition, a call left out, two arguments swapped. The
+tests of a module are collected once; then, in a fork of that process for each mutant, the changed function gets its new
+code and the tests run up to the first that fails: those that run the changed line first, the quick ones before the slow
+ones, then all others. ``docs/mutants.md`` lists the survivors; a reason written there stays when it is made anew.
 """
 
 from __future__ import annotations
+import __future__
 
 import argparse
 import ast
 import copy
+import importlib
+import inspect
 import json
 import multiprocessing
 import os
 import random
-import shutil
+import resource  # Linux and macOS
+import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +35,6 @@ from tools.pins import ROOT
 
 FOLDERS = ("methods", "evaluation")
 PAGE = ROOT / "docs" / "mutants.md"
-LINKED = ("weights",)  # large: not copied
 EVERYWHERE = ("tests/test_politeness.py", "tests/test_options.py")  # what holds for every method
 TESTS = {  # where a module's tests are not called after it
     "catalog": ["test_politeness", "test_evaluation_compare", "test_explorers_judging"],
@@ -40,13 +44,13 @@ TESTS = {  # where a module's tests are not called after it
     "guided": ["test_saliency", "test_operations", "oracles/test_saliency_oracles"],
     "localization": ["test_evaluation", "oracles/test_evaluation_oracles"],
     "perturbation": ["test_occlusion", "test_surrogates", "oracles/test_occlusion_oracles"],
-    "randomization": ["test_evaluation", "oracles/test_evaluation_oracles"],
+    "randomization": ["test_evaluation_compare", "oracles/test_evaluation_oracles"],
     "sensitivity": ["test_evaluation", "oracles/test_evaluation_oracles"],
 }
 IMPORTED = ["coverage", "torch._dynamo", "torchvision", "captum.attr", "captum.metrics", "zennit.composites",
             "hypothesis", "pytest", "scipy.stats", "sklearn.linear_model", "skimage.segmentation",
             "xdist.scheduler"]  # fmt: skip
-QUICK = ["-q", "-x", "--tb=no", "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # for what is imported already
+QUICK = ["-q", "--tb=line", "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # for what is imported already
 QUICK += [f"-pno:{plugin}" for plugin in ("cacheprovider", "nbval", "xdist", "pytest_cov")]  # seconds each
 SWAPPED: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
@@ -84,7 +88,8 @@ def changed(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
         yield ast.Constant(not node.value if isinstance(node.value, bool) else node.value + 1)
     elif isinstance(node, ast.Call):
-        if len(node.args) > 1 and not any(isinstance(each, ast.Starred) for each in node.args[:2]):
+        same = ast.unparse(node.func) in ("min", "max")  # in any order
+        if len(node.args) > 1 and not same and not any(isinstance(each, ast.Starred) for each in node.args[:2]):
             yield _with(node, args=[node.args[1], node.args[0], *node.args[2:]])
         if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call | ast.BinOp | ast.Subscript):
             yield node.func.value  # x[0].relu() without relu
@@ -141,115 +146,139 @@ def tests_of(path: Path) -> list[str]:
     return found
 
 
-class Tests:
-    """A pytest plugin: the tests of a module and, of those for every method, the cases of its functions."""
+def make(mutant: Mutant) -> None:
+    """Put the mistake into the imported module: other modules hold the same functions, so these get new code."""
+    source = mutant.path.read_bytes()
+    number, old = next(
+        (i, node)
+        for i, node in enumerate(ast.parse(source).body)
+        if node.lineno <= mutant.line <= (node.end_lineno or 0)
+    )
+    text = source[: mutant.start] + mutant.after.encode() + source[mutant.end :]
+    node = ast.parse(text).body[number]
+    flags = __future__.annotations.compiler_flag
+    code = compile(ast.Module([node], []), str(mutant.path), "exec", flags=flags, dont_inherit=True)
+    module = importlib.import_module(".".join(mutant.path.relative_to(ROOT).with_suffix("").parts))
+    made: dict[str, Any] = {}
+    exec(code, vars(module), made)
+    if isinstance(old, ast.FunctionDef):
+        _take_code(getattr(module, old.name), made[old.name])
+    elif isinstance(old, ast.ClassDef) and any(
+        isinstance(part, ast.FunctionDef) and part.lineno <= mutant.line <= (part.end_lineno or 0) for part in old.body
+    ):
+        kind = getattr(module, old.name)
+        for name, value in vars(made[old.name]).items():
+            if hasattr(value, "__code__"):
+                _take_code(vars(kind)[name], value)
+            elif isinstance(value, property):
+                _take_code(vars(kind)[name].fget, value.fget)
+    else:
+        vars(module).update(made)
 
-    def __init__(self, path: Path) -> None:
-        """Find the functions of the module."""
+
+def _take_code(function: Any, other: Any) -> None:
+    function, other = inspect.unwrap(function), inspect.unwrap(other)
+    function.__code__ = other.__code__
+    function.__defaults__, function.__kwdefaults__ = other.__defaults__, other.__kwdefaults__
+
+
+class Trials:
+    """A pytest plugin: the tests of a module, run once without a mistake and once for each mutant, each in a fork."""
+
+    def __init__(self, path: Path, chosen: list[Mutant], limit: float, answers: Connection) -> None:
+        """Prepare the trials of the module at ``path``; ``answers`` gets one text for each run."""
+        self.path, self.chosen, self.limit, self.answers, self.failed = path, chosen, limit, answers, ""
         functions = [node.name for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.FunctionDef)]
         self.cases = tuple(f"[{name}" for name in functions if not name.startswith("_"))
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Leave out the other cases; then what the subclass says."""
+        """Of the tests for every method, leave only the cases that name a function of the module."""
         general = [item for item in items if f"tests/{item.path.name}" in EVERYWHERE]
         others = {item for item in general if not any(case in item.nodeid for case in self.cases)}
-        items[:] = self.order([item for item in items if item not in others])
+        items[:] = [item for item in items if item not in others]
 
-    def order(self, items: list[Any]) -> list[Any]:
-        """The tests as they are run."""
-        return items
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Keep what failed."""
+        if report.failed:
+            self.failed = f"{report.nodeid}: {getattr(report.longrepr, 'reprcrash', None) or report.longrepr}"
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """All trials."""
+        text = self.forked(lambda: self.watched(session.items))
+        self.answers.send(text if not text.startswith("[") else "")
+        if text.startswith("["):
+            seconds, lines = json.loads(text)
+            for mutant in self.chosen:
+                running = set(lines.get(str(mutant.line), ()))
 
-class Watched(Tests):
-    """Without a mistake: which tests run each line, and the seconds of each test."""
+                def order(item: Any, running: set[str] = running) -> tuple[bool, bool]:
+                    return item.nodeid not in running, seconds.get(item.nodeid, 0) > 2
 
-    def __init__(self, path: Path) -> None:
-        """Watch the module at ``path``."""
-        super().__init__(path)
+                self.answers.send(self.forked(lambda m=mutant, o=order: self.tried(m, sorted(session.items, key=o))))
+        return True
+
+    def tried(self, mutant: Mutant, items: list[Any]) -> str:
+        """What notices the mutant, or "" if nothing does."""
+        make(mutant)
+        return self.run(items)
+
+    def watched(self, items: list[Any]) -> str:
+        """Without a mistake: the seconds of each test, and the tests that run each line, as JSON; or what fails."""
         from coverage import Coverage
 
-        self.path, self.seconds, self.coverage = path, dict[str, float](), Coverage(data_file=None, include=[str(path)])
-        self.coverage.start()
+        seconds, coverage = {}, Coverage(None, config_file=False, include=[str(self.path)])
+        coverage.start()
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
-        """Time one test."""
-        self.coverage.switch_context(item.nodeid)
-        began = time.process_time()
-        result = yield
-        self.seconds[item.nodeid] = time.process_time() - began
-        return result
+        def begin(item: Any) -> None:
+            coverage.switch_context(item.nodeid)
+            seconds[item.nodeid] = -time.process_time()
 
-    def pytest_sessionfinish(self) -> None:
-        """Store both."""
-        self.coverage.stop()
-        lines = self.coverage.get_data().contexts_by_lineno(str(self.path))
-        Path("watched.json").write_text(json.dumps({"seconds": self.seconds, "lines": lines}))
+        def end(item: Any) -> None:
+            seconds[item.nodeid] += time.process_time()
 
+        if failed := self.run(items, begin, end):
+            return failed
+        coverage.stop()
+        return json.dumps([seconds, coverage.get_data().contexts_by_lineno(str(self.path))])
 
-class Sorted(Tests):
-    """With a mistake: the tests that run its line first, and the quick ones of them first."""
+    def run(self, items: list[Any], begin: Callable[[Any], None] = id, end: Callable[[Any], None] = id) -> str:
+        """Run tests up to the first that fails."""
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            begin(item)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            end(item)
+            if self.failed:
+                return " ".join(self.failed.split())
+        return ""
 
-    def __init__(self, mutant: Mutant, watched: dict[str, Any]) -> None:
-        """Take the order from what was watched."""
-        super().__init__(mutant.path)
-        self.running, self.seconds = set(watched["lines"].get(str(mutant.line), [])), watched["seconds"]
-
-    def order(self, items: list[Any]) -> list[Any]:
-        """The tests as they are run."""
-        return sorted(items, key=lambda item: (item.nodeid not in self.running, self.seconds.get(item.nodeid, 0) > 2))
-
-
-def tried(mutant: Mutant | None, path: Path, limit: float, watched: dict[str, Any]) -> str:
-    """Run the tests of ``path`` on a copy with the mutant: "" if all pass, else what noticed it.
-
-    Without a mutant, ``watched`` is filled.
-    """
-    with tempfile.TemporaryDirectory(prefix="mutant") as folder:
-        home = Path(folder)
-        for name in ("xai_lessons", "tests"):
-            shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns(*LINKED))
-        for found in (*ROOT.iterdir(), *(ROOT / "xai_lessons").rglob("weights")):
-            link = home / found.relative_to(ROOT)
-            if not link.exists() and found.name not in (".venv", ".git", "build"):
-                link.symlink_to(found)
-        if mutant:
-            source = path.read_bytes()
-            mutated = source[: mutant.start] + mutant.after.encode() + source[mutant.end :]
-            (home / path.relative_to(ROOT)).write_bytes(mutated)
-        process = multiprocessing.get_context("forkserver").Process(
-            target=run_tests, args=(home, mutant, path, limit, watched)
-        )
-        process.start()
-        process.join(20 * limit)  # a busy machine may be slow; one that waits for nothing never ends
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-        if process.exitcode is None or process.exitcode < 0:
-            return f"no answer in {limit:.0f} s of computing"
-        if process.exitcode != 0:
-            said = (home / "said").read_text(encoding="utf-8", errors="replace").splitlines()
-            lines = [line for line in said if line.startswith(("FAILED", "ERROR", "E   "))]
-            return (lines or said[-1:] or ["pytest could not start"])[0][:110]
-        if not mutant:
-            watched.update(json.loads((home / "watched.json").read_text()))
-    return ""
+    def forked(self, work: Callable[[], str]) -> str:
+        """The answer of ``work`` in a fork of this process."""
+        reading, writing = os.pipe()
+        if not (child := os.fork()):
+            resource.setrlimit(resource.RLIMIT_CPU, (int(self.limit), int(self.limit)))
+            signal.alarm(int(20 * self.limit))  # a busy machine may be slow; one that waits for nothing never ends
+            with os.fdopen(writing, "w") as pipe:
+                try:
+                    pipe.write(f"{work()}\n")
+                except BaseException:  # it must not go on as if it were the parent
+                    pipe.write(traceback.format_exc())
+            os._exit(0)  # at once: threads that a test left behind would be waited for
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            text = pipe.read()
+        os.waitpid(child, 0)
+        return text.strip() if text else f"no answer in {self.limit:.0f} s of computing"
 
 
-def run_tests(home: Path, mutant: Mutant | None, path: Path, limit: float, watched: dict[str, Any]) -> None:
-    """In a process of its own: pytest, with the package in ``home``."""
-    import resource  # Linux and macOS
-
-    resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
-    os.chdir(home)
-    with open("said", "w") as said:
-        for stream in (1, 2):
-            os.dup2(said.fileno(), stream)
-    sys.path[:] = [str(home), *(folder for folder in sys.path if folder not in ("", str(ROOT)))]
-    plugin = Sorted(mutant, watched) if mutant else Watched(home / path.relative_to(ROOT))
-    files = [*tests_of(path), *(EVERYWHERE if path.parent.name == "methods" else ())]
-    code = pytest.main([*QUICK, *files], plugins=[plugin])
-    os._exit(int(code))  # at once: threads that a test left behind would be waited for
+def examine(path: Path, chosen: list[Mutant], limit: float, answers: Connection) -> None:
+    """In a process of its own: the trials of a module."""
+    os.chdir(ROOT)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nothing, stream)
+    files = [*tests_of(path), *EVERYWHERE]
+    pytest.main([*QUICK, *files], plugins=[Trials(path, chosen, limit, answers)])
 
 
 def _with(node: ast.AST, **fields: object) -> ast.AST:
@@ -298,18 +327,29 @@ def main() -> int:
     chosen = random.Random(options.seed).sample(every, min(options.count, len(every)))
     print(f"{len(chosen)} of {len(every)} mutants of {len(paths)} modules, seed {options.seed}", flush=True)
     survivors, began = [], time.perf_counter()
-    watched: dict[Path, dict[str, Any]] = {mutant.path: {} for mutant in chosen}
+    processes = multiprocessing.get_context("forkserver")
+
+    def examined(path: Path) -> list[Mutant]:
+        """The survivors of a module."""
+        here, there = processes.Pipe(duplex=False)
+        own = [mutant for mutant in chosen if mutant.path == path]
+        processes.Process(target=examine, args=(path, own, options.limit, there)).start()
+        there.close()
+        if wrong := here.recv():
+            raise RuntimeError(f"the tests of {path.name} fail without any mistake: {wrong}")
+        found = []
+        for mutant in own:
+            noticed = here.recv()
+            if noticed.startswith("Traceback"):
+                raise RuntimeError(f"{mutant} could not be tried: {noticed}")
+            print(f"{'killed  ' if noticed else 'SURVIVES'} {mutant}  {noticed[:110]}", flush=True)
+            found += [] if noticed else [mutant]
+        print(f"{path.stem}: {len(own) - len(found)} of {len(own)}, {time.perf_counter() - began:.0f} s", flush=True)
+        return found
+
     with ThreadPoolExecutor(options.workers) as pool:
-        unchanged = pool.map(lambda path: tried(None, path, options.limit, watched[path]), watched)
-        for path, noticed in zip(watched, unchanged, strict=True):
-            if noticed:
-                sys.exit(f"the tests of {path.name} fail without any mistake: {noticed}")
-            computed = sum(watched[path]["seconds"].values())
-            print(f"{path.stem}: {computed:.0f} s of computing, {time.perf_counter() - began:.0f} s", flush=True)
-        results = pool.map(lambda each: tried(each, each.path, options.limit, watched[each.path]), chosen)
-        for mutant, noticed in zip(chosen, results, strict=True):
-            print(f"{'killed  ' if noticed else 'SURVIVES'} {mutant}  {noticed}", flush=True)
-            survivors += [] if noticed else [mutant]
+        for found in pool.map(examined, sorted({mutant.path for mutant in chosen})):
+            survivors += found
     part = 1 - len(survivors) / len(chosen)
     print(f"\n{part:.0%} of {len(chosen)} mutants killed in {time.perf_counter() - began:.0f} s; survivors:")
     print("\n".join(map(str, survivors)) or "none")

@@ -59,8 +59,7 @@ def drawn(
         given = {"seed": seed * 1000 + start // 1000, "split": split, "progress": progress, **options}
         return menagerie.sample(count, **given)[:2]
 
-    name = f"{split}-{n}-{seed}-" + hashlib.sha256(repr(sorted(options.items())).encode()).hexdigest()[:8]
-    return _in_parts(n, part, progress, None if cache is None else cache / f"pictures-{name}.safetensors")
+    return _in_parts(n, part, progress, cache, f"pictures-{split}-{n}-{seed}", options)
 
 
 def drawn_pairs(
@@ -92,8 +91,7 @@ def drawn_pairs(
         seen = boxes[..., 2] > 0
         return images, torch.cat([boxes, (classes * seen)[..., None]], dim=2)
 
-    name = f"{split}-{n}-{seed}-" + hashlib.sha256(repr(sorted(options.items())).encode()).hexdigest()[:8]
-    return _in_parts(n, part, progress, None if cache is None else cache / f"pairs-{name}.safetensors")
+    return _in_parts(n, part, progress, cache, f"pairs-{split}-{n}-{seed}", options)
 
 
 def visible_boxes(masks: Tensor) -> Tensor:
@@ -120,10 +118,13 @@ def visible_boxes(masks: Tensor) -> Tensor:
 
 
 def _in_parts(
-    n: int, part: Callable[[int, int, Progress], tuple[Tensor, Tensor]], progress: Progress, kept: Path | None
-) -> Pictures:
+    n: int, part: Callable[[int, int, Progress], tuple[Tensor, Tensor]], progress: Progress, cache: Path | None,
+    name: str, options: dict[str, Any],
+) -> Pictures:  # fmt: skip
     """Images and labels drawn by a thousand, whose floats fit into memory, or read from the file that keeps them."""
     inputs.at_least("n", n, 1)
+    drawn_with = hashlib.sha256(repr(sorted(options.items())).encode()).hexdigest()[:8]
+    kept = None if cache is None else cache / f"{name}-{drawn_with}.safetensors"
     if kept is not None and kept.is_file():
         try:
             stored = safetensors.torch.load_file(kept)

@@ -179,7 +179,8 @@ def compare(
         method refused the network, else "".
 
     Raises:
-        ValueError: if a method, network or metric is not known, or there are no scenes.
+        ValueError: if a method, network or metric is not known, there are no scenes, or a number is out of range.
+        TypeError: if `samples`, `steps` or `seed` is not a whole number.
 
     Example:
         >>> from xai_lessons import evaluation, menagerie
@@ -230,6 +231,10 @@ def each_row(
     unknown = [m for m in metrics if m not in METRICS]
     if unknown:
         raise ValueError(f"there is no metric {unknown[0]!r}: did you mean {inputs.closest(unknown[0], METRICS)}?")
+    inputs.at_least("radius", radius, 0)  # a number that a metric refuses would be a note in every row
+    samples, steps = inputs.whole("samples", samples, 1), inputs.whole("steps", steps, 1)
+    batch_size = None if batch_size is None else inputs.whole("batch_size", batch_size, 1)
+    inputs.generator(seed)
     explains = {**_methods(methods), **CONTROLS}
     nets = _networks(networks)
     images, labels, masks = _scenes(scenes)
