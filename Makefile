@@ -24,7 +24,7 @@ lab: environment  ## open lesson 1 in JupyterLab (prints the address, too)
 test: environment  ## lint and all tests: unit, examples of docstrings, notebooks against their stored outputs, JupyterLab in Chromium
 	@$(MAKE) --no-print-directory -j2 lint test-all
 
-test-all: environment
+test-all: environment  ## the same without lint
 	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder $(NBVAL) $(UNIT) notebooks
 
 test-unit: environment  ## the tests and examples that need neither notebooks nor a browser

@@ -205,8 +205,9 @@ def test_shapes_and_targets(method) -> None:
     torch.testing.assert_close(method(net, x), method(net, x, best))
     torch.testing.assert_close(method(net, x, best), method(net, x, best.tolist()))
     assert not torch.allclose(method(net, x, 0), method(net, x, 1)), "the class makes a difference"
-    with pytest.raises(ValueError, match="size must be"):
-        method(net, x, size="large")
+    for size in ("large", (4, 4, 4), (0, 4)):
+        with pytest.raises(ValueError, match="size must be"):
+            method(net, x, size=size)
     with pytest.raises(ValueError, match="no class 7"):
         method(net, x, 7)
 

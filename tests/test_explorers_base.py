@@ -259,7 +259,7 @@ def test_the_stored_image_stays_small():
     class Noisy(Disc):
         def panels(self, result, state):
             noise = np.random.default_rng(0).random((384, 384, 3))
-            return [Panel(f"{i}", noise, "noise") for i in range(4)]
+            return [Panel(f"{i}", noise, "noise") for i in range(2)]
 
     assert len(Noisy()._repr_mimebundle_()["image/png"]) <= base.STORED_BYTES
 

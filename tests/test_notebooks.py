@@ -119,18 +119,13 @@ def test_what_is_stored_has_the_picture_and_not_the_view(stored):
     assert second.outputs[0].text == "accuracy 0.988\n"
 
 
-def test_nbval_passes_although_the_view_is_only_in_the_run(stored):
-    done = nbval(stored)
-    assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
-
-
-def test_nbval_fails_on_another_number(stored, tmp_path):
-    other = tmp_path / "lesson.ipynb"
+def test_nbval_passes_although_the_view_is_only_in_the_run_and_fails_on_another_number(stored):
+    other = stored.with_name("other.ipynb")
     other.write_text(stored.read_text(encoding="utf-8").replace("accuracy 0.988", "accuracy 0.987"), encoding="utf-8")
-    done = nbval(other)
+    done = nbval(stored, str(other))
     assert done.returncode == 1
-    assert "1 failed, 1 passed" in done.stdout
+    assert "1 failed, 3 passed" in done.stdout
+    assert "FAILED other.ipynb::Cell 1" in done.stdout
 
 
 @pytest.mark.slow

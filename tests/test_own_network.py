@@ -98,6 +98,7 @@ def test_every_lesson_runs_on_it(path, here, monkeypatch):
 
 PICTURES = ("PredictionExplorer", "LayerExplorer", "CamExplorer", "SaliencyExplorer", "SanityExplorer",
             "EraserExplorer", "OcclusionExplorer", "DeletionExplorer", "AttackExplorer")  # fmt: skip
+LESS = {"SaliencyExplorer": {"samples": 4, "steps": 4}, "SanityExplorer": {"methods": ("Gradient", "Grad-CAM")}}
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -105,7 +106,7 @@ PICTURES = ("PredictionExplorer", "LayerExplorer", "CamExplorer", "SaliencyExplo
 def test_every_explorer_and_its_code_take_classes_of_ones_own(name, picture, here, monkeypatch):
     kind = getattr(explorers, name)
     monkeypatch.setattr(kind, "screen", 64)
-    explorer = kind(picture, network="./my-network")
+    explorer = kind(picture, network="./my-network", **LESS.get(name, {}))
     result = explorer.evaluate()
     assert explorer.describe(result, explorer.state)
     assert all(np.asarray(plots.pixels(panel.image)).size for panel in explorer.panels(result, explorer.state))
