@@ -32,6 +32,14 @@ def gray(value: float = 0.5) -> Tensor:
     return torch.full((1, 3, 4, 4), value, dtype=torch.float64)
 
 
+def test_the_default_step_is_two_and_a_half_epsilons_over_the_steps() -> None:
+    net, x = seeded(PoolingNet), pictures()
+    for steps, alpha in ((10, 0.01), (5, 0.02), (2, 0.04)):  # never more than epsilon
+        assert torch.equal(
+            pgd(net, x, 1, epsilon=0.04, steps=steps), pgd(net, x, 1, epsilon=0.04, alpha=alpha, steps=steps)
+        )
+
+
 def test_fgsm_by_hand() -> None:
     attacked = fgsm(Linear(0.2), gray(), 0, epsilon=0.1)
     assert torch.allclose(attacked[:, 0], torch.tensor(0.4).double()), "less red"
