@@ -20,7 +20,7 @@ hypothesis.settings.load_profile("repeatable")
 collect_ignore = [] if os.environ["XAI_LESSONS_DEVICE"] == "ghost" else ["second_device"]
 
 ROOT = Path(__file__).resolve().parent.parent
-LONG = ("test_lessons.py", "test_stage.py")
+LONG = ("test_lessons.py", "test_stage.py", "test_photograph_parts.py", "test_own_network.py", "test_notebooks.py")
 
 
 @pytest.fixture(scope="session")

@@ -181,9 +181,9 @@ def test_relu6_keeps_its_ceiling() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return F.relu6(8 * x).sum(dim=(2, 3))
 
-    x = torch.tensor([0.0, 0.5, 0.74, 0.76], dtype=torch.float64).expand(1, 3, 4, 4)
+    x = torch.tensor([0.0, 0.74, 0.75, 0.76], dtype=torch.float64).expand(1, 3, 4, 4)  # 8 * 0.75 is the ceiling
     for module in (Six(), nn.Sequential(_Times8(), nn.ReLU6(), _Sum())):
-        assert saliency.guided_backprop(module, x, 0)[0, 0, 0].tolist() == [0, 8, 8, 0]
+        assert saliency.guided_backprop(module, x, 0)[0, 0, 0].tolist() == [0, 8, 0, 0]
         assert saliency.deconvnet(module, x, 0)[0, 0, 0].tolist() == [8, 8, 8, 8]
         torch.testing.assert_close(saliency.gradient(module, x, 0), saliency.guided_backprop(module, x, 0))
 
