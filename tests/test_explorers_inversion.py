@@ -180,18 +180,6 @@ def test_what_progress_raises_ends_the_descent(model, make):
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_similarity_is_a_correlation():
-    image = menagerie.draw("elephant", 0).image
-    assert all(value == pytest.approx(1, abs=1e-4) for value in inversion.similarity(image, image).values())
-    gray = inversion.similarity(image.mean(0, keepdim=True).expand(3, -1, -1), image)
-    assert gray["light"] == pytest.approx(1, abs=1e-4)
-    assert gray["place"] == pytest.approx(1, abs=1e-4)
-    assert abs(gray["color"]) < 1e-3
-    assert inversion.similarity(1 - image, image)["color"] == pytest.approx(-1, abs=1e-4)
-    shifted = inversion.similarity(image.roll((40, 40), (1, 2)), image)
-    assert shifted["place"] < 0.5
-
-
 def test_the_screen_tells_a_descent_in_rungs(model):
     explorer = InversionExplorer("cat", model, layer="1", steps=2)
     result = explorer.result

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
 from xai_lessons.core.progress import Cancelled, Reporter
+from xai_lessons.data import menagerie
 from xai_lessons.methods.inversion import (
     Inversion,
     fourier_amplitudes,
     fourier_image,
     invert,
     maximize,
+    similarity,
     total_variation,
 )
 
@@ -287,3 +289,22 @@ def test_bad_options_are_refused(call, words: str) -> None:
 def test_a_plain_function_has_no_layers() -> None:
     with pytest.raises(TypeError, match="takes a network, an nn.Module, got function"):
         invert(lambda x: x.mean(dim=(2, 3)), pictures())
+
+
+def test_similarity_is_a_correlation():
+    image = menagerie.draw("elephant", 0).image
+    assert all(value == pytest.approx(1, abs=1e-4) for value in similarity(image, image).values())
+    gray = similarity(image.mean(0, keepdim=True).expand(3, -1, -1), image)
+    assert gray["light"] == pytest.approx(1, abs=1e-4)
+    assert gray["place"] == pytest.approx(1, abs=1e-4)
+    assert abs(gray["color"]) < 1e-3
+    assert similarity(1 - image, image)["color"] == pytest.approx(-1, abs=1e-4)
+    shifted = similarity(image.roll((40, 40), (1, 2)), image)
+    assert shifted["place"] < 0.5
+
+
+def test_waves_and_a_single_step_take_pictures_that_are_not_square():
+    x = pictures(2)[:, :, :10, :7]
+    for parametrization in ("pixels", "fourier"):
+        found = invert(Same(), x, layer="same", steps=1, parametrization=parametrization)
+        assert (found.images.shape, found.losses.shape) == (x.shape, (2, 1))

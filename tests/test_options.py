@@ -9,7 +9,7 @@ import torch
 
 from methods import METHODS
 from nets import PoolingNet, pictures, seeded
-from xai_lessons import detection, evaluation, fgsm, occlusion, saliency
+from xai_lessons import detection, evaluation, fgsm, inversion, occlusion, saliency
 
 X = pictures(2)
 NEGATIVE_ALLOWED = {"seed"}
@@ -122,11 +122,14 @@ DEFAULTS = {  # what the docs and the lessons mean where they name no option; se
     "infidelity": {"perturbation": "patch", "sigma": 0.1, "samples": 64, "normalize": False, "output": "logit"},
     "insertion": {"steps": 32, "fill": "blur", "output": "probability"},
     "integrated_gradients": {"steps": 32, "baseline": 0.0},
+    "invert": {"mean": False, "steps": 200, "optimizer": "adam", "tv": 2.0, "jitter": 0, "parametrization": "pixels"},
     "keep_top": {"fill": "black"},
     "kernel_shap": {"segments": 50, "samples": 500, "fill": "mean", "output": "logit", "fast": False},
     "lime": {"segments": 50, "samples": 500, "width": 0.25, "penalty": "ridge", "fill": "mean", "output": "logit",
              "fast": False},
     "lrp": {"rule": "epsilon", "epsilon": 1e-6, "gamma": 0.25},
+    "maximize": {"where": "everywhere", "steps": 128, "optimizer": "adam", "tv": 2.0, "jitter": 4,
+                 "parametrization": "pixels"},
     "max_sensitivity": {"radius": 0.02, "samples": 10},
     "occlusion": {"fill": "black", "output": "logit", "fast": False},
     "pgd": {"epsilon": 8 / 255, "steps": 10, "targeted": False, "random_start": False},
@@ -141,9 +144,12 @@ DEFAULTS = {  # what the docs and the lessons mean where they name no option; se
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*functions(), "d_rise"])
+OTHERS = {function.__name__: function for function in (detection.d_rise, inversion.invert, inversion.maximize)}
+
+
+@pytest.mark.parametrize("name", [*functions(), *OTHERS])
 def test_the_defaults_are_the_documented_ones(name):
-    function = detection.d_rise if name == "d_rise" else functions()[name][1]
+    function = OTHERS[name] if name in OTHERS else functions()[name][1]
     options = inspect.signature(function).parameters.values()
     found = {option.name: option.default for option in options if isinstance(option.default, Real | str | tuple)}
     assert found.pop("seed", 0) == 0

@@ -98,7 +98,7 @@ def test_every_lesson_runs_on_it(path, here, monkeypatch):
 
 PICTURES = ("PredictionExplorer", "LayerExplorer", "CamExplorer", "SaliencyExplorer", "SanityExplorer",
             "EraserExplorer", "OcclusionExplorer", "DeletionExplorer", "AttackExplorer")  # fmt: skip
-LESS = {"SaliencyExplorer": {"samples": 4, "steps": 4}, "SanityExplorer": {"methods": ("Gradient", "Grad-CAM")}}
+LESS = {"SaliencyExplorer": {"samples": 5, "steps": 8}, "SanityExplorer": {"methods": ("Gradient", "Grad-CAM")}}
 
 
 @pytest.mark.parametrize("name", PICTURES)
