@@ -41,6 +41,7 @@ TESTS = {  # where a module's tests are not called after it
     "compare": ["test_evaluation_compare"],
     "parts": ["test_evaluation_parts"],
     "faithfulness": ["test_evaluation", "oracles/test_evaluation_oracles"],
+    "inversion": ["test_inversion", "test_explorers_inversion", "oracles/test_inversion_oracles"],
     "guided": ["test_saliency", "test_operations", "oracles/test_saliency_oracles"],
     "localization": ["test_evaluation", "oracles/test_evaluation_oracles"],
     "perturbation": ["test_occlusion", "test_surrogates", "oracles/test_occlusion_oracles"],
