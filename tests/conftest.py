@@ -1,7 +1,6 @@
-"""What all tests share: one thread, the CPU, no user's settings; and their order when several processes divide them."""
+"""What all tests share: one thread, the CPU, no user's settings; and their order when two processes share them out."""
 
 import os
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -20,7 +19,7 @@ hypothesis.settings.load_profile("repeatable")
 collect_ignore = [] if os.environ["XAI_LESSONS_DEVICE"] == "ghost" else ["second_device"]
 
 ROOT = Path(__file__).resolve().parent.parent
-LONG = ("test_lessons.py", "test_stage.py", "test_photograph_parts.py", "test_own_network.py", "test_notebooks.py")
+STAGES = ("tests", "browser", "notebooks")
 
 
 @pytest.fixture(scope="session")
@@ -41,14 +40,6 @@ def test_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
-    """Where Chromium is; tests of the browser skip where it is not."""
-    if not (found := _chromium()):
-        pytest.skip("no Chromium found: install it, or name it in XAI_LESSONS_CHROMIUM")
-    return found
-
-
-@pytest.fixture(scope="session")
 def some_of_cifar10(test_data, tmp_path_factory) -> Path:
     """A folder with forty of each class's test pictures of CIFAR-10: only these are unpacked."""
     folder, chosen = tmp_path_factory.mktemp("cifar"), tuple(f"/{i:04d}.webp" for i in range(0, 1000, 25))
@@ -60,32 +51,27 @@ def some_of_cifar10(test_data, tmp_path_factory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that at the end no process waits for one of them; no lesson is run twice.
-
-    Where the browser runs the lessons, it compares their outputs as nbval does, and nbval need not run them again.
-    """
-    in_browser = [item for item in items if item.path.name == "test_lessons.py" and item.path.parent.name == "browser"]
-    if in_browser and _chromium():
-        items[:] = [item for item in items if item.path.suffix != ".ipynb"]
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    """Unit tests, then the browser's in one process, which mostly wait, while the other runs the notebooks."""
+    items.sort(key=lambda item: STAGES.index(_stage(item)))
     for item in items:
-        if "browser" in item.path.parts:
+        if _stage(item) == "browser":
             item.add_marker(pytest.mark.browser)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadFileScheduling:
-    """With ``-n``: a file stays in one process (a notebook has one kernel)."""
-    return ByFile(config, log)
+    """With ``-n``: a file stays in one process (a notebook has one kernel), and so do all of the browser's."""
+    return OneBrowser(config, log)
 
 
-class ByFile(LoadFileScheduling):
-    """A file is a piece of work, and so is each lesson in the browser."""
+class OneBrowser(LoadFileScheduling):
+    """A file is a piece of work, and all files that want the browser are one piece."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if "/browser/test_lessons.py" in nodeid else super()._split_scope(nodeid)
+        return "browser" if "/browser/" in nodeid else super()._split_scope(nodeid)
 
 
-def _chromium() -> str | None:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    return os.environ.get("XAI_LESSONS_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+def _stage(item: pytest.Item) -> str:
+    if "browser" in item.path.parts:
+        return "browser"
+    return "notebooks" if item.path.suffix == ".ipynb" else "tests"

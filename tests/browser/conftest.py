@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from browser.lab import TOKEN
 from xai_lessons.command import lab as lessons
@@ -76,6 +78,16 @@ class Lab:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where Chromium is; tests of the browser skip where it is not."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    found = os.environ.get("XAI_LESSONS_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if not found:
+        pytest.skip("no Chromium found: install it, or name it in XAI_LESSONS_CHROMIUM")
+    return found
+
+
+@pytest.fixture(scope="session")
 def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """JupyterLab as `xai-lessons lab` starts it, on a copy of the notebooks and without the user's own settings."""
     home = tmp_path_factory.mktemp("jupyter")
@@ -117,22 +129,15 @@ def browser(chromium: str) -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="session")
-def window(lab: Lab, browser: Browser) -> Iterator[BrowserContext]:
-    """One window for all pages: JupyterLab itself is loaded once and then comes from its cache."""
-    context = browser.new_context(base_url=lab.url, viewport={"width": 1400, "height": 1000})
-    yield context
-    context.close()
-
-
 @pytest.fixture
-def page(lab: Lab, window: BrowserContext) -> Iterator[Page]:
+def page(lab: Lab, browser: Browser) -> Iterator[Page]:
     """A fresh page that remembers complaints; the kernels it started end with it."""
-    fresh = window.new_page()
+    context = browser.new_context(base_url=lab.url, viewport={"width": 1400, "height": 1000})
+    fresh = context.new_page()
     fresh.complaints = []
     fresh.on("pageerror", lambda error: fresh.complaints.append(str(error)))
     fresh.on("console", lambda message: fresh.complaints.append(message.text) if message.type == "error" else None)
     yield fresh
-    fresh.close()
+    context.close()
     for session in json.loads(lab.ask("GET", "sessions")):
         lab.ask("DELETE", f"sessions/{session['id']}")

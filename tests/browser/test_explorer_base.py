@@ -62,7 +62,7 @@ def wait_for_new_picture(page, css: str, old: str) -> None:
     )
 
 
-def test_a_slider_moves_the_picture_and_the_sentence_and_a_drag_ends_where_the_hand_ends(opened, page):
+def test_a_slider_moves_the_picture_and_the_sentence(opened, page):
     outputs = opened("disc.ipynb", "Disc(size=4)")
     kept = outputs[1]["outputs"][0]["data"]
     assert kept["text/plain"].startswith("A disc The disc covers")
@@ -72,12 +72,16 @@ def test_a_slider_moves_the_picture_and_the_sentence_and_a_drag_ends_where_the_h
     wait_for_new_picture(page, ".xai-disc", before)
     expect(page.locator(".xai-disc .xai-headline")).to_have_text("The disc covers 0.26.")
     assert page.locator(".xai-disc img").first.get_attribute("title") == "a disc"
+    assert console_errors(page) == []
 
+
+def test_dragging_ends_where_the_hand_ends(opened, page):
+    opened("drag.ipynb", "disc = Disc(size=1)\ndisc", "disc.state.size, disc.shown.size")
     track = page.locator(".xai-disc .xai-control-size .noUi-base").bounding_box()
     page.locator(".xai-disc .xai-control-size .noUi-handle").hover()
     page.mouse.down()
-    for step in range(0, 81, 4):
-        page.mouse.move(track["x"] + track["width"] * step / 100, track["y"] + 3)
+    for share in range(0, 81, 4):
+        page.mouse.move(track["x"] + track["width"] * share / 100, track["y"] + 3)
     page.mouse.move(track["x"] + track["width"] * 0.75, track["y"] + 3, steps=8)
     page.mouse.up()
     expect(page.locator(".xai-disc .xai-control-size .widget-readout")).to_have_text("7")
@@ -109,30 +113,20 @@ def test_a_picture_is_touched_by_the_pointer_and_by_the_keyboard(opened, page):
     assert console_errors(page) == []
 
 
-def test_an_error_takes_the_place_of_the_headline_and_goes_again(opened, page):
+def test_an_error_is_shown_and_goes_again(opened, page):
     opened("error.ipynb", "Disc(size=7)")
     press(page, ".xai-disc .xai-control-size", "ArrowRight")
-    line, headline = page.locator(".xai-disc .xai-error"), page.locator(".xai-disc .xai-headline")
+    line = page.locator(".xai-disc .xai-error")
     expect(line).to_have_text("size must not be 8.")
-    expect(headline).to_be_hidden()
-    expect(page.locator(".xai-disc .xai-stage").first).to_have_class(re.compile("xai-outdated"))  # the picture is pale
     press(page, ".xai-disc .xai-control-size", "ArrowRight")
     expect(line).to_be_hidden()
-    expect(headline).to_be_visible()
     assert console_errors(page) == []
 
 
-def test_more_show_code_reset_and_save(opened, page, lab):
+def test_show_code_reset_and_save(opened, page, lab):
     opened("buttons.ipynb", "Disc(size=4)")
-    rest = page.locator(".xai-disc .xai-control-inverted")
-    expect(rest).to_be_hidden()
-    page.locator(".xai-disc .xai-more-button").click()
-    expect(rest).to_be_visible()
     page.locator(".xai-disc .xai-show-code").click()
     expect(page.locator(".xai-disc .xai-code")).to_contain_text("DiscState(size=4")
-    code, picture = page.locator(".xai-disc .xai-code").bounding_box(), page.locator(".xai-disc img").bounding_box()
-    assert code["x"] >= picture["x"] + picture["width"]  # beside the picture
-    assert code["y"] < picture["y"] + picture["height"]
     press(page, ".xai-disc .xai-control-size", "ArrowRight")
     expect(page.locator(".xai-disc .xai-code")).to_contain_text("DiscState(size=5")
     page.locator(".xai-disc .xai-reset").click()
@@ -168,6 +162,30 @@ def test_the_prediction_explorer_moves(opened, page):
     shown = page.locator(".xai-prediction img").first
     expect(shown).to_have_attribute("title", re.compile("turn 5, noise 0.02, without its whiskers$"))
     expect(page.locator(".xai-prediction .xai-headline")).to_contain_text("The network says")
+    assert console_errors(page) == []
+
+
+def test_the_code_opens_beside_the_picture_and_more_unfolds_the_rest(opened, page):
+    opened("beside.ipynb", "Disc(size=4)")
+    rest = page.locator(".xai-disc .xai-control-inverted")
+    expect(rest).to_be_hidden()
+    page.locator(".xai-disc .xai-more-button").click()
+    expect(rest).to_be_visible()
+    page.locator(".xai-disc .xai-show-code").click()
+    code, picture = page.locator(".xai-disc .xai-code").bounding_box(), page.locator(".xai-disc img").bounding_box()
+    assert code["x"] >= picture["x"] + picture["width"]
+    assert code["y"] < picture["y"] + picture["height"]
+    assert console_errors(page) == []
+
+
+def test_an_error_takes_the_place_of_the_headline_and_the_old_picture_grows_pale(opened, page):
+    opened("pale.ipynb", "Disc(size=7)")
+    press(page, ".xai-disc .xai-control-size", "ArrowRight")
+    expect(page.locator(".xai-disc .xai-error")).to_have_text("size must not be 8.")
+    expect(page.locator(".xai-disc .xai-headline")).to_be_hidden()
+    expect(page.locator(".xai-disc .xai-stage").first).to_have_class(re.compile("xai-outdated"))
+    press(page, ".xai-disc .xai-control-size", "ArrowRight")
+    expect(page.locator(".xai-disc .xai-headline")).to_be_visible()
     assert console_errors(page) == []
 
 

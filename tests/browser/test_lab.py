@@ -14,9 +14,7 @@ display(slider, said)
 """
 
 
-def test_a_slider_moves_what_is_shown_and_nobody_is_asked_for_news(lab, page):
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
+def test_a_slider_moves_what_is_shown(lab, page):
     name = lab.put("slider.ipynb", SLIDER, "slider.value * 2")
     open_notebook(page, name)
     cells = run_all(page)
@@ -28,12 +26,19 @@ def test_a_slider_moves_what_is_shown_and_nobody_is_asked_for_news(lab, page):
     page.get_by_text("square 16", exact=True).wait_for()
     wait_idle(page)
     assert console_errors(page) == []
-    assert not [url for url in asked if not url.startswith((lab.url, "blob:", "data:"))]
-    assert not [url for url in asked if "/lab/api/news" in url or "/lab/api/update" in url]
-    assert page.get_by_text("Jupyter news").count() == 0
 
 
 def test_run_all_reports_the_error_of_a_cell(lab, page):
     open_notebook(page, lab.put("error.ipynb", "1 + 1", "1 / 0", "'never'"))
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         run_all(page)
+
+
+def test_nobody_is_asked_for_news(lab, page):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    open_notebook(page, lab.put("quiet.ipynb", "1"))
+    run_all(page)
+    assert not [url for url in asked if not url.startswith((lab.url, "blob:", "data:"))]
+    assert not [url for url in asked if "/lab/api/news" in url or "/lab/api/update" in url]
+    assert page.get_by_text("Jupyter news").count() == 0
