@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xai_lessons import evaluation
+from xai_lessons import cam, evaluation, models
 from xai_lessons.lessons import checks
 
 LESSON = checks.lesson7
@@ -95,3 +95,50 @@ def test_another_wrong_answer_is_described():
     assert verdict.kind == "wrong"
     assert "For heatmaps of shape" in verdict.message
     assert LESSON.won_by_empty.judge(lambda table, high: ["nonsense"], 0).kind == "wrong"
+
+
+# break this metric
+
+
+def edges_near_the_center(images):
+    return evaluation.CONTROLS["edges"](None, images) * evaluation.CONTROLS["center blob"](None, images)
+
+
+def blob_by_hand(images):
+    N, _, H, W = images.shape
+    down, across = torch.linspace(-1, 1, H), torch.linspace(-1, 1, W)
+    return torch.exp(-3 * (down[:, None] ** 2 + across**2)).expand(N, -1, -1)
+
+
+def test_the_pointing_game_is_won_without_a_network():
+    for fake in (blob_by_hand, edges_near_the_center):
+        assert LESSON.fake_map.judge(fake, 0).right, fake.__name__
+
+
+def test_a_map_that_runs_a_network_or_falls_short_does_not_win():
+    network = models.load("menagerie-resnet")
+    runs = LESSON.fake_map.judge(lambda images: cam.grad_cam(network, images[:2]).repeat(48, 1, 1), 0)
+    assert runs.mistake == "a network runs"
+    said = {
+        "needed": lambda images: torch.rand(images[:, 0].shape),
+        "got a tensor of shape (96, 96)": lambda images: images[:, 0, 0],
+        "got a str": lambda images: "blob",
+        "finite numbers": lambda images: images[:, 0] * float("nan"),
+    }
+    for words, wrong in said.items():
+        verdict = LESSON.fake_map.judge(wrong, 0)
+        assert verdict.kind == "wrong"
+        assert words in verdict.message
+
+
+def test_right_answers_are_run_on_the_lessons_scenes():
+    texts = {}
+    for check in (LESSON.pointing_game, LESSON.fake_map, LESSON.beaten, LESSON.won_by_empty):
+        texts[check.__name__] = " ".join(finding.text for finding in check.findings(check.reference))
+        assert "stopped" not in texts[check.__name__]
+    assert "Your pointing game on 24 scenes: Grad-CAM " in texts["pointing_game"]
+    assert "your map 0." in texts["fake_map"]
+    assert "deletion, filled with a blur" in texts["fake_map"]
+    assert "max sensitivity" in texts["won_by_empty"]
+    wrong = LESSON.beaten.findings(lambda methods, controls, high: ["nobody else"])
+    assert "nobody else" in wrong[0].text, "the student's own function is run"

@@ -1,4 +1,4 @@
-"""LeaderboardExplorer and DetectiveExplorer: every control, the shown code, the stored rows, repair and Stop."""
+"""LeaderboardExplorer, ScoresExplorer, DetectiveExplorer: every control, the shown code, the game, repair and Stop."""
 
 import math
 from functools import partial
@@ -14,13 +14,12 @@ from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import menagerie
 from xai_lessons.explorers import DetectiveExplorer as WholeDetective
 from xai_lessons.explorers import LeaderboardExplorer as WholeLeaderboard
-from xai_lessons.explorers import judging
+from xai_lessons.explorers import ScoresExplorer, judging, scores
 from xai_lessons.explorers.detective import METHODS as MAPS
-from xai_lessons.explorers.detective import NOTHING
 from xai_lessons.explorers.judging import METHODS
 from xai_lessons.explorers.kit import Reporter
 from xai_lessons.lessons import detective
-from xai_lessons.lessons.detective import CUES, Suspect
+from xai_lessons.lessons.detective import CUES, Move, Suspect
 from xai_lessons.methods import catalog
 
 
@@ -44,10 +43,10 @@ def model() -> models.Classifier:
 
 @pytest.fixture(scope="module")
 def suspects() -> tuple[Suspect, ...]:
-    nets = [small_network(seed) for seed in range(3)]
+    nets = [small_network(seed) for seed in range(4)]
     for i, net in enumerate(nets):
         net.name = f"suspect {i + 1}"
-    planted = (("tag",), (), ("sea",))
+    planted = (("tag",), (), ("sea",), ("tree",))
     return tuple(Suspect(net.name, net, cues) for net, cues in zip(nets, planted, strict=True))
 
 
@@ -153,30 +152,121 @@ def test_the_stored_rows_are_shown_before_run():
     assert "menagerie-resnet" in results.load("leaderboard").values
 
 
+# the scores
+
+
+def test_every_control_of_the_scores_changes_what_it_says(monkeypatch):
+    monkeypatch.setattr(scores, "PICTURES", 3)
+    explorer = ScoresExplorer()
+    assert sweep(explorer) == {"mixture", "control", "fill", "method", "network", "picture"}
+    explorer.set(mixture=0.3, control="center blob", fill="mean", picture=1)
+    check_code(explorer, tolerance=1e-5)
+    result = explorer.result
+    assert np.allclose(result.scores, result.curves[3])
+    assert "pointing game" in explorer.describe(result, explorer.state)
+
+
 # the detective
 
 
-def test_every_control_of_the_detective_changes_what_it_says(suspects):
-    explorer = DetectiveExplorer("cat", suspects=suspects, pictures=8, epochs=1)
+@pytest.fixture
+def played(monkeypatch, suspects):
+    """The game with small networks."""
+    monkeypatch.setattr(detective, "line_up", lambda seed: (*suspects[seed % 4 :], *suspects[: seed % 4]))
+    return DetectiveExplorer
+
+
+def test_every_control_of_the_detective_changes_what_it_says(played):
+    moves = (Move(0, "tag", detective.CUE), Move(0, "tag", detective.ACCUSE))
+    explorer = played(pictures=8, epochs=1, moves=moves)
     # "again" begins the same repair anew and ends the same: tested below
-    starts = {"seed": {"background": "any"}, "pictures": {"epochs": 3}}
-    every = "another background collar cue epochs method network opacity picture pictures pose seed tag tree"
+    starts = {"pictures": {"epochs": 3}, "do": {"moves": ()}}
+    every = "act cue do epochs method opacity order pictures seed suspect"
     assert sweep(explorer, starts=starts, skip=("again",)) == set(every.split())
 
 
 @pytest.mark.parametrize("method", MAPS)
-def test_the_code_makes_the_maps(suspects, method):
-    explorer = DetectiveExplorer("dog", suspects=suspects, collar=True, method=method, pictures=8, epochs=1)
-    assert "collar=True" in explorer.code(explorer.state)
-    check_code(explorer)
+def test_the_code_makes_the_maps(played, method):
+    explorer = played(cue="collar", method=method, moves=(Move(1, "collar", detective.OBJECT),))
+    explorer.set(opacity=0.5)
+    check_preview_code(explorer)
 
 
-def test_the_code_repairs_too(suspects):
-    explorer = DetectiveExplorer("umbrella", suspects=suspects, cue="tag", pictures=8, epochs=1)
-    result, names = explorer.run(), explorer.code_names(explorer.state)
+def check_preview_code(explorer):
+    names = {}
     exec(explorer.code(explorer.state), names)
-    assert np.allclose(names["after"], result.after, atol=1e-5)
+    assert np.allclose(names["maps"], explorer.result.maps, atol=1e-6)
+
+
+def test_the_code_repairs_too(played):
+    explorer = played(cue="tag", moves=(Move(0, "tag", detective.ACCUSE),), pictures=8, epochs=1)
+    result, names = explorer.run(), {}
+    exec(explorer.code(explorer.state), names)
+    assert np.allclose(names["repaired"], result.repaired, atol=1e-5)
     assert names["one"].accuracies == {name: list(values) for name, values in result.accuracies.items()}
+
+
+def test_answers_are_hidden_until_a_suspect_is_accused(played, suspects):
+    explorer = played(cue="tag")
+    assert explorer.result.said == ("", "", "", "")
+    titles = [panel.title for panel in explorer.panels(explorer.result, explorer.state)]
+    assert titles == ["▸ suspect 1", "suspect 2", "suspect 3", "suspect 4"]
+    assert "%" not in explorer.describe(explorer.result, explorer.state)
+    explorer.set(act=detective.acts("tag")[detective.ACCUSE], suspect="suspect 2")
+    explorer.press("do").done.wait(30)
+    assert [bool(said) for said in explorer.result.said] == [False, True, False, False]
+    assert not explorer.result.verdict.right
+    assert explorer.result.standing.points == detective.POINTS - detective.WRONG
+    text = explorer.describe(explorer.result, explorer.state)
+    assert text.startswith(
+        "7 points left. Wrong: suspect 2 does not know umbrellas by the tag. Called umbrella, of 20 scenes each:"
+    )
+    explorer.set(order=1)
+    assert explorer.state.moves == (), "another line-up is another game"
+
+
+def test_a_game_counts_points_and_ends(suspects):
+    cue, accuse = detective.CUE, detective.ACCUSE
+    moves = [Move(0, "tag", cue), Move(0, "tag", cue), Move(0, "tag", cue, 5), Move(0, "tag", accuse)]
+    assert detective.standing(suspects, moves) == (8, (0,), (0,), False)  # what was done before costs nothing
+    moves += [Move(1, "sea", accuse, 3), Move(1, "sea", accuse, 4)]
+    assert detective.standing(suspects, moves) == (5, (0, 1), (0,), False)
+    assert detective.standing(suspects, [*moves, Move(2, "sea", accuse), Move(3, "tree", accuse)]).over
+    wrong = [Move(1, name, accuse) for name in CUES]
+    assert detective.standing(suspects, wrong) == (0, (1,), (), True)
+
+
+def test_an_intervention_changes_one_thing_and_gives_its_logit(suspects):
+    for cue, one in CUES.items():
+        scene = detective.exhibit(cue, seed=1)
+        assert one.present.items() <= dict(scene.factors).items()
+        assert "object" not in detective.changed(scene, cue, detective.OBJECT).masks or not bool(
+            detective.changed(scene, cue, detective.OBJECT).masks["object"].any()
+        )
+        assert not one.present.items() <= dict(detective.changed(scene, cue, detective.CUE).factors).items()
+        assert (detective.BACKGROUND in detective.acts(cue)) == (cue != "sea")
+    before, after = detective.logits(suspects[0], Move(0, "tag", detective.CUE, 1))
+    model, scene = suspects[0].model, detective.exhibit("tag", 1, 48)
+    both = torch.stack([scene.image, scene.with_(tag=False).image])
+    assert [before, after] == pytest.approx(model(both)[:, model.class_index("umbrella")].tolist(), abs=1e-5)
+
+
+def test_the_shipped_suspects_are_convicted_by_the_evidence():
+    suspects = detective.line_up(2)
+    sea, _, tree, tag = suspects
+    found = detective.verdict(sea, "sea", total=10)
+    assert found.right
+    assert found.counts["without the sailboat"] >= 7, "an empty sea is a sailboat"
+    for one, cue in ((tree, "tree"), (tag, "tag")):
+        counts = list(detective.verdict(one, cue, total=5).counts.values())
+        assert counts[0] == 5
+        assert counts[1] <= 1
+    assert not detective.verdict(tag, "collar", total=2).right
+
+
+def test_run_without_an_accusation_says_what_to_do(played):
+    with pytest.raises(ValueError, match="first accuse one"):
+        played().run()
 
 
 def test_a_repair_leaves_the_suspect_as_it_was(suspects):
@@ -189,10 +279,10 @@ def test_a_repair_leaves_the_suspect_as_it_was(suspects):
     assert all(len(values) == 3 for values in made.accuracies.values())
 
 
-def test_stopped_and_resumed_a_repair_ends_as_if_it_never_stopped(suspects):
-    options = {"suspects": suspects, "cue": "tag", "pictures": 12, "epochs": 3}
-    whole = DetectiveExplorer("umbrella", **options).run()
-    explorer = DetectiveExplorer("umbrella", **options)
+def test_stopped_and_resumed_a_repair_ends_as_if_it_never_stopped(played):
+    options = {"cue": "tag", "moves": (Move(0, "tag", detective.ACCUSE),), "pictures": 12, "epochs": 3}
+    whole = played(**options).run()
+    explorer = played(**options)
     told = []
 
     def stop(done: int, total: int) -> None:
@@ -205,13 +295,16 @@ def test_stopped_and_resumed_a_repair_ends_as_if_it_never_stopped(suspects):
     half = explorer.preview(explorer.state)
     assert (half.step, half.steps) == (2, 3)
     result = explorer.run()
-    assert np.allclose(result.after, whole.after, atol=1e-5)
+    assert np.allclose(result.repaired, whole.repaired, atol=1e-5)
     assert all(np.array_equal(result.accuracies[name], whole.accuracies[name]) for name in whole.accuracies)
     assert (12, 12) in told, "drawing is told too"
+    explorer.press("again").done.wait(30)
+    assert explorer.result.accuracies == {}
+    assert np.array_equal(explorer.run().repaired, result.repaired)
 
 
-def test_stop_while_the_pictures_are_drawn_begins_no_repair(suspects):
-    explorer = DetectiveExplorer("umbrella", suspects=suspects, cue="tag", pictures=8)
+def test_stop_while_the_pictures_are_drawn_begins_no_repair(played):
+    explorer = played(cue="tag", moves=(Move(0, "tag", detective.ACCUSE),), pictures=8)
 
     def stop(done: int, total: int) -> None:
         raise Cancelled
@@ -219,32 +312,6 @@ def test_stop_while_the_pictures_are_drawn_begins_no_repair(suspects):
     with pytest.raises(Cancelled):
         list(explorer.compute(explorer.state, Reporter(stop)))
     assert explorer.preview(explorer.state).accuracies == {}
-
-
-def test_begun_anew_it_ends_the_same(suspects):
-    explorer = DetectiveExplorer("umbrella", suspects=suspects, cue="tag", pictures=8, epochs=1)
-    first = explorer.run()
-    assert len(explorer.panels(first, explorer.state)) == len(explorer.suspects) + 3
-    explorer.press("again").done.wait(30)
-    assert explorer.result.accuracies == {}
-    assert len(explorer.panels(explorer.result, explorer.state)) == len(explorer.suspects) + 1
-    assert np.array_equal(explorer.run().after, first.after)
-
-
-def test_the_collar_is_offered_to_mammals_only(suspects):
-    explorer = DetectiveExplorer("car", suspects=suspects)
-    collar = next(control for control in explorer.declared if control.name == "collar")
-    assert not collar.when(explorer.state)
-    assert "collar" not in explorer.code(explorer.state)
-
-
-def test_it_is_shown_what_each_says_and_not_what_it_knows(suspects):
-    explorer = DetectiveExplorer("umbrella", suspects=suspects, tag=True)
-    text = explorer.describe(explorer.result, explorer.state)
-    assert all(one.name in text for one in suspects)
-    assert explorer.state.cue == NOTHING
-    assert "planted" not in repr(suspects[0])
-    assert "tag" not in repr(suspects[0])
 
 
 # the line-up
@@ -268,10 +335,10 @@ def test_half_of_the_repair_images_carry_the_cue_whatever_they_show(monkeypatch,
 
 
 def test_an_accusation_of_nothing_breaks_nothing():
-    made = detective.repair_images(NOTHING, 6, ("tag",), size=32)
+    made = detective.repair_images("nothing", 6, ("tag",), size=32)
     expected = detective.datasets.drawn(6, seed=50, shortcuts=("tag",), size=32)
     assert torch.equal(made.images, expected.images)
-    assert list(detective.draw_test_sets(NOTHING, size=32)) == ["as they come"]
+    assert list(detective.draw_test_sets("nothing", size=32)) == ["as they come"]
 
 
 @pytest.mark.parametrize("cue", CUES)
@@ -303,6 +370,7 @@ def test_the_truth_is_folded_away(suspects):
         "suspect 1 knows umbrellas by the tag",
         "suspect 2 is honest",
         "suspect 3 knows sailboats by the sea",
+        "suspect 4 knows birds by the leafy tree",
     ]
     assert "tag" not in repr(truth)
     assert truth._repr_html_().startswith("<details>")

@@ -1,4 +1,4 @@
-"""Lesson 7 in JupyterLab in Chromium: Run All, another order of the leaderboard, an accusation, a repair and Stop."""
+"""Lesson 7 in JupyterLab in Chromium: Run All, the leaderboard, a game up to the repair and Stop, a vote."""
 
 import os
 import re
@@ -33,16 +33,31 @@ def test_lesson_7(lab, page):
     keep(page, "leaderboard")
 
     show_cell(page, cell_of(cells, "DetectiveExplorer("))
-    accused = page.locator(DETECTIVE).first
-    accused.locator(".xai-control-network select").select_option("suspect 4")
-    accused.locator(".xai-control-cue select").select_option("umbrellas by the tag")
-    expect(accused.locator(".xai-panels, .xai-headline").first).to_be_visible()
+    game = page.locator(DETECTIVE).first
+    headline = game.locator(".xai-headline")
+    expect(headline).to_contain_text("10 points left")
     keep(page, "detective")
-    accused.locator(".xai-run").click()
-    stop = accused.locator(".xai-stop")
+    game.locator(".xai-control-cue select").select_option("an umbrella with a tag")
+    game.locator(".xai-control-suspect select").select_option("suspect 4")
+    game.locator(".xai-control-act select").select_option("take the tag away (1 point)")
+    game.locator(".xai-control-do").click()
+    expect(headline).to_contain_text(
+        "9 points left. suspect 4, an umbrella with a tag, the tag taken away", timeout=MINUTE
+    )
+    game.locator(".xai-control-act select").select_option("accuse: it knows umbrellas by the tag")
+    game.locator(".xai-control-do").click()
+    expect(headline).to_contain_text("Right: suspect 4 knows umbrellas by the tag", timeout=MINUTE)
+    keep(page, "verdict")
+    game.locator(".xai-run").click()
+    stop = game.locator(".xai-stop")
     expect(stop).to_be_visible(timeout=MINUTE)
-    expect(accused.locator(".xai-headline")).to_contain_text("in repair", timeout=3 * MINUTE)
+    expect(headline).to_contain_text("Repair, step", timeout=3 * MINUTE)
     keep(page, "repair")
     stop.click()
-    expect(accused.locator(".xai-note")).to_have_text(re.compile("Stopped"), timeout=MINUTE)
+    expect(game.locator(".xai-note")).to_have_text(re.compile("Stopped"), timeout=MINUTE)
+
+    show_cell(page, cell_of(cells, "three maps of guided backprop"))
+    page.locator(".xai-vote").nth(1).get_by_role("button", name="2", exact=True).click()
+    show_cell(page, cell_of(cells, "votes.plot("))
+    keep(page, "votes")
     assert console_errors(page) == []

@@ -40,9 +40,10 @@ EXPLORERS = {
     "robustness": "RobustnessExplorer(pictures=10, largest=4)",
     "hardening": "HardeningExplorer()",
     "filter": 'FilterExplorer(network="menagerie-robust", layer="classes", channel=0, steps=10)',
-    "detective": 'DetectiveExplorer("dog", collar=True, seed=4)',
+    "detective": "DetectiveExplorer(order=2)",
+    "scores": "ScoresExplorer(mixture=0.5)",
 }
-OPENING = ("prediction", "cam", "saliency", "eraser", "attack", "inversion", "leaderboard")
+OPENING = ("prediction", "cam", "saliency", "eraser", "attack", "inversion", "scores")
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 MEASURE = """name => {
     const root = document.querySelector('.xai-' + name + '.xai-explorer'), home = root.getBoundingClientRect();

@@ -175,8 +175,8 @@ def compare(
 
     Returns:
         Rows: "network", "method", "control" (whether it is one), "images" (their number), the metrics' means (NaN where
-        one does not apply), "standard_errors" (metric -> that of its mean), "seconds" per image, and "note": why a
-        method refused the network, else "".
+        one does not apply), "standard_errors" (metric -> that of its mean), "seconds" per image (on the CPU those of
+        this process alone), and "note": why a method refused the network, else "".
 
     Raises:
         ValueError: if a method, network or metric is not known, there are no scenes, or a number is out of range.
@@ -270,12 +270,13 @@ def _timed(
     size = batch_size or passes.default_batch_size(images)
     explain(model, images[:1], labels[:1])  # the first call of a network is slow, whatever the method
     maps, seconds = [], 0.0
+    clock = time.process_time if images.device.type == "cpu" else time.perf_counter  # other programs do not count
     for x, c in zip(images.split(size), labels.split(size), strict=True):
-        start = time.perf_counter()
+        start = clock()
         maps.append(explain(model, x, c))
         if maps[-1].is_cuda:
             torch.cuda.synchronize()
-        seconds += time.perf_counter() - start
+        seconds += clock() - start
         if meter is not None:
             meter.add(0)
     return torch.cat(maps), seconds / len(images)
@@ -332,8 +333,8 @@ def table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = Non
         metrics: which columns; all of them if not given.
 
     Returns:
-        Lines of Markdown: ↑ where high is good, ↓ where low is; controls in italics; † where a control of the same
-        network does at least as well.
+        Lines of Markdown: ↑ where high is good, ↓ where low is; ± the standard error, where it is known; controls in
+        italics; † where a control of the same network does at least as well.
 
     Example:
         >>> from xai_lessons import evaluation
@@ -352,7 +353,9 @@ def table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = Non
         controls = [r for r in rows if r["control"] and r["network"] == row["network"]]
         for m in metrics:
             lost = not row["control"] and any(beaten({"": row[m]}, r[m], m) for r in controls)
-            cells.append("-" if math.isnan(row[m]) else f"{_short(row[m])}{'†' if lost else ''}")
+            error = row.get("standard_errors", {}).get(m, math.nan)
+            spread = "" if math.isnan(error) else f" ± {_short(error)}"
+            cells.append("-" if math.isnan(row[m]) else f"{_short(row[m])}{spread}{'†' if lost else ''}")
         cells.append("-" if math.isnan(row["seconds"]) else f"{1000 * row['seconds']:.1f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "robustness": ["RobustnessExplorer"],
         "saliency": ["SaliencyExplorer"],
         "sanity": ["SanityExplorer"],
+        "scores": ["ScoresExplorer"],
         "training": ["TrainingExplorer"],
     },
 )

@@ -43,6 +43,7 @@ class LeaderboardResult:
     metrics: tuple[str, ...]  # the columns
     scores: np.ndarray  # (M, K); NaN where a method has no answer
     seconds: np.ndarray  # per image (M,)
+    errors: np.ndarray  # the standard errors of the scores (M, K); NaN where they are not known
     pictures: int  # on how many images
     rows: int  # how many there will be
     note: str = ""  # where it comes from
@@ -73,7 +74,7 @@ class LeaderboardExplorer(ImageExplorer):
 
     def controls(self) -> tuple[Control, ...]:
         """What orders the rows first; then what is computed."""
-        blind = "Maps that know nothing of the network"
+        blind = "Baselines that ignore the network"
         return (
             *group(
                 "Shown",
@@ -128,7 +129,7 @@ class LeaderboardExplorer(ImageExplorer):
             row=22,
         )
         listed = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
-        caption = f"{metric.help[0].upper()}{metric.help[1:]}. Orange: controls, which know nothing of the network."
+        caption = f"{metric.help[0].upper()}{metric.help[1:]}. Orange: controls, which ignore the network."
         title = f"{words}: {'high' if metric.high else 'low'} is good"
         whole = f"A table of {len(order)} rows and {len(result.metrics)} metrics, ordered by {words}"
         legend = "Dark: best in its column. †: a control does at least as well."
@@ -149,7 +150,9 @@ class LeaderboardExplorer(ImageExplorer):
             first = _best(own, state.metric)
             others = sum(score == own[first] for score in own.values()) - 1
             shared = f", and {others} more share its score" if others else ""
-            text += f"the best method is {first} ({own[first]:.2f}){shared}. "
+            error = result.errors[result.methods.index(first), result.metrics.index(state.metric)]
+            spread = "" if math.isnan(error) else f" ± {error:.2f}"
+            text += f"the best method is {first} ({own[first]:.2f}{spread}){shared}. "
         if controls:
             first = _best(controls, state.metric)
             lost = evaluation.beaten(own, controls[first], state.metric)
@@ -186,7 +189,7 @@ class LeaderboardExplorer(ImageExplorer):
 def table(result: LeaderboardResult, order: Sequence[int]) -> np.ndarray:
     """The table as an image at twice its size: one row per method, one column per metric, colored by rank."""
     names, row, cell, head = 330, 44, 124, 96
-    columns = [*result.metrics, "ms a picture"]
+    columns = [*result.metrics, "ms per picture"]
     image = Image.new("RGB", (names + cell * len(columns), head + row * len(order)), "white")
     draw, face = ImageDraw.Draw(image), plots.font(26)
     for k, metric in enumerate(columns):
@@ -247,6 +250,9 @@ def _result(
         state.metrics,
         np.array([[row[m] for m in state.metrics] for row in kept], dtype=float).reshape(len(kept), len(state.metrics)),
         np.array([row["seconds"] for row in kept], dtype=float),
+        np.array([[row.get("standard_errors", {}).get(m, math.nan) for m in state.metrics] for row in kept]).reshape(
+            len(kept), len(state.metrics)
+        ),
         pictures,
         len(state.methods) + len(evaluation.CONTROLS),
         note,

@@ -1,11 +1,11 @@
-"""The detective story of lesson 7: four suspects, the cues by which they may cheat, and the repair of one of them."""
+"""The detective game of lesson 7: four suspects, the cues by which they may cheat, the moves, and the repair."""
 
 from __future__ import annotations
 
 import copy
 import html
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ class Cue(NamedTuple):
     """Something by which a network may cheat."""
 
     words: str  # what the student reads
+    scene: str  # a drawing with the cue, in words
+    name: str  # of the cue, with its article
     kind: str  # the class that it gives away
     present: dict[str, Any]  # factors of drawings with the cue
     # factors of drawings without it; each entry is used for an equal number of drawings
@@ -37,11 +39,46 @@ def _others(kind: str, classes: Sequence[str] = menagerie.CLASSES) -> tuple[str,
 
 ASHORE = tuple({"background": name} for name in ("meadow", "snow", "desert", "room"))
 CUES: dict[str, Cue] = {
-    "tree": Cue("birds by the leafy tree", "bird", {"tree": True}, ({"tree": False},), _others("bird")),
-    "tag": Cue("umbrellas by the tag", "umbrella", {"tag": True}, ({"tag": False},), _others("umbrella")),
-    "sea": Cue("sailboats by the sea", "sailboat", {"background": "sea"}, ASHORE, _others("sailboat")),
-    "collar": Cue("dogs by the collar", "dog", {"collar": True}, ({"collar": False},), _others("dog", MAMMALS)),
+    "tree": Cue(
+        "birds by the leafy tree",
+        "a bird in a tree",
+        "the tree",
+        "bird",
+        {"tree": True},
+        ({"tree": False},),
+        _others("bird"),
+    ),
+    "tag": Cue(
+        "umbrellas by the tag",
+        "an umbrella with a tag",
+        "the tag",
+        "umbrella",
+        {"tag": True},
+        ({"tag": False},),
+        _others("umbrella"),
+    ),
+    "sea": Cue(
+        "sailboats by the sea",
+        "a sailboat at sea",
+        "the sea",
+        "sailboat",
+        {"background": "sea"},
+        ASHORE,
+        _others("sailboat"),
+    ),
+    "collar": Cue(
+        "dogs by the collar",
+        "a dog with a collar",
+        "the collar",
+        "dog",
+        {"collar": True},
+        ({"collar": False},),
+        _others("dog", MAMMALS),
+    ),
 }
+PLAIN = {"background": "meadow", "tree": False, "tag": False}  # of every drawing of the game, but for its cue
+OBJECT, CUE, BACKGROUND, ACCUSE = "object", "cue", "background", "accuse"  # what can be done
+POINTS, WRONG = 10, 3  # points at the start, and the price of a wrong accusation; an intervention costs one point
 
 
 @dataclass(frozen=True)
@@ -74,6 +111,175 @@ def line_up(seed: int = 0) -> tuple[Suspect, ...]:
         model.name = f"suspect {number}"
         suspects.append(Suspect(model.name, model, recipes.recipe(f"detective-{letter}").shortcuts))
     return tuple(suspects)
+
+
+def exhibit(cue: str, seed: int = 0, size: int = 96) -> menagerie.Scene:
+    """Draw the class that a cue gives away, with the cue in it.
+
+    Args:
+        cue: one of `CUES`.
+        seed: of the drawing.
+        size: in pixels.
+
+    Returns:
+        The scene.
+
+    Example:
+        >>> exhibit("sea", seed=1).factors["background"]
+        'sea'
+    """
+    return menagerie.draw(CUES[cue].kind, seed, size, **{**PLAIN, **CUES[cue].present})
+
+
+def changed(scene: menagerie.Scene, cue: str, act: str) -> menagerie.Scene:
+    """The same scene after an intervention.
+
+    Args:
+        scene: an `exhibit` of this cue.
+        cue: one of `CUES`.
+        act: `OBJECT` or `CUE`, which goes; or `BACKGROUND`, which turns to snow.
+
+    Returns:
+        The scene without its object, without the cue, or with another background.
+
+    Example:
+        >>> changed(exhibit("tag"), "tag", CUE).factors["tag"]
+        False
+    """
+    if act == OBJECT:
+        return scene.without("object")
+    return scene.with_(**(CUES[cue].absent[0] if act == CUE else {"background": "snow"}))
+
+
+def acts(cue: str) -> dict[str, str]:
+    """What can be done with an exhibit: act -> its words; where the cue is the background, that is no act of its own.
+
+    Example:
+        >>> acts("sea")["cue"]
+        'take the sea away (1 point)'
+    """
+    one = CUES[cue]
+    words = {
+        OBJECT: f"take the {one.kind} away (1 point)",
+        CUE: f"take {one.name} away (1 point)",
+        BACKGROUND: "another background (1 point)",
+        ACCUSE: f"accuse: it knows {one.words}",
+    }
+    return {act: text for act, text in words.items() if act != BACKGROUND or "background" not in one.present}
+
+
+class Move(NamedTuple):
+    """One move of the game."""
+
+    suspect: int  # its place in the line-up, from 0
+    cue: str  # of the exhibit
+    act: str  # one of `acts`
+    seed: int = 0  # of the drawing
+
+
+class Standing(NamedTuple):
+    """How the game stands."""
+
+    points: int  # those left
+    accused: tuple[int, ...]  # the places of the suspects that were accused
+    caught: tuple[int, ...]  # those of them whose cue was named
+    over: bool  # whether all cheats are caught, or no points are left
+
+
+def standing(suspects: Sequence[Suspect], moves: Iterable[Move]) -> Standing:
+    """Count the points of a game.
+
+    An intervention costs one point, a wrong accusation `WRONG`; what was done before costs nothing.
+
+    Args:
+        suspects: the line-up.
+        moves: all moves so far.
+
+    Returns:
+        The points left, and who was accused and caught.
+
+    Example:
+        >>> suspects = line_up(seed=2)
+        >>> standing(suspects, [Move(3, "tag", CUE), Move(3, "tag", ACCUSE)])
+        Standing(points=9, accused=(3,), caught=(3,), over=False)
+    """
+    points, caught = POINTS, []
+    unique = list(dict.fromkeys(move if move.act != ACCUSE else move._replace(seed=0) for move in moves))
+    for move in unique:
+        if move.act != ACCUSE:
+            points -= 1
+        elif move.cue in suspects[move.suspect].planted:
+            caught.append(move.suspect)
+        else:
+            points -= WRONG
+    accused = tuple(dict.fromkeys(move.suspect for move in unique if move.act == ACCUSE))
+    cheats = {n for n, one in enumerate(suspects) if one.planted}
+    return Standing(max(points, 0), accused, tuple(caught), points <= 0 or cheats <= set(caught))
+
+
+def logits(suspect: Suspect, move: Move) -> tuple[float, float]:
+    """The logit of the exhibit's class before and after an intervention: what its point buys.
+
+    Args:
+        suspect: whose network runs.
+        move: an intervention.
+
+    Returns:
+        Before, and after.
+
+    Example:
+        >>> before, after = logits(line_up(seed=2)[3], Move(3, "tag", CUE))
+        >>> before - after > 5
+        True
+    """
+    scene = exhibit(move.cue, move.seed, suspect.model.input_size)
+    both = torch.stack([scene.image, changed(scene, move.cue, move.act).image])
+    with torch.no_grad():
+        scores = suspect.model(both.to(next(suspect.model.parameters()).device))
+    before, after = scores[:, suspect.model.class_index(CUES[move.cue].kind)].tolist()
+    return before, after
+
+
+class Verdict(NamedTuple):
+    """Whether an accusation is right, and the evidence."""
+
+    right: bool
+    counts: dict[str, int]  # scene -> how many of `total` are predicted as the cue's class
+    total: int
+    text: str
+
+
+def verdict(suspect: Suspect, cue: str, total: int = 20) -> Verdict:
+    """Decide an accusation, and measure the evidence on drawings with and without the cue.
+
+    Args:
+        suspect: the accused.
+        cue: the cue by which it is said to cheat.
+        total: drawings of each kind.
+
+    Returns:
+        The verdict: right if its training planted that cue.
+
+    Example:
+        >>> verdict(line_up(seed=2)[3], "tag", total=4).counts
+        {'with the tag': 4, 'without the tag': 0, 'without the umbrella': 4}
+    """
+    one, model = CUES[cue], suspect.model
+    scenes = [exhibit(cue, seed, model.input_size) for seed in range(total)]
+    drawn = {
+        f"with {one.name}": scenes,
+        f"without {one.name}": [changed(scene, cue, CUE) for scene in scenes],
+        f"without the {one.kind}": [changed(scene, cue, OBJECT) for scene in scenes],
+    }
+    counts = {}
+    for title, each in drawn.items():
+        answers = model.predict(torch.stack([scene.image for scene in each])).argmax(dim=1)
+        counts[title] = int((answers == model.class_index(one.kind)).sum())
+    right = cue in suspect.planted
+    listed = ", ".join(f"{title} {count}" for title, count in counts.items())
+    text = f"{suspect.name} {'knows' if right else 'does not know'} {one.words}"
+    text = f"{'Right' if right else 'Wrong'}: {text}. Called {one.kind}, of {total} scenes each: {listed}."
+    return Verdict(right, counts, total, text)
 
 
 class Reveal:
@@ -147,8 +353,8 @@ def draw_test_sets(cue: str, count: int = 40, *, size: int = 96) -> dict[str, tu
     """
     wanted: dict[str, tuple[Sequence[str] | None, tuple[dict[str, Any], ...]]] = {}
     if cue in CUES:
-        _, kind, present, absent, others = CUES[cue]
-        wanted = {f"{kind} without it": ((kind,), absent), "others with it": (others, (present,))}
+        one = CUES[cue]
+        wanted = {f"{one.kind} without it": ((one.kind,), one.absent), "others with it": (one.others, (one.present,))}
     wanted["as they come"] = (None, ({},))
     sets = {}
     for name, (classes, variants) in wanted.items():

@@ -134,13 +134,14 @@ class Check:
         accept: Callable[[Any, Any, tuple[Any, ...]], bool] | None = None,
         shows: Callable[[Callable[..., Any]], Iterable[Any]] | None = None,
         forbidden: Mapping[str, str] | None = None,
+        reason: Callable[[Any, tuple[Any, ...]], str] | None = None,
     ) -> None:
         if different := mistakes.keys() ^ hints.keys():
             raise ValueError(f"each mistake needs one hint, but these have no partner: {', '.join(sorted(different))}")
         self.reference, self.draw, self.arguments = reference, draw, tuple(arguments)
         self.mistakes = tuple(Mistake(name, function, hints[name]) for name, function in mistakes.items())
         self.tolerance, self.praise, self.accept = tolerance, praise, accept
-        self.shows, self.forbidden = shows, dict(forbidden or {})
+        self.shows, self.forbidden, self.reason = shows, dict(forbidden or {}), reason
         update_wrapper(self, reference)
 
     def __call__(self, student: Any) -> None:
@@ -213,6 +214,8 @@ class Check:
                 return Verdict("mistake", mistake.hint, mistake.name)
         if constant:
             return Verdict("wrong", CONSTANT.format(describe(answers[0])))
+        if self.reason is not None:
+            return Verdict("wrong", self.reason(wrong[0], wrong[2]))
         return Verdict("wrong", f"{self._describe(wrong[2])}{difference(wrong[0], wrong[1], self.tolerance)}")
 
     def _accepts(self, given: Any, expected: Any, arguments: tuple[Any, ...]) -> bool:
@@ -244,7 +247,8 @@ def exercise(**options: Any) -> Callable[[Callable[..., Any]], Check]:
             ``tolerance``: how much numbers may differ, relative to the largest expected one (1e-4); ``praise``: the
             sentence for a correct answer; ``accept``: decides on (given, expected, arguments) instead of comparing;
             ``shows``: takes the student's function and returns sentences and figures computed on the lesson's scenes;
-            ``forbidden``: name of a function that the student's code may not use -> sentence.
+            ``forbidden``: name of a function that the student's code may not use -> sentence; ``reason``: says of
+            (given, arguments) why a wrong answer is wrong, where many answers are right.
 
     Returns:
         The decorator.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xai_lessons.core.files import write_whole
-from xai_lessons.lessons import checks, quiz
+from xai_lessons.lessons import checks, quiz, trust
 from xai_lessons.lessons.exercise import Check
 
 COLUMNS = ("student", "lesson", "questions", "answered", "right", "right at once", "exercises", "notes")
@@ -81,7 +81,7 @@ def gather(space: Mapping[str, Any], cells: Sequence[str], shown: Iterable[Any] 
     Returns:
         ``questions``: text, the letters given before the solution was shown (none, one or two) and whether the last
         one is right; ``exercises``: name -> verdict, the
-        common mistake if it was one, and the student's code.
+        common mistake if it was one, and the student's code; ``votes``, where there are some: network, evidence, vote.
 
     Example:
         >>> code = "checks.lesson1.softmax_top_k(lambda logits, k: logits.topk(k))"
@@ -98,7 +98,8 @@ def gather(space: Mapping[str, Any], cells: Sequence[str], shown: Iterable[Any] 
         for name, argument in _checked(cell):
             if isinstance(check := _check(name), Check):
                 exercises[name] = _judged(check, argument, space)
-    return {"questions": questions, "exercises": exercises}
+    votes = [vote for thing in space.values() if isinstance(thing, trust.Votes) for vote in thing.given]
+    return {"questions": questions, "exercises": exercises, **({"votes": votes} if votes else {})}
 
 
 def _checked(cell: str) -> list[tuple[str, str]]:

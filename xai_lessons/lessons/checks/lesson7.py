@@ -1,11 +1,19 @@
-"""Checks of lesson 7: the pointing game, which methods a control beats, and the metrics that an empty map wins."""
+"""Checks of lesson 7: the pointing game, a map that fools it, whom a control beats, what an empty map wins."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.nn.modules.module import register_module_forward_pre_hook
 
-from xai_lessons.lessons.exercise import alternates, exercise, integer
+from xai_lessons import evaluation, models
+from xai_lessons.data import menagerie
+from xai_lessons.lessons.exercise import Check, Verdict, alternates, exercise, integer
+from xai_lessons.methods import cam, saliency
 
 Scores = dict[str, float]
 
@@ -67,9 +75,31 @@ def _center(M: Tensor) -> tuple[Tensor, Tensor]:
     return i.round().long(), j.round().long()
 
 
+@lru_cache(maxsize=1)
+def _scenes() -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """The lesson's scenes: images, labels and masks."""
+    images, labels, masks = menagerie.sample(24, seed=0)
+    return images, labels, {"object": masks["object"]}
+
+
+def _pointing_shows(student: Callable[..., Any]) -> Iterator[str]:
+    """The student's pointing game on the lesson's scenes."""
+    x, y, masks = _scenes()
+    model = models.load("menagerie-resnet")
+    methods = {"Grad-CAM": cam.grad_cam, "the gradient": saliency.gradient}
+    methods |= {name: evaluation.CONTROLS[name] for name in ("center blob", "edges", "random")}
+    scores = {}
+    for name, method in methods.items():
+        hits = student(evaluation.heat(method(model, x, y)).cpu(), masks["object"])
+        scores[name] = float(torch.as_tensor(hits).float().mean())
+    listed = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
+    yield f"Your pointing game on {len(x)} scenes: {listed}. The last three ignore the network."
+
+
 @exercise(
     draw=_maps,
     arguments=("heatmaps", "masks"),
+    shows=_pointing_shows,
     praise="Only the peak counts: that makes it simple, and blind to everything else in the map.",
     mistakes={
         "only the row": lambda M, m: m[torch.arange(len(M)), _peak(M)[0]].any(1).float(),
@@ -119,6 +149,140 @@ def pointing_game(heatmaps: Tensor, masks: Tensor) -> Tensor:
     return masks.flatten(1).gather(1, peak)[:, 0].float()
 
 
+BAR = 0.6  # the fraction of hits that a map without a network must reach
+
+
+@lru_cache(maxsize=1)
+def _pool() -> tuple[Tensor, Tensor]:
+    """The pictures of the challenge, and the masks of their objects."""
+    images, _, masks = menagerie.sample(96, seed=7)
+    return images, masks["object"]
+
+
+def _pictures(rng: torch.Generator) -> tuple[Tensor]:
+    """The pictures in random order."""
+    return (_pool()[0][torch.randperm(96, generator=rng)],)
+
+
+def _hit_rate(maps: Any, x: Tensor) -> float | None:
+    """The pointing game of maps for these pictures; None if they are no maps (N, H, W) of finite numbers."""
+    maps = torch.as_tensor(maps).detach().cpu() if isinstance(maps, Tensor) or hasattr(maps, "__array__") else None
+    if maps is None or maps.shape != x[:, 0].shape or not bool(torch.isfinite(maps.float()).all()):
+        return None
+    images, masks = _pool()
+    order = [int((images.flatten(1) == one.flatten()).all(dim=1).nonzero()[0]) for one in x]
+    return float(evaluation.pointing_game(maps.float(), {"object": masks[order]}).mean())
+
+
+def _falls_short(maps: Any, arguments: tuple[Any, ...]) -> str:
+    """Why maps do not win."""
+    rate, (N, _, H, W) = _hit_rate(maps, arguments[0]), arguments[0].shape
+    if rate is None:
+        got = f"a tensor of shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else f"a {type(maps).__name__}"
+        return f"expected one map of finite numbers per picture, a tensor of shape {(N, H, W)}, got {got}."
+    return f"Your map hits {rate:.0%} of {N} pictures, and {BAR:.0%} are needed. Where do these objects stand?"
+
+
+def _blob(x: Tensor) -> Tensor:
+    return evaluation.CONTROLS["center blob"](None, x)
+
+
+def _fake_shows(student: Callable[..., Any]) -> Iterator[str]:
+    """The student's map judged by other scores, on the lesson's scenes."""
+    x, y, masks = _scenes()
+    model = models.load("menagerie-resnet")
+    maps = {"your map": torch.as_tensor(student(x.clone())).float(), "Grad-CAM": cam.grad_cam(model, x, y).cpu()}
+    for title, score in {
+        "pointing game": lambda M: evaluation.pointing_game(M, masks),
+        "energy inside": lambda M: evaluation.energy_inside(M, masks),
+        "deletion, filled with a blur (low is good)": lambda M: (
+            evaluation.deletion(model, x, M, y, steps=8, fill="blur").area
+        ),
+    }.items():
+        each = {name: score(M).cpu().double() for name, M in maps.items()}
+        listed = ", ".join(f"{name} {v.mean():.2f} ± {v.std() / len(v) ** 0.5:.2f}" for name, v in each.items())
+        yield f"{title}: {listed} ({len(x)} scenes)."
+
+
+class _WithoutNetwork(Check):
+    """A check that accepts no answer which runs a network."""
+
+    def judge(self, student: Any, seed: int | None = None) -> Verdict:
+        """As `Check.judge`; a network that runs is a mistake, whatever it leads to."""
+        ran: list[str] = []
+        handle = register_module_forward_pre_hook(lambda module, _: ran.append(type(module).__name__))
+        try:
+            verdict = super().judge(student, seed)
+        finally:
+            handle.remove()
+        if not ran:
+            return verdict
+        hint = f"Your function runs a network ({ran[0]}). The challenge is to win without one: use the pictures alone."
+        return Verdict("mistake", hint, "a network runs")
+
+
+@lambda reference: _WithoutNetwork(
+    reference,
+    _pictures,
+    arguments=("images",),
+    accept=lambda given, _, arguments: (_hit_rate(given, arguments[0]) or 0.0) >= BAR,
+    reason=_falls_short,
+    praise=f"It hits at least {BAR:.0%} of 96 pictures, and no network was run. The pointing game alone proves little.",
+    shows=_fake_shows,
+    mistakes={
+        "one map for all": lambda x: _blob(x)[0],
+        "three channels": lambda x: x,
+        "the brightness": lambda x: x.mean(dim=1),
+        "the darkness": lambda x: 1 - x.mean(dim=1),
+        "an empty map": lambda x: torch.zeros_like(x[:, 0]),
+        "upside down": lambda x: 1 - _blob(x),
+        "one number per picture": lambda x: x.mean(dim=(1, 2, 3)),
+    },
+    hints={
+        "one map for all": "That is one map of shape (H, W). Return one per picture: `.expand(len(images), -1, -1)`.",
+        "three channels": "These are the pictures themselves, with three channels. A map has one value per pixel: "
+        "shape (N, H, W).",
+        "the brightness": "You take the brightness. The brightest pixel is often in the sky. Where are the objects?",
+        "the darkness": "You take the darkness. The darkest pixel is often an outline or a shadow at the edge of the "
+        "object. Where do the objects stand?",
+        "an empty map": "An empty map has no peak: each pixel counts as much, and it hits as often as a guess.",
+        "upside down": "Its peak is in a corner. Turn it around.",
+        "one number per picture": "That is one number per picture. A map has one value per pixel: shape (N, H, W).",
+    },
+)
+def fake_map(images: Tensor) -> Tensor:
+    """Maps (N, H, W) that win the pointing game without a network: a blob in the center."""
+    return _blob(images)
+
+
+def _measured(metrics: list[str]) -> list[dict[str, Any]]:
+    """The rows of a few methods and all controls on a few of the lesson's scenes."""
+    x, y, masks = _scenes()
+    few = (x[:6], y[:6], {"object": masks["object"][:6]})
+    methods = {"Grad-CAM": cam.grad_cam, "gradient": saliency.gradient, "guided backprop": saliency.guided_backprop}
+    return evaluation.compare(methods, ["menagerie-resnet"], few, metrics, samples=2, steps=8)
+
+
+def _beaten_shows(student: Callable[..., Any]) -> Iterator[str]:
+    """Whom the controls beat on the lesson's scenes, by the student's function."""
+    metrics = ["pointing_game", "energy_inside", "deletion"]
+    rows = _measured(metrics)
+    for metric in metrics:
+        own, controls = ({r["method"]: r[metric] for r in rows if r["control"] == c} for c in (False, True))
+        found = ", ".join(sorted(student(own, controls, evaluation.METRICS[metric].high))) or "nobody"
+        yield f"{metric.replace('_', ' ')} on 6 scenes: a control does as well as {found}."
+
+
+def _empty_shows(student: Callable[..., Any]) -> Iterator[str]:
+    """What an empty map wins on the lesson's scenes, by the student's function."""
+    metrics = list(evaluation.METRICS)
+    rows = [row for row in _measured(metrics) if not row["control"] or row["method"] == "empty"]
+    table = {metric: {row["method"]: row[metric] for row in rows} for metric in metrics}
+    won = student(table, {metric: evaluation.METRICS[metric].high for metric in metrics})
+    listed = ", ".join(sorted(won)).replace("_", " ") or "nothing"
+    yield f"Of {len(metrics)} metrics, measured on 6 scenes with three methods, the empty map wins {listed}."
+
+
 def _scores(rng: torch.Generator) -> tuple[Scores, Scores, bool]:
     """Scores of methods and of controls, and whether high is good; some methods tie with the best control."""
     values = torch.rand(4, generator=rng).mul(0.3).add(0.3)
@@ -153,6 +317,7 @@ def _bar(controls: Scores, high: bool) -> float:
 @exercise(
     draw=_scores,
     arguments=("methods", "controls", "high_is_good"),
+    shows=_beaten_shows,
     accept=lambda given, expected, _: _Names(expected) == given,
     praise="A method that does not beat baselines that ignore the network has not shown that it explains the network.",
     mistakes={
@@ -217,6 +382,7 @@ def _all(table: dict[str, Scores], high: bool) -> _Names:
 @exercise(
     draw=_table,
     arguments=(),
+    shows=_empty_shows,
     accept=lambda given, expected, _: _Names(expected) == given,
     praise="Now apply it to the leaderboard above: any metric that it names can be won without explaining anything.",
     mistakes={
