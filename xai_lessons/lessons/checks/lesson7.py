@@ -170,7 +170,8 @@ def _hit_rate(maps: Any, x: Tensor) -> float | None:
     if maps is None or maps.shape != x[:, 0].shape or not bool(torch.isfinite(maps.float()).all()):
         return None
     images, masks = _pool()
-    order = [int((images.flatten(1) == one.flatten()).all(dim=1).nonzero()[0]) for one in x]
+    place = {one.numpy().tobytes(): n for n, one in enumerate(images)}
+    order = [place[one.numpy().tobytes()] for one in x]
     return float(evaluation.pointing_game(maps.float(), {"object": masks[order]}).mean())
 
 
@@ -233,7 +234,6 @@ class _WithoutNetwork(Check):
         "one map for all": lambda x: _blob(x)[0],
         "three channels": lambda x: x,
         "the brightness": lambda x: x.mean(dim=1),
-        "the darkness": lambda x: 1 - x.mean(dim=1),
         "an empty map": lambda x: torch.zeros_like(x[:, 0]),
         "upside down": lambda x: 1 - _blob(x),
         "one number per picture": lambda x: x.mean(dim=(1, 2, 3)),
@@ -243,8 +243,6 @@ class _WithoutNetwork(Check):
         "three channels": "These are the pictures themselves, with three channels. A map has one value per pixel: "
         "shape (N, H, W).",
         "the brightness": "You take the brightness. The brightest pixel is often in the sky. Where are the objects?",
-        "the darkness": "You take the darkness. The darkest pixel is often an outline or a shadow at the edge of the "
-        "object. Where do the objects stand?",
         "an empty map": "An empty map has no peak: each pixel counts as much, and it hits as often as a guess.",
         "upside down": "Its peak is in a corner. Turn it around.",
         "one number per picture": "That is one number per picture. A map has one value per pixel: shape (N, H, W).",
