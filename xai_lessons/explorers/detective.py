@@ -148,7 +148,8 @@ class DetectiveExplorer(Explorer):
         """Repair the suspect that was accused last: draw images with the cue broken, then train."""
         result, accused = self.preview(state), _accusation(state)
         if accused is None:
-            raise ValueError("Run repairs a suspect: first accuse one, with the move 'accuse' and Do it.")
+            yield replace(result, note="Run repairs a suspect: accuse one first.")
+            return
         if _key(state) not in self._repair_cache:
             yield replace(result, note="Drawing pictures with the cue broken.")
             suspect = self.suspects(state)[accused.suspect]

@@ -268,7 +268,7 @@ def _beaten_shows(student: Callable[..., Any]) -> Iterator[str]:
     for metric in metrics:
         own, controls = ({r["method"]: r[metric] for r in rows if r["control"] == c} for c in (False, True))
         found = ", ".join(sorted(student(own, controls, evaluation.METRICS[metric].high))) or "nobody"
-        yield f"{metric.replace('_', ' ')} on 6 scenes: a control does as well as {found}."
+        yield f"{metric.replace('_', ' ')} on 6 scenes: the best control equals or beats {found}."
 
 
 def _empty_shows(student: Callable[..., Any]) -> Iterator[str]:
