@@ -122,7 +122,7 @@ def test_a_map_that_runs_a_network_or_falls_short_does_not_win():
     said = {
         "needed": lambda images: torch.rand(images[:, 0].shape),
         "got a tensor of shape (96, 96)": lambda images: images[:, 0, 0],
-        "finite numbers": lambda images: images[:, 0].log() - images[:, 0].log(),
+        "finite numbers": lambda images: images[:, 0] / (images[:, 0] > 0.5),
     }
     for words, wrong in said.items():
         verdict = LESSON.fake_map.judge(wrong, 0)
