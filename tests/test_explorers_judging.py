@@ -210,7 +210,7 @@ def test_answers_are_hidden_until_a_suspect_is_accused(played, suspects):
     explorer = played(cue="tag")
     assert explorer.result.said == ("", "", "", "")
     titles = [panel.title for panel in explorer.panels(explorer.result, explorer.state)]
-    assert titles == ["▸ suspect 1", "suspect 2", "suspect 3", "suspect 4"]
+    assert titles[:4] == ["▸ suspect 1", "suspect 2", "suspect 3", "suspect 4"]
     assert "%" not in explorer.describe(explorer.result, explorer.state)
     explorer.set(act=detective.acts("tag")[detective.ACCUSE], suspect="suspect 2")
     explorer.press("do").done.wait(30)
