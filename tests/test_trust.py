@@ -7,7 +7,7 @@ from xai_lessons.lessons import submission, trust
 
 def test_votes_are_kept_handed_in_and_plotted():
     votes = trust.Votes()
-    assert votes.plot({"the bird network": 0.5}) == trust.MISSING
+    assert votes.plot({"the bird network": 0.5}).message == trust.MISSING
     first = votes.ask("the bird network", "its accuracy")
     with pytest.raises(ValueError, match="expected a vote from 1 to 5, got 6"):
         first.give(6)

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from xai_lessons import plots
+from xai_lessons.lessons.exercise import Verdict
 
 LEVELS = ("1", "2", "3", "4", "5")
-MISSING = (
-    'No votes yet: run the cells that ask "do you trust it?", press a number from 1 to 5, and run this cell again.'
-)
+MISSING = "Run the cells that ask for your vote, press a number from 1 to 5 in each, and run this cell again."
 
 
 class Vote:
@@ -111,14 +110,14 @@ class Votes:
             accuracies: network -> its accuracy on a fair test, 0 to 1.
 
         Returns:
-            A figure, or a sentence that says what to do if there are no votes.
+            A figure, or a verdict that says what to do if there are no votes.
 
         Example:
-            >>> Votes().plot({})[:13]
-            'No votes yet:'
+            >>> Votes().plot({}).kind
+            'unattempted'
         """
         if not self.given:
-            return MISSING
+            return Verdict("unattempted", MISSING)
         lines: dict[str, Any] = {}
         for network in dict.fromkeys(one["network"] for one in self.given):
             own = [(n, one["vote"]) for n, one in enumerate(self.given, 1) if one["network"] == network]
