@@ -54,7 +54,12 @@ class Vote:
             text = widgets.HTML(f"<b>Your vote.</b> {html.escape(self._question())}")
             value = None if self.given is None else str(self.given)
             buttons = widgets.ToggleButtons(options=LEVELS, value=value, style={"button_width": "3em"})
-            buttons.observe(lambda change: change["new"] and self.give(int(change["new"])), "value")
+
+            def pressed(change: dict[str, Any]) -> None:
+                if change["new"] is not None:
+                    self.give(int(change["new"]))
+
+            buttons.observe(pressed, "value")
             self._widget = widgets.VBox([text, buttons]).add_class("xai-vote")
         return self._widget
 
