@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from xai_lessons import models
 from xai_lessons.lessons import checks
+from xai_lessons.models import anatomy
+from xai_lessons.results import cifar10, histories
 
 LESSON = checks.lesson1
 
@@ -73,3 +76,29 @@ def test_another_wrong_answer_is_described():
     verdict = LESSON.output_shape.judge(lambda s, f, k, t, p: (f, k, t + p), 0)
     assert verdict.kind == "wrong"
     assert "For the shape" in verdict.message
+
+
+def test_a_right_answer_is_run_on_the_scenes_of_the_lesson():
+    texts = {name: [each.text for each in getattr(LESSON, name).findings(solution)] for name, solution in {
+        "softmax_top_k": softmax_by_hand, "output_shape": shape_by_hand, "overfitting_starts": epoch_by_hand,
+        "precision_recall": precision_recall_by_hand}.items()}  # fmt: skip
+    model, cat = models.load("menagerie-resnet"), LESSON.opening_cat()
+    for scene in (cat, cat.without("ears"), cat.without("body")):
+        values, classes = model.predict(scene.image).topk(3)
+        said = ", ".join(f"{model.classes[c]} {p:.0%}" for p, c in zip(values, classes, strict=True))
+        assert said in texts["softmax_top_k"][0]
+    for text, name in zip(texts["output_shape"], ("menagerie-resnet", "menagerie-vgg"), strict=True):
+        count = sum(isinstance(m, torch.nn.Conv2d) for m in models.load(name).modules())
+        assert f"the shape of {count} of its {count} convolutions" in text
+        first = anatomy.layer(models.load(name), anatomy.names(models.load(name))[0]).shape
+        assert f"3 x 96 x 96 to {' x '.join(map(str, first))}" in text
+    losses = [epoch.validation_loss for epoch in histories.load("overfitting")]
+    assert f"after epoch {losses.index(min(losses)) + 1} of {len(losses)}" in texts["overfitting_starts"][0]
+    assert f"{min(losses):.2f}, at the end {losses[-1]:.2f}" in texts["overfitting_starts"][0]
+    confusion = cifar10.load().networks["cifar10-resnet"].confusion.double()
+    recall = confusion.diagonal() / confusion.sum(1)
+    assert f"missed most: {cifar10.load().classes[int(recall.argmin())]}, " in texts["precision_recall"][0]
+    assert f"recall {recall.min():.1%}" in texts["precision_recall"][0]
+
+    other = LESSON.output_shape.findings(lambda *arguments: (0, 0, 0))[0].text
+    assert "yours is the shape of 0 of" in other, "it is the student's own function that runs"

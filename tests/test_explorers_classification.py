@@ -11,10 +11,10 @@ from torch import nn
 from nets import one_layer_network
 from sweep import check_code, sweep
 from xai_lessons import models
-from xai_lessons.data import menagerie, photos
+from xai_lessons.data import interventions, menagerie, photos
 from xai_lessons.explorers import PredictionExplorer as Whole
 from xai_lessons.explorers.classification import PredictionState
-from xai_lessons.explorers.kit import Reporter, image_explorer
+from xai_lessons.explorers.kit import Reporter, Touch, image_explorer
 
 
 class PredictionExplorer(Whole):
@@ -64,6 +64,47 @@ def test_a_part_that_is_not_to_be_seen_says_so(model):
     assert "no collar to take away" in explorer.describe(result, explorer.state)
 
 
+def test_logits_and_probabilities_with_and_without_a_part(model):
+    explorer = PredictionExplorer("cat", model, seed=3)
+    before = explorer.result
+    result = explorer.set(without="ears")
+    scenes = [menagerie.draw("cat", 3, 48, background="meadow", tree=False, tag=False)]
+    scenes.append(scenes[0].without("ears"))
+    with torch.no_grad():
+        whole, without = model(torch.stack([scene.image for scene in scenes])).numpy()
+    for given, expected in ((before.logits, whole), (result.logits, without), (result.logits_before, whole)):
+        assert np.allclose(given, expected, atol=1e-5)
+    assert np.allclose(result.probabilities, np.exp(without) / np.exp(without).sum(), atol=1e-6)
+    cat = menagerie.CLASSES.index("cat")
+    said = f"logit of cat {without[cat]:.1f} (before: {whole[cat]:.1f})"
+    assert said in explorer.describe(result, explorer.state)
+    explorer.set(scores="logits")
+    bars = explorer.panels(result, explorer.state)[1]
+    assert f"cat {without[cat]:.1f}" in bars.alt
+
+
+def test_a_click_takes_the_part_under_it_away_and_another_brings_it_back(model):
+    explorer = PredictionExplorer("cat", model, seed=3)
+    masks = menagerie.draw("cat", 3, 48, background="meadow", tree=False, tag=False).masks
+
+    def click(mask, kind="click"):
+        y, x = mask.nonzero()[len(mask.nonzero()) // 2].tolist()
+        explorer.press_on(Touch("picture", (x + 0.5) / 48, (y + 0.5) / 48, kind)).done.wait(30)
+        return explorer.state.without
+
+    for part in ("eyes", "ears", "tail"):
+        assert click(masks[part]) == part
+        assert click(masks[part], "move") == part, "only a click does something"
+        assert click(masks[part]) == "nothing"
+    sky = torch.zeros(48, 48, dtype=torch.bool)
+    sky[0, 24] = True
+    assert click(masks["tail"]) == "tail"
+    assert click(sky) == "nothing"
+    explorer.set(shift_right=0.2, turn=180)
+    moved = interventions.intervene(masks["ears"].float().expand(3, -1, -1), turn=180, shift=(0.2, 0.0))[0] > 0.9
+    assert click(moved) == "ears", "where the picture was moved, the parts are where they are seen"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -103,8 +144,8 @@ def test_the_code_names_the_network_and_nothing_superfluous(monkeypatch):
         "model = models.load('menagerie-resnet')",
         "scene = menagerie.draw('dog', seed=5, tree=False, tag=False)",
         "image = scene.image",
-        "probabilities = model.predict(image)",
-        "values, numbers = probabilities.topk(5)",
+        "logits = model(image[None].to(model.device))[0].detach().cpu()",
+        "probabilities = logits.softmax(dim=0)",
     ]
 
 
@@ -218,12 +259,12 @@ def test_pairs_are_drawn_and_coded(model):
 def test_networks_by_name_are_loaded_once(monkeypatch, model):
     loaded = []
     monkeypatch.setattr(image_explorer.models, "load", lambda name: (loaded.append(name), model)[1])
-    image_explorer.network.cache_clear()
+    image_explorer._network.cache_clear()
     try:
         for _ in range(2):
             assert PredictionExplorer(network="some-name").result.probabilities.shape == (10,)
     finally:
-        image_explorer.network.cache_clear()
+        image_explorer._network.cache_clear()
     assert loaded == ["some-name"]
 
 

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from nets import one_layer_network
 from sweep import check_code, sweep
-from xai_lessons import training
+from xai_lessons import models, training
 from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import datasets
-from xai_lessons.explorers import TrainingExplorer
-from xai_lessons.explorers.kit import Reporter
-from xai_lessons.explorers.training import CURVES, TrainingState
+from xai_lessons.explorers import PredictionExplorer, TrainingExplorer
+from xai_lessons.explorers.kit import Reporter, image_explorer
+from xai_lessons.explorers.training import CURVES, KEPT, TrainingState
+from xai_lessons.models import architectures
 from xai_lessons.results import histories
 
 
@@ -36,10 +38,10 @@ def test_every_control_changes_the_arrays_it_says(explorer):
     explorer.set(learning_rate=0.003)
     explorer.run()
     explorer.set(learning_rate=0.006)
-    # "again" begins the same training anew and ends in the same curves: tested below
+    # "again" begins the same training anew and ends in the same curves, "keep" saves files: both are tested below
     starts = {"pictures": {"batch_size": 32}}
     every = "augmentation batch_size curves earlier epochs learning_rate network pictures weight_decay"
-    assert sweep(explorer, starts=starts, skip=("again",)) == set(every.split())
+    assert sweep(explorer, starts=starts, skip=("again", "keep")) == set(every.split())
     explorer.run()
 
 
@@ -69,7 +71,7 @@ def test_it_is_the_training_that_fit_does(explorer, data):
     result = explorer.run()
     train, validation = data
     model = histories.fresh("ResNet", size=16, classes=train.classes)
-    settings = {"epochs": 2, "batch_size": 128, "flip": True, "shift": 4, "weight_decay": 5e-4, "learning_rate": 0.006}
+    settings = {"epochs": 2, "batch_size": 128, "flip": True, "shift": 2, "weight_decay": 5e-4, "learning_rate": 0.006}
     expected = training.fit(model, train.images[:100], train.labels[:100], validation[:2], **settings)
     assert np.allclose(result.train_loss, [epoch.train_loss for epoch in expected], atol=1e-6)
 
@@ -92,8 +94,9 @@ def test_stopped_and_resumed_it_ends_as_if_it_never_stopped(data):
     assert (rest.step, rest.steps, len(rest.train_loss)) == (7, 15, 1)
     assert "batch 7 of 15" in explorer.describe(rest, explorer.state)
     result = explorer.run()
-    for field in CURVES.values():
+    for field in explorer.shown_by_code:
         assert np.allclose(getattr(result, field), getattr(whole, field), atol=1e-6), field
+    assert len(result.batch_loss) == 15
 
 
 def test_stop_is_answered_at_once_and_another_explorer_is_not_held_up(data):
@@ -126,9 +129,9 @@ def test_trainings_before_are_compared(explorer):
     (name,) = second.earlier
     assert np.array_equal(second.earlier[name]["train_loss"], first.train_loss)
     assert not np.array_equal(first.train_loss, second.train_loss)
-    accuracy = explorer.panels(second, explorer.state)[0]
-    assert accuracy.caption == f"1: {name}"
-    assert "1 residual train." in accuracy.alt
+    curves = explorer.panels(second, explorer.state)[0]
+    assert curves.caption == f"1: {name}"
+    assert "1 residual train." in curves.alt
 
 
 def test_begun_anew_it_ends_the_same(explorer):
@@ -145,15 +148,67 @@ def test_without_data_the_shipped_trainings_are_shown():
     assert len(explorer.runs) == 2
     assert all(name.endswith("(shipped)") for name in result.earlier)
     assert "TrainingExplorer" not in explorer.code(explorer.state)
-    assert "datasets.drawn(2000)" in explorer.code(explorer.state)
+    assert "datasets.drawn(6000, size=48)" in explorer.code(explorer.state)
+    for name in ("residual", "vgg"):
+        run = histories.RUNS[name]
+        state = TrainingState(**{k: v for k, v in run.settings.items() if k != "shift"})
+        assert (run.images, run.size) == (state.pictures, state.size), "the shipped run is one that Run makes"
+        assert training.Settings(**run.settings) == state.settings
+
+
+def test_the_wall_shows_the_predictions_of_now_and_the_pictures_as_they_are_drawn(explorer, data):
+    before = explorer.result
+    assert np.array_equal(before.wall, data[1].images[:24].numpy())
+    after = explorer.run()
+    model = explorer.begun(explorer.state).model
+    expected = model.predict(data[1].images[:24] / 255).numpy()
+    assert np.allclose(after.probabilities, expected, atol=1e-6)
+    assert not np.allclose(before.probabilities, expected, atol=1e-3)
+    right = int((expected.argmax(1) == data[1].labels[:24].numpy()).sum())
+    assert explorer.panels(after, explorer.state)[1].title == f"8 new pictures, {right} right"
+
+    drawn = TrainingExplorer()
+    latest = drawn.drawing(drawn.state, torch.rand(32, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
+    assert drawn.panels(latest, drawn.state)[1].alt.startswith("drawn: sailboat, car, cat, dog")
+    assert latest.wall.shape == (24, 3, 48, 48)
+
+
+def test_a_kept_network_can_be_chosen_in_every_explorer(explorer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = PredictionExplorer("cat", network=one_layer_network())
+    offered = {name for name, _ in other.inputs["network"].options}
+    explorer.inputs["keep"].click()
+    assert "press Run first" in str(explorer._view._error.value)
+    result = explorer.run()
+    explorer.inputs["keep"].click()
+    assert explorer.wait(30)
+    assert f"choose {KEPT} under Network" in explorer.describe(explorer.result, explorer.state)
+    assert {name for name, _ in other.inputs["network"].options} == offered | {KEPT}
+    assert KEPT in models.available()
+    assert "right on" in models.available()[KEPT]
+    said = models.load(KEPT).predict(torch.from_numpy(explorer.result.wall) / 255)
+    assert np.allclose(said.numpy(), result.probabilities, atol=0.01), "half precision"
+    explorer.set(network="VGG-like")
+    first = models.load(KEPT)
+    explorer.run()
+    explorer.press("keep").done.wait(30)
+    assert isinstance(models.load(KEPT).network, architectures.Vgg), "the latest is kept"
+    shown = other.set(network=KEPT)
+    assert shown.probabilities.shape == (4,)
+    explorer.set(network="residual")
+    explorer.press("keep").done.wait(30)
+    again = image_explorer.network(KEPT)
+    assert again.classes == first.classes
+    assert isinstance(again.network, architectures.ResNet), "an explorer loads it anew when its file has changed"
 
 
 def test_pictures_are_drawn_once_and_drawing_is_told_and_can_be_stopped(monkeypatch, data):
     drawn = []
 
-    def draw(n, *, split, progress, **options):
-        drawn.append((split, n))
-        progress(n, n)
+    def draw(n, *, split, progress=None, **options):
+        if progress is not None:  # not those of the wall
+            drawn.append((split, n))
+            progress(n, n)
         return noise(n, len(split))
 
     monkeypatch.setattr(datasets, "drawn", draw)
@@ -174,5 +229,5 @@ def test_pictures_are_drawn_once_and_drawing_is_told_and_can_be_stopped(monkeypa
 
 
 def test_names_of_trainings_say_what_differs():
-    assert TrainingState().name == "residual, 2,000 pictures, 8 epochs"
+    assert TrainingState().name == "residual, 6,000 pictures, 12 epochs"
     assert TrainingState(learning_rate=0.02, augmentation=False).name.endswith("rate 0.02, not augmented")

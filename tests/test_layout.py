@@ -40,12 +40,10 @@ ROWS: tuple[dict[str, str], ...] = (
     {"plots": "bars curves figures heatmap images text"},
     {
         "lessons": """checks checks.lesson1 checks.lesson2 checks.lesson3 checks.lesson4 checks.lesson5 checks.lesson6
-            checks.lesson7 detective exercise quiz quizzes submission trust"""
-    },
-    {
+            checks.lesson7 detective exercise quiz quizzes submission trust""",
         "results": """__main__ cheat cifar10 detection fills histories inversion leaderboard reference reference.figures
             reference.measure
-            reference.tables sensitivity"""
+            reference.tables sensitivity""",
     },
     {
         "explorers": """cam classification deletion detective eraser fgsm filters hardening inversion judging kit

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from xai_lessons import models
-from xai_lessons.data import menagerie, photos
+from xai_lessons.data import menagerie
 from xai_lessons.explorers import MistakesExplorer
 from xai_lessons.models import store
 from xai_lessons.results import cifar10
@@ -44,7 +44,7 @@ def test_with_the_set_available_it_is_measured_and_its_mistakes_are_shown(cells,
     monkeypatch.setenv("XAI_LESSONS_CIFAR10", str(some_of_cifar10))
     shown: list = []
     images, labels, _ = menagerie.sample(4, seed=1)
-    given = {"display": lambda *figures: shown.extend(figures), "chelsea": photos.sample("chelsea")}
+    given = {"display": lambda *figures: shown.extend(figures)}
     given |= {"images": images, "labels": labels, "model": models.load("menagerie-resnet")}
     exec(cells["l1-setup"].source, given)
     for name, cell in cells.items():

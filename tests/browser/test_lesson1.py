@@ -30,6 +30,14 @@ def test_lesson_1(lab, page):
     show_cell(page, cell_of(cells, "PredictionExplorer("))
     headline = page.locator(f"{OPENING} .xai-headline").first
     expect(headline).to_contain_text("The network says cat")
+    picture = page.locator(f"{OPENING} img.xai-touch").first
+    box = picture.bounding_box()
+    ear = {"x": 0.22 * box["width"], "y": 0.62 * box["height"]}
+    picture.click(position=ear)  # taken away by a click, brought back by another
+    expect(headline).to_contain_text("The network says umbrella", timeout=MINUTE)
+    expect(headline).to_contain_text("logit of cat")
+    picture.click(position=ear)
+    expect(headline).to_have_text("The network says cat, 39%, and is right.", timeout=MINUTE)
     press(page, f"{OPENING} .xai-control-noise", "ArrowRight", 20)
     expect(headline).to_contain_text("before: cat", timeout=MINUTE)
 

@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 """
 #: css class -> the code that opens the explorer, as the lessons do, on less data where it would compute for long
 EXPLORERS = {
-    "prediction": 'PredictionExplorer("cat", seed=0)',
+    "prediction": 'PredictionExplorer("cat", seed=194, background="snow")',
     "cam": 'CamExplorer("cat + dog", seed=0)',
     "saliency": 'SaliencyExplorer("bird", seed=3, background="any", tree=True, samples=5, steps=8)',
     "eraser": 'EraserExplorer("cat", seed=4, fill="black", strokes=((0.4, 0.5, 0.06), (0.5, 0.5, 0.06)))',

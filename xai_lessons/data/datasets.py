@@ -17,11 +17,11 @@ from torch import Tensor
 
 from xai_lessons.core import files, inputs
 from xai_lessons.core.libraries import torchvision
+from xai_lessons.core.progress import Meter, Progress, Reporter
 from xai_lessons.data import menagerie, photos
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_FOLDER = "XAI_LESSONS_CIFAR10"  # the environment variable that names the folder with it
-Progress = Callable[[int, int], object] | None
 VISIBLE = 12  # pixels of an object without which it has no box
 _BATCHES = "cifar-10-batches-py"  # what torchvision unpacks
 
@@ -43,7 +43,8 @@ def drawn(
         n: the number of images.
         seed: the random seed.
         split: "train", "validation", "test" or "open".
-        progress: a callback ``(done, total)``; one that raises stops the drawing.
+        progress: True for a bar, a callback ``(done, total)``, or a `Reporter`, which also gets the images of the
+            current thousand as they are drawn; what raises stops the drawing.
         cache: a folder that keeps the images, so that a training that is resumed need not draw them again.
         options: `size`, `classes`, `shortcuts`, `workers` and factors, see `menagerie.sample`.
 
@@ -71,7 +72,7 @@ def drawn_pairs(
         n: the number of images.
         seed: the random seed.
         split: "train", "validation", "test" or "open".
-        progress: a callback ``(done, total)``; one that raises stops the drawing.
+        progress: as for `drawn`.
         cache: a folder that keeps the images.
         options: `size`, `classes`, `shortcuts`, `workers` and factors, see `menagerie.sample_pairs`.
 
@@ -132,20 +133,32 @@ def _in_parts(
         except (safetensors.SafetensorError, KeyError):  # damaged: drawn again
             kept.unlink()
     images, labels = [], []
-    for start in range(0, n, 1000):
-
-        def report(done: int, _total: int, start: int = start) -> None:
-            if progress is not None:
-                progress(start + done, n)
-
-        x, y = part(start, min(1000, n - start), report)
-        images.append((x * 255 + 0.5).to(torch.uint8))
-        labels.append(y)
+    with Meter(progress, n) as meter:
+        for start in range(0, n, 1000):
+            x, y = part(start, min(1000, n - start), _Part(meter, start))
+            images.append((x * 255 + 0.5).to(torch.uint8))
+            labels.append(y)
     dataset = Pictures(torch.cat(images), torch.cat(labels), tuple(menagerie.CLASSES))
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(kept, safetensors.torch.save({"images": dataset.images, "labels": dataset.labels}))
     return dataset
+
+
+class _Part(Reporter):
+    """Passes the progress of one part on, counted from where it starts."""
+
+    def __init__(self, whole: Meter, start: int) -> None:
+        super().__init__()
+        self.whole, self.start = whole, start
+
+    def intermediate(self, result: Tensor) -> None:
+        """The images of this part so far."""
+        self.whole.reporter.intermediate(result)
+
+    def update(self, done: int, total: int) -> None:
+        """How many images of all are drawn."""
+        self.whole.add(self.start + done - self.whole.done)
 
 
 def folder(path: str | os.PathLike[str], size: int, fit: str = "crop", each: int | None = None) -> Pictures:

@@ -8,15 +8,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from xai_lessons import plots
+from xai_lessons.core import passes
 from xai_lessons.data import menagerie
 from xai_lessons.data.interventions import intervene
-from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, Touch
 from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, Toggle, group
-from xai_lessons.explorers.kit.panels import Panel
+from xai_lessons.explorers.kit.panels import Panel, chart_panel, top_classes
 
 NOTHING = "nothing"
+PROBABILITIES, LOGITS = "probabilities", "logits"
+NEAR = 3  # pixels of the network's image: so far from a part a click still means it
+MOVES = ("turn", "upside_down", "shift")  # what `intervene` does to places
 
 
 @dataclass(frozen=True)
@@ -31,26 +36,33 @@ class PredictionState(ImageState):
     brighten: float = 0.0
     noise: float = 0.0
     as_seen: bool = False
+    scores: str = PROBABILITIES  # what the bars show
 
 
 @dataclass(frozen=True)
 class PredictionResult(ImageResult):
     """What the network sees and says."""
 
-    # probabilities, before: of each class (K,), with what was done to the image and without
+    # logits, logits_before: of each class (K,), with what was done to the image and without
+    logits: np.ndarray
+    logits_before: np.ndarray
+    # probabilities, before: the same after softmax
     probabilities: np.ndarray
     before: np.ndarray
     changed: float  # fraction of the pixels that were changed
 
 
 class PredictionExplorer(ImageExplorer):
-    """An image, what a network says of it, and what becomes of that when something is done to the image."""
+    """An image, what a network says of it, and what becomes of that when something is done to the image.
+
+    A click on a part of a drawn object takes that part away, a click anywhere else brings it back.
+    """
 
     name, title = "prediction", "What does the network say?"
-    question = "How much can you do to the picture before the answer changes? Which part makes a cat a cat?"
+    question = "How much can you do to the picture before the answer changes? Click on a part: it is taken away."
     State = PredictionState
-    stage = ("seed", "without", "turn", "noise")
-    shown_by_code = ("image", "probabilities")
+    stage = ("without", "shift_right", "noise", "scores")
+    shown_by_code = ("image", "logits", "probabilities")
 
     def controls(self) -> tuple[Control, ...]:
         """The image, the network, and what is done to the image."""
@@ -70,6 +82,7 @@ class PredictionExplorer(ImageExplorer):
                 changes=("image", "shown", "probabilities"),
             ),
             *group("Network", Toggle("as_seen", "Show what the network sees", changes=(PANELS,))),
+            Choice("scores", "Show", choices=(PROBABILITIES, LOGITS), buttons=True, changes=(PANELS,)),
         )
 
     def compute(self, state: PredictionState, progress: Reporter) -> Iterator[PredictionResult]:
@@ -77,32 +90,39 @@ class PredictionExplorer(ImageExplorer):
         model, without, changes = self.model(state), self._removed(state), _interventions(state)
         plain = self.image(state)
         image = intervene(self.image(state, without), **changes)
-        probabilities, before = model.predict(torch.stack([image, plain])).cpu().numpy()
+        both = torch.stack([image, plain])
+        logits = passes.over_images(lambda x, _: passes.logits(model, x), model, both).float().cpu()
         changed = float((image - plain).abs().amax(0).gt(0.5 / 255).float().mean())
-        result = PredictionResult(*self.both_sizes(image), probabilities, before, changed)
+        after, before = logits.numpy()
+        probabilities, probabilities_before = logits.softmax(1).numpy()
+        result = PredictionResult(*self.both_sizes(image), after, before, probabilities, probabilities_before, changed)
         yield result
         shown = intervene(self.screen_image(state, without), **{**changes, "grain": image.shape[-1]})
         yield replace(result, shown=shown.numpy())
 
     def panels(self, result: PredictionResult, state: PredictionState) -> list[Panel]:
         """The image, and the five most probable classes."""
-        side, label = result.image.shape[-1], self.label(state)
+        side = result.image.shape[-1]
         image, title = result.shown, "The picture"
         if state.as_seen:
             image, title = plots.enlarge(result.image, self.screen), f"The {side} × {side} pixels that the network sees"
-        changed = not np.array_equal(result.probabilities, result.before)
-        known = label in self.model(state).classes
-        bars = self.probability_panel(
-            state,
-            result.probabilities,
-            result.before if changed else None,
-            title="How sure is it?",
-            marked=label,
-            caption="Orange: what it is. " * known + "Line: before you did anything." * changed,
-            width=640,
-            row=56,
+        picture = Panel(
+            title,
+            image,
+            f"{self.alt(state)}{_in_words(state)}",
+            380,
+            sharp=state.as_seen,
+            caption="Click on a part to take it away." if self._is_single(state) else "",
+            touch="picture" if self._is_single(state) else "",
         )
-        return [Panel(title, image, f"{self.alt(state)}{_in_words(state)}", 380, sharp=state.as_seen), bars]
+        return [picture, self._bars(result, state)]
+
+    def touch(self, at: Touch, result: PredictionResult, state: PredictionState) -> PredictionState:
+        """A click takes the part under the pointer away; a click next to all parts, or on the gap, brings it back."""
+        if at.kind != "click":
+            return state
+        part = self._part_at(at, state)
+        return replace(state, without=NOTHING if part == state.without else part)
 
     def describe(self, result: PredictionResult, state: PredictionState) -> str:
         """What the network says, whether that is right, and what it said before."""
@@ -114,6 +134,8 @@ class PredictionExplorer(ImageExplorer):
             text += ", and is right" if classes[top] == label else f", but it is {article} {label}"
         if result.changed > 0:
             text += f" (before: {classes[was]}, {result.before[was]:.0%})"
+            one = classes.index(label) if label in classes else was
+            text += f"; logit of {classes[one]} {result.logits[one]:.1f} (before: {result.logits_before[one]:.1f})"
         elif state.without != NOTHING and self._is_single(state):
             text += f"; this picture shows no {state.without} to take away"
         return text + "."
@@ -122,15 +144,61 @@ class PredictionExplorer(ImageExplorer):
         """The image, what is done to it, and the probabilities."""
         changes = ", ".join(f"{name}={value!r}" for name, value in _interventions(state).items())
         most = min(5, len(self.model(state).classes))
+        form = "" if state.scores == PROBABILITIES else ", low=-10, high=20, percent=False"
         return self.script(
             state,
             *([f"image = interventions.intervene(image, {changes})"] if changes else []),
-            "probabilities = model.predict(image)",
-            f"values, numbers = probabilities.topk({most})",
-            "bars = plots.bars([model.classes[i] for i in numbers], values)",
+            "logits = model(image[None].to(model.device))[0].detach().cpu()",
+            "probabilities = logits.softmax(dim=0)",
+            f"values, numbers = {state.scores}.topk({most})",
+            f"bars = plots.bars([model.classes[i] for i in numbers], values{form})",
             "plots.show([image, bars], ['The picture', 'How sure is it?'])",
             without=self._removed(state),
         )
+
+    def _bars(self, result: PredictionResult, state: PredictionState) -> Panel:
+        """The five most probable classes and the true one, as probabilities or as logits."""
+        label, classes = self.label(state), self.model(state).classes
+        true, changed = classes.index(label) if label in classes else None, result.changed > 0
+        caption = "Orange: what it is. " * (true is not None) + "Line: before you did anything." * changed
+        if state.scores == PROBABILITIES:
+            before = result.before if changed else None
+            more: dict[str, Any] = {"title": "How sure is it?", "marked": label, "include": true}
+            return self.probability_panel(
+                state, result.probabilities, before, caption=caption, width=640, row=56, **more
+            )
+        first = top_classes(result.probabilities, true)
+        values, names = result.logits[first], [classes[i] for i in first]
+        everything = np.concatenate([values, result.logits_before[first]])
+        chart = plots.bars(
+            names,
+            values.tolist(),
+            before=result.logits_before[first].tolist() if changed else None,
+            marked=[i for i, k in enumerate(first) if k == true],
+            low=5 * min(-1.0, float(np.floor(everything.min() / 5))),
+            high=5 * max(1.0, float(np.ceil(everything.max() / 5))),
+            percent=False,
+            width=640,
+            row=56,
+        )
+        listed = ", ".join(f"{name} {value:.1f}" for name, value in zip(names, values, strict=True))
+        return chart_panel("Its logits", chart, f"Its logits {listed}", 640, caption)
+
+    def _part_at(self, at: Touch, state: PredictionState) -> str:
+        """The part under the pointer, or the nearest one within `NEAR` pixels; `NOTHING` if there is none."""
+        side = self.model(state).input_size
+        moves = {name: value for name, value in _interventions(state).items() if name in MOVES}
+        masks = self.scene(state, side).masks  # of the whole object: what was taken away can be clicked as well
+        row, column = at.y * side, at.x * side
+        found = {}
+        for part in self._parts(state)[1:]:
+            if part in masks:
+                seen: Tensor = intervene(masks[part].float().expand(3, -1, -1), **moves)[0] > 0.5
+                ys, xs = seen.nonzero(as_tuple=True)
+                if len(ys):
+                    found[part] = float(torch.hypot(ys + 0.5 - row, xs + 0.5 - column).min())
+        nearest = min(found, key=found.__getitem__, default=NOTHING)
+        return nearest if nearest != NOTHING and found[nearest] < NEAR * side / 96 else NOTHING
 
     def _parts(self, state: PredictionState) -> tuple[str, ...]:
         return (NOTHING, *menagerie.PARTS.get(state.picture, ()))

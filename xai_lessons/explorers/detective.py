@@ -85,6 +85,7 @@ class DetectiveExplorer(Explorer):
     counts: ClassVar[tuple[int, ...]] = (100, 200, 400, 800, 1600)
     screen: ClassVar[int] = 384
     live = False
+    offers_saved = False  # a suspect cannot be chosen from outside the line-up
 
     def __init__(self, order: int = 0, **initial: Any) -> None:
         self._line_up = lru_cache(maxsize=4)(detective.line_up)

@@ -71,7 +71,7 @@ class HardeningExplorer(LiveTraining):
     State = HardeningState
     stage = ("epsilon", "pictures", "epochs")
     shown_by_code = ("clean", "attacked")
-    counts = (500, 1000, 2000)
+    counts = (500, 1000, 2000, 4000)
     validation_count = 200
     invitation = "Press Run to train it; that takes a minute or two."
 

@@ -48,13 +48,15 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def available() -> dict[str, str]:
-    """The networks that `load` knows by name: the built-in ones and torchvision's, each with one line about it.
+    """The networks that `load` knows by name, each with one line about it.
+
+    They are the built-in ones, those saved in the current folder, and torchvision's.
 
     Example:
         >>> available()["resnet18"]
         "ImageNet, 1,000 classes; torchvision's weights are downloaded once"
     """
-    own = {name: store.card(name)["summary"] for name in store.built_in()}
+    own = {name: store.card(name).get("summary", "") for name in (*store.built_in(), *store.saved())}
     own |= dict.fromkeys(imagenet.NAMES, "ImageNet, 1,000 classes; torchvision's weights are downloaded once")
     return own | dict.fromkeys(imagenet.DETECTORS, "a detector, COCO; torchvision's weights are downloaded once")
 

@@ -34,6 +34,30 @@ def built_in() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in WEIGHTS.glob("*.json")))
 
 
+def saved(folder: str | os.PathLike[str] = ".") -> tuple[str, ...]:
+    """The names of the classifiers that `save` stored in a folder: `models.load` finds those of the current one.
+
+    Args:
+        folder: where to look.
+
+    Returns:
+        Their names in alphabetical order; files that `save` did not write are passed over.
+
+    Example:
+        >>> "menagerie-vgg" in saved(WEIGHTS)
+        True
+    """
+    names = []
+    for file in sorted(Path(folder).expanduser().glob("*.safetensors")):
+        try:
+            facts = card(str(file.resolve()))
+        except (ValueError, OSError):
+            continue
+        if facts["architecture"] not in architectures.DETECTORS:
+            names.append(file.stem)
+    return tuple(names)
+
+
 def card(name: str) -> dict[str, Any]:
     """The card of a built-in network, or of the one at a path: data, seeds, recipe, accuracy, known faults, history.
 

@@ -17,6 +17,7 @@ def bars(
     *,
     marked: Sequence[int] = (),
     before: Sequence[float] | None = None,
+    low: float = 0.0,
     high: float = 1.0,
     percent: bool = True,
     width: int = 384,
@@ -26,10 +27,11 @@ def bars(
 
     Args:
         labels: one text per bar.
-        values: lengths of the bars, 0 to `high`.
+        values: lengths of the bars, `low` to `high`; bars begin at 0.
         marked: indices of the bars in orange (say, the true class).
         before: earlier values, shown as a thin mark on each bar.
-        high: the value of a full bar.
+        low: the value at the left edge, 0 or below.
+        high: the value at the right edge.
         percent: write values as percentages.
         width: width in screen pixels; the array is twice as wide.
         row: height per bar in screen pixels.
@@ -50,14 +52,21 @@ def bars(
     names = [fit(str(label), face, twice * 0.5) for label in labels]
     x0 = max([face.getlength(name) for name in names], default=0) + 16
     room = twice - x0 - face.getlength("100.0%" if percent else "-00.000") - 20
+
+    def place(value: float) -> float:
+        return x0 + room * min(max((float(value) - low) / (high - low), 0.0), 1.0)
+
     for i, (name, value) in enumerate(zip(names, values, strict=True)):
         middle = (i + 0.5) * step
         draw.text((x0 - 12, middle), name, INK, face, anchor="rm")
-        length = room * min(max(float(value) / high, 0.0), 1.0)
+        zero, end = place(0), place(value)
         draw.rectangle((x0, middle - step * 0.3, x0 + room, middle + step * 0.3), fill="#F1F1F1")
-        draw.rectangle((x0, middle - step * 0.3, x0 + max(length, 2), middle + step * 0.3), PALETTE[int(i in marked)])
+        bar = (min(zero, end), middle - step * 0.3, max(zero, end, min(zero, end) + 2), middle + step * 0.3)
+        draw.rectangle(bar, PALETTE[int(i in marked)])
+        if low < 0:
+            draw.line((zero, middle - step * 0.5, zero, middle + step * 0.5), PALE, 2)
         if before is not None:
-            x = x0 + room * min(max(float(before[i]) / high, 0.0), 1.0)
+            x = place(before[i])
             draw.line((x, middle - step * 0.42, x, middle + step * 0.42), INK, 4)
         draw.text((x0 + room + 12, middle), f"{100 * value:.1f}%" if percent else f"{value:.3g}", INK, face, "lm")
     return np.asarray(image)

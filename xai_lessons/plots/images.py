@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xai_lessons.plots.text import INK, fit, fitting
+from xai_lessons.plots.text import INK, PALETTE, fit, fitting
 
 
 def pixels(image: Any) -> np.ndarray:
@@ -158,6 +158,43 @@ def grid(
         sheet.paste(Image.fromarray(tile), (x + (size - tile.shape[1]) // 2, y + head))
         if i < len(titles):
             draw.text((x + size / 2, y + head / 2), fit(titles[i], face, size), INK, face, anchor="mm")
+    return np.asarray(sheet)
+
+
+def wall(
+    images: Sequence[Any], labels: Sequence[str], right: Sequence[bool] = (), columns: int = 6, size: int = 96
+) -> np.ndarray:
+    """The images side by side, each with its label below: white on blue if that is right, on orange if it is wrong.
+
+    Drawn at twice the size, to look sharp.
+
+    Args:
+        images: each as `pixels` takes it, square.
+        labels: one below each image.
+        right: whether each label is right; gray where that is not said.
+        columns: images per row.
+        size: of each, in screen pixels.
+
+    Returns:
+        The sheet, uint8 (H, 2 * columns * size, 3).
+
+    Example:
+        >>> from xai_lessons import menagerie, plots
+        >>> image = menagerie.draw("cat", seed=3).image
+        >>> plots.wall([image, image], ["cat", "dog"], [True, False], columns=2, size=64).shape
+        (168, 256, 3)
+    """
+    size, rows, foot = 2 * size, -(-len(images) // columns), 40
+    face = fitting([f"✓ {label}" for label in labels], size - 8, (28, 26, 24, 22))
+    sheet = Image.new("RGB", (columns * size, rows * (size + foot)), PALETTE[6])
+    draw = ImageDraw.Draw(sheet)
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        x, y = i % columns * size, i // columns * (size + foot)
+        sheet.paste(Image.fromarray(enlarge(image, size, smooth=True)), (x, y))
+        if i < len(right):
+            draw.rectangle((x, y + size, x + size - 1, y + size + foot - 1), PALETTE[0 if right[i] else 1])
+            label = f"{'✓' if right[i] else '✗'} {label}"
+        draw.text((x + size / 2, y + size + foot / 2), fit(label, face, size - 8), "white", face, anchor="mm")
     return np.asarray(sheet)
 
 

@@ -38,7 +38,8 @@ class Run:
     constant: bool = False
 
 
-_FEW = {"epochs": 40, "batch_size": 50, "learning_rate": 0.001, "weight_decay": 0.0, "flip": False, "shift": 0}
+_FEW = {"epochs": 30, "batch_size": 50, "learning_rate": 0.001, "weight_decay": 0.0, "flip": False, "shift": 0}
+_MINUTE = {"epochs": 12, "batch_size": 64, "shift": 2}
 _DEEP = {"epochs": 10, "batch_size": 50, "learning_rate": 0.003}
 RUNS = {
     "overfitting": Run(
@@ -46,11 +47,18 @@ RUNS = {
         "Vgg",
         arguments={"dropout": 0.0},
         settings=_FEW,
-        images=400,
+        images=1000,
+        size=48,
         constant=True,
     ),
-    "residual": Run("the residual network, as TrainingExplorer begins", settings={"epochs": 8}),
-    "vgg": Run("the VGG-like network on the same images", "Vgg", settings={"epochs": 8, "learning_rate": 0.0015}),
+    "residual": Run("the residual network, as TrainingExplorer begins", settings=_MINUTE, images=6000, size=48),
+    "vgg": Run(
+        "the VGG-like network on the same images",
+        "Vgg",
+        settings=_MINUTE | {"learning_rate": 0.0015},
+        images=6000,
+        size=48,
+    ),
     "deep-residual": Run(
         "50 layers deep, with shortcuts", arguments={"blocks": (8, 8, 8)}, settings=_DEEP, images=1000, size=32
     ),
@@ -79,14 +87,34 @@ def load(name: str) -> list[training.Epoch]:
     Example:
         >>> from xai_lessons import histories
         >>> len(histories.load("overfitting"))
-        40
+        30
     """
     if name not in RUNS:
         raise ValueError(f"there is no history {name!r}: did you mean {closest(name, RUNS)}?")
-    return [
-        training.Epoch(**{**entry, "layers": {n: training.LayerChange(*c) for n, c in entry["layers"].items()}})
-        for entry in results.load(f"history-{name}").values
-    ]
+    history = []
+    for entry in results.load(f"history-{name}").values:
+        facts = {key: value for key, value in entry.items() if key != "batch_losses"}
+        layers = {layer: training.LayerChange(*change) for layer, change in entry["layers"].items()}
+        history.append(training.Epoch(**{**facts, "layers": layers}))
+    return history
+
+
+def batch_losses(name: str) -> list[float]:
+    """The loss of every batch of a stored training.
+
+    Args:
+        name: one of `RUNS`, of those whose losses are stored.
+
+    Returns:
+        One value per batch, from the first to the last.
+
+    Example:
+        >>> from xai_lessons import histories
+        >>> losses = histories.batch_losses("residual")
+        >>> losses[-1] < losses[0]
+        True
+    """
+    return [loss for entry in results.load(f"history-{name}").values for loss in entry.get("batch_losses", [])]
 
 
 def fresh(
@@ -137,11 +165,15 @@ def measure(name: str, progress: Progress = None) -> results.Result:
     made = training.Training(model, *data[:2], validation[:2], settings, record_layers=True)
     if run.constant:
         _keep_rate(made, settings.learning_rate)
+    losses = []
     with Meter(progress, made.total_steps) as meter:
-        for _ in made.steps():
+        for step in made.steps():
+            losses.append(float(step.loss))
             meter.add(1)
     history = [asdict(epoch) for epoch in made.history]
-    for epoch in history:
+    for number, epoch in enumerate(history):
+        start = number * made.steps_per_epoch
+        epoch["batch_losses"] = [round(loss, 3) for loss in losses[start : start + made.steps_per_epoch]]
         epoch["layers"] = {layer: list(training.LayerChange(*change)) for layer, change in epoch["layers"].items()}
     return results.Result(asdict(run), history)
 

@@ -198,7 +198,7 @@ def _sample(
                 here = slice(meter.done, meter.done + len(pixels))
                 torch.div(torch.from_numpy(pixels).permute(0, 3, 1, 2), 255, out=images[here])
                 owners[here], parts[here] = batch_owners, batch_parts
-                meter.add(len(pixels))
+                meter.add(len(pixels), images[: here.stop])
     finally:
         batches.close()  # ends the processes
     return images, owners, parts

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from xai_lessons.explorers.kit.cache import Cache
 from xai_lessons.explorers.kit.controls import Button, Choice, Control, Slider, Toggle, Upload, group
 from xai_lessons.explorers.kit.panels import Panel, bar_panel, top_classes
 from xai_lessons.explorers.kit.script import with_imports
+from xai_lessons.models import store
 
 SCREEN = 384
 LAST_SEED = 199
@@ -81,9 +83,14 @@ class Photograph:
     screen: Tensor
 
 
-@lru_cache(maxsize=8)
 def network(name: str) -> models.Classifier:
-    """A network by its name; the last eight are kept for all explorers."""
+    """A network by its name; the last eight are kept for all explorers, until their files change."""
+    path = store.find(name)
+    return _network(name, path and path.with_name(path.name + ".json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _network(name: str, changed: int | None) -> models.Classifier:
     return models.load(name)
 
 
@@ -103,13 +110,16 @@ class ImageExplorer(Explorer):
         picture: a class of the drawn world, a pair ("cat + dog"), a `menagerie.Scene`, the path of a photograph, one
             of `photos.SAMPLES`, or a tensor (3, H, W) in [0, 1].
         network: a network by its name, or a `models.Classifier`.
-        networks: those to choose from; by default the four that are built in. `network` is added to them.
+        networks: those to choose from; by default the four that are built in. `network` is added to them, and so are
+            the networks saved in the current folder.
         photographs: more images to choose from, name -> path or tensor.
         initial: other fields of the state to start from.
     """
 
     pairs: ClassVar[tuple[str, ...]] = ()
     screen: ClassVar[int] = SCREEN
+    offers_saved: ClassVar[bool] = True  # whether the networks saved beside the notebook can be chosen too
+    _all: ClassVar[WeakSet[ImageExplorer]] = WeakSet()
 
     def __init__(
         self,
@@ -138,6 +148,7 @@ class ImageExplorer(Explorer):
         elif networks:
             initial["network"] = self.network_names[0]
         super().__init__(**initial)
+        self._all.add(self)
 
     # The controls that explorers share.
 
@@ -160,8 +171,15 @@ class ImageExplorer(Explorer):
 
     def network_controls(self, *changes: str) -> tuple[Control, ...]:
         """The choice of the network."""
-        choice = Choice("network", "Network", choices=self.network_names, changes=changes, help="Which network runs")
+        choice = Choice("network", "Network", choices=self._networks, changes=changes, help="Which network runs")
         return group("Network", choice)
+
+    @classmethod
+    def refresh_networks(cls) -> None:
+        """Offer a network that was saved just now in every explorer that is open."""
+        for explorer in list(cls._all):
+            if explorer._view is not None:
+                explorer._view.sync(explorer.state)
 
     def target_control(self, *changes: str) -> Choice:
         """The choice of the class that is explained, for states that are a `TargetState`."""
@@ -288,6 +306,10 @@ class ImageExplorer(Explorer):
         return {**names, "picture": photo.open()} if photo and photo.code == "picture" else names
 
     # How it is put together.
+
+    def _networks(self, state: Any) -> tuple[str, ...]:
+        saved = store.saved() if self.offers_saved else ()
+        return tuple(dict.fromkeys((*self.network_names, *saved)))
 
     def _is_single(self, state: Any) -> bool:
         return self.is_drawn(state) and " + " not in state.picture

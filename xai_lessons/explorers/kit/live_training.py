@@ -6,6 +6,9 @@ import os
 import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from torch import Tensor
 
 from xai_lessons import models, training
 from xai_lessons.data import datasets
@@ -17,6 +20,7 @@ from xai_lessons.explorers.kit.worker import Reporter
 Data = tuple[datasets.Pictures, datasets.Pictures]
 REFRESH = 0.5  # seconds between two results of a training
 REMEMBERED = 16  # trainings
+DRAWING = "Drawing the pictures first."
 
 
 class LiveTraining(Explorer):
@@ -39,8 +43,9 @@ class LiveTraining(Explorer):
 
     def __init__(self, data: Data | None = None, **initial: Any) -> None:
         self.data = data
-        self._drawn_cache: dict[str, datasets.Pictures] = {}  # the largest set drawn of each split
+        self._drawn_cache: dict[tuple[str, int], datasets.Pictures] = {}  # the largest set of each split and size
         self._training_cache = Cache(REMEMBERED)
+        self._losses: WeakKeyDictionary[training.Training, list[float]] = WeakKeyDictionary()
         super().__init__(**initial)
 
     # What an explorer writes.
@@ -53,15 +58,23 @@ class LiveTraining(Explorer):
         """The result: how far a training is."""
         raise NotImplementedError
 
+    def drawing(self, state: Any, images: Tensor) -> Any:
+        """The result while images are drawn: the latest of them."""
+        return self.report(state, None, DRAWING)
+
     def key(self, state: Any) -> Any:
         """What a training depends on."""
         return state
+
+    def size(self, state: Any) -> int:
+        """The height and width of the images that are drawn."""
+        return 96
 
     # What it gets.
 
     def data_controls(self, *changes: str) -> tuple[Control, ...]:
         """How many images, and a button that forgets the training."""
-        most = len(self.data[0].labels) if self.data else 4000
+        most = len(self.data[0].labels) if self.data else max(self.counts)
         counts = (*(n for n in self.counts if n < most), most)
         return (
             Slider(name="pictures", label="Pictures", values=counts, format=",d", changes=changes),
@@ -72,6 +85,10 @@ class LiveTraining(Explorer):
         """The training of a state, if it was begun."""
         return self._training_cache.get(self.key(state))
 
+    def batch_losses(self, made: training.Training | None) -> list[float]:
+        """The loss of each batch of a training so far."""
+        return list(self._losses.get(made, [])) if made else []
+
     def preview(self, state: Any) -> Any:
         """How far the training of this state is."""
         made = self.begun(state)
@@ -81,12 +98,14 @@ class LiveTraining(Explorer):
         """Draw the images, then train."""
         made = self.begun(state)
         if made is None:
-            yield self.report(state, None, "Drawing the pictures first.")
+            if self.data is None:
+                yield self.report(state, None, DRAWING)
             train, validation = self._images(state, progress)
             made = training.Training(self.fresh(state, train), *train[:2], validation[:2], state.settings)
         self._training_cache[self.key(state)] = made
-        shown = time.monotonic()
+        losses, shown = self._losses.setdefault(made, []), time.monotonic()
         for step in made.steps():
+            losses[step.done - 1 :] = [float(step.loss)]
             progress(step.done, step.total)
             if step.epoch is not None or time.monotonic() - shown > REFRESH:
                 yield self.report(state, made, "Stop at any time: Run goes on from there.")
@@ -97,8 +116,9 @@ class LiveTraining(Explorer):
         """The lines of the shown code that make `train` and `validation`."""
         n = state.pictures
         if self.data is None:
-            drawn = f"validation = datasets.drawn({self.validation_count}, split='validation')"
-            return [f"train = datasets.drawn({n})", drawn]
+            size = f", size={self.size(state)}" if self.size(state) != 96 else ""
+            drawn = f"validation = datasets.drawn({self.validation_count}, split='validation'{size})"
+            return [f"train = datasets.drawn({n}{size})", drawn]
         cut = f"train = datasets.Pictures(train.images[:{n}], train.labels[:{n}], train.classes)"
         return ["# train and validation are the pictures that you gave", cut]
 
@@ -111,12 +131,20 @@ class LiveTraining(Explorer):
         if self.data is not None:
             train, validation = self.data
         else:
-            for split, count in (("train", state.pictures), ("validation", self.validation_count)):
-                if split not in self._drawn_cache or len(self._drawn_cache[split].labels) < count:
-                    self._drawn_cache[split] = datasets.drawn(count, split=split, progress=progress)
-            train, validation = self._drawn_cache["train"], self._drawn_cache["validation"]
+            train = self._drawn("train", state.pictures, state, progress)
+            validation = self._drawn("validation", self.validation_count, state, progress)
         n = state.pictures
         return train._replace(images=train.images[:n], labels=train.labels[:n]), validation
+
+    def _drawn(self, split: str, count: int, state: Any, progress: Reporter) -> datasets.Pictures:
+        """At least so many images of a split; those that are drawn now are shown."""
+        size = self.size(state)
+        known = self._drawn_cache.get((split, size))
+        if known is None or len(known.labels) < count:
+            showing = progress.showing(lambda images: self.drawing(state, images))
+            known = datasets.drawn(count, split=split, size=size, progress=showing)
+            self._drawn_cache[split, size] = known
+        return known
 
     def _forget(self, state: Any) -> Any:
         self._training_cache.pop(self.key(state), None)

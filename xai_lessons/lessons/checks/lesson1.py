@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from xai_lessons import models
+from xai_lessons.data import menagerie
 from xai_lessons.lessons.exercise import alternates, distinct, exercise, integer
+from xai_lessons.models import anatomy
+from xai_lessons.results import cifar10, histories
+
+
+def opening_cat() -> menagerie.Scene:
+    """The cat of the lesson's opening picture, of which the network is not sure.
+
+    Example:
+        >>> opening_cat().name
+        'cat'
+    """
+    return menagerie.draw("cat", seed=194, background="snow", tree=False, tag=False)
 
 
 def _logits(rng: torch.Generator) -> tuple[Tensor, int]:
@@ -18,8 +32,24 @@ def _logits(rng: torch.Generator) -> tuple[Tensor, int]:
     return z + (100.0 if alternates(rng) else 0.0), integer(rng, 2, 6)
 
 
+def _top_of_scenes(student: Callable[..., Any]) -> Iterator[str]:
+    """The student's top three for the opening cat, whole and without two of its parts."""
+    model, cat = models.load("menagerie-resnet"), opening_cat()
+    scenes = {"The cat of the first screen": cat}
+    scenes |= {f"The same without its {part}": cat.without(part) for part in ("ears", "body")}
+    with torch.no_grad():
+        logits = model(torch.stack([scene.image for scene in scenes.values()]).to(model.device)).cpu()
+    lines = []
+    for name, z in zip(scenes, logits, strict=True):
+        values, classes = student(z, 3)
+        said = (f"{model.classes[int(c)]} {float(p):.0%}" for p, c in zip(values, classes, strict=True))
+        lines.append(f"{name}: {', '.join(said)}.")
+    yield "Your function, with k = 3.\n" + "\n".join(lines)
+
+
 @exercise(
     draw=_logits,
+    shows=_top_of_scenes,
     arguments=("logits", "k"),
     tolerance=1e-3,
     forbidden=dict.fromkeys(
@@ -117,7 +147,24 @@ _OTHER_SHAPES: dict[str, Callable[..., Any]] = {
 }
 
 
+def _shapes_of_networks(student: Callable[..., Any]) -> Iterator[str]:
+    """The student's shape of every convolution of the lesson's two networks, beside the network's own."""
+    image = opening_cat().image
+    for name in ("menagerie-resnet", "menagerie-vgg"):
+        model, lines, agree, count = models.load(name), [], 0, 0
+        for layer in anatomy.names(model):
+            module = model.network.get_submodule(layer)
+            if isinstance(module, nn.Conv2d):
+                before, after = (tuple(t.shape) for t in anatomy.inside(model, layer, image))
+                given = (module.kernel_size[0], module.stride[0], int(module.padding[0]))
+                yours = tuple(int(n) for n in student(before, module.out_channels, *given))
+                agree, count = agree + (yours == after), count + 1
+                lines.append(f"{layer}: {' x '.join(map(str, before))} to {' x '.join(map(str, yours))}")
+        yield f"{name}: yours is the shape of {agree} of its {count} convolutions.\n" + "\n".join([*lines[:3], "..."])
+
+
 @exercise(
+    shows=_shapes_of_networks,
     draw=distinct(_layer, [lambda s, f, k, t, p: (f, *(_out(n, k, t, p) for n in s[1:])), *_OTHER_SHAPES.values()]),
     arguments=("the shape", "filters", "kernel", "stride", "padding"),
     mistakes=_OTHER_SHAPES,
@@ -203,8 +250,21 @@ _OTHER_HINTS = {
 }
 
 
+def _stops_of_trainings(student: Callable[..., Any]) -> Iterator[str]:
+    """The student's epoch in the stored trainings of the lesson."""
+    for name, words in (("overfitting", "The overfitting run"), ("residual", "The live training")):
+        history = histories.load(name)
+        train, validation = ([getattr(e, f"{split}_loss") for e in history] for split in ("train", "validation"))
+        epoch = int(student(train, validation))
+        yield (
+            f"{words}: you stop after epoch {epoch} of {len(history)}. There the loss on new pictures is "
+            f"{validation[epoch - 1]:.2f}, at the end {validation[-1]:.2f}; guessing costs {math.log(10):.2f}."
+        )
+
+
 @exercise(
     draw=_curves,
+    shows=_stops_of_trainings,
     tolerance=1e-6,
     praise="Until there, learning the training pictures helped with new ones as well; after it, no longer.",
     mistakes={
@@ -259,7 +319,23 @@ def _from(formula: Any) -> Any:
     return lambda confusion, c: formula(*_parts(confusion, c))
 
 
+def _rates_of_classes(student: Callable[..., Any]) -> Iterator[str]:
+    """The student's precision and recall of two classes of CIFAR-10, in the stored confusion matrices."""
+    report = cifar10.load()
+    for name, each in report.networks.items():
+        rates = [tuple(float(rate) for rate in student(each.confusion, c)) for c in range(len(report.classes))]
+        rows = []
+        for words, c in (
+            ("missed most", min(range(len(rates)), key=lambda c: rates[c][1])),
+            ("the two furthest apart", max(range(len(rates)), key=lambda c: abs(rates[c][0] - rates[c][1]))),
+        ):
+            precision, recall = rates[c]
+            rows.append(f"{words}: {report.classes[c]}, precision {precision:.1%}, recall {recall:.1%}")
+        yield f"{name} on 10,000 photographs, of all classes\n" + "\n".join(rows)
+
+
 @exercise(
+    shows=_rates_of_classes,
     draw=_matrix,
     arguments=("the confusion matrix", "c"),
     tolerance=1e-3,
