@@ -142,7 +142,6 @@ class CamExplorer(ImageExplorer):
             probabilities,
             cam.bounding_box(heatmap, state.threshold).numpy(),
             **(self._scores(state, model, image, heatmap, target) if self.is_drawn(state) else {}),
-            **_places(model, image, self._layer(state), target),
         )
         result = replace(result, **_places(model, image, self._layer(state), target))
         yield result
