@@ -32,7 +32,7 @@ def test_lesson_1(lab, page):
     expect(headline).to_contain_text("The network says cat")
     picture = page.locator(f"{OPENING} img.xai-touch").first
     box = picture.bounding_box()
-    ear = {"x": 0.22 * box["width"], "y": 0.62 * box["height"]}
+    ear = {"x": 0.215 * box["width"], "y": 0.59 * box["height"]}
     picture.click(position=ear)  # taken away by a click, brought back by another
     expect(headline).to_contain_text("The network says umbrella", timeout=MINUTE)
     expect(headline).to_contain_text("logit of cat")
