@@ -131,6 +131,7 @@ def test_a_callbacks_error_is_shown_in_its_own_words():
     view = explorer._view
     assert "size must not be 8." in view._error.value
     assert view._error.layout.display == ""
+    assert all("xai-outdated" in box._dom_classes for box in (view._stage, view._below))
     explorer.inputs["size"].value = 5
     assert explorer.wait(10)
     assert view._error.layout.display == "none"

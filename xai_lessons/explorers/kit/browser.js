@@ -1,4 +1,5 @@
-// What an explorer needs of the browser beyond ipywidgets: pictures that are touched. No address in it, so it works offline.
+// What an explorer needs of the browser beyond ipywidgets: pictures that are touched, names for those who listen, a word
+// when the kernel is gone, and notebooks that are saved with pictures. No address in it, so it works offline.
 
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -39,27 +40,95 @@ function touchable(root, model, signal) {
   }, { signal });
 }
 
-/** What ipywidgets leave out: the text of each picture for those who listen, and the way to it by the keyboard. */
+/** What ipywidgets leave out for those who listen: names of pictures and sliders, and regions whose news is read out. */
 function name(root) {
+  const put = (element, key, text) => element.getAttribute(key) === text || element.setAttribute(key, text);
   for (const image of root.querySelectorAll("img")) {
     const touched = image.classList.contains("xai-touch");
-    const alt = image.title + (touched ? ". Arrow keys move a cursor on it, Enter clicks." : "");
-    if (image.alt !== alt) image.alt = alt;
-    image.toggleAttribute("data-lm-suppress-shortcuts", touched); // or Lab takes the arrow keys
-    touched ? (image.tabIndex = 0) : image.removeAttribute("tabindex");
+    put(image, "alt", image.title + (touched ? ". Arrow keys move a cursor on it, Enter clicks." : ""));
+    if (!touched) continue;
+    put(image, "tabindex", "0");
+    put(image, "data-lm-suppress-shortcuts", "true"); // or Lab takes the arrow keys
+  }
+  for (const handle of root.querySelectorAll(".noUi-handle")) {
+    const slider = handle.closest(".widget-inline-hbox");
+    put(handle, "aria-label", slider?.querySelector(".widget-label")?.textContent || "slider");
+    put(handle, "aria-valuetext", slider?.querySelector(".widget-readout")?.textContent || "");
+  }
+  for (const role of ["status", "alert"]) root.querySelectorAll(`.xai-${role}-line`).forEach((e) => put(e, "role", role));
+}
+
+// not Run > Run All Cells: without any kernel, JupyterLab 4.6 starts one for the first cell and leaves out the others
+const STOPPED = "The kernel has stopped, so nothing here answers. Choose Kernel > Restart Kernel and Run All Cells.";
+const LOST = "The connection to the kernel is lost. Wait a moment, or reload the page.";
+const GONE = ["restarting", "autorestarting", "terminating", "dead"];
+
+/** Say it in the explorer when its kernel is gone: the widgets still look alive. */
+function watch(root, session, signal) {
+  const line = document.createElement("div"), own = session?.session?.kernel?.id;
+  let stopped = false;
+  line.className = "xai-gone";
+  line.setAttribute("role", "alert");
+  root.prepend(line);
+  signal.addEventListener("abort", () => line.remove());
+  function look() {
+    const kernel = session.session?.kernel;
+    stopped = stopped || kernel?.id !== own || GONE.includes(kernel.status);
+    line.textContent = stopped ? STOPPED : kernel.connectionStatus === "connected" ? "" : LOST;
+  }
+  for (const changed of session ? [session.statusChanged, session.connectionStatusChanged, session.kernelChanged] : []) {
+    changed.connect(look);
+    signal.addEventListener("abort", () => changed.disconnect(look));
   }
 }
 
+const VIEW = "application/vnd.jupyter.widget-view+json";
+
+/** Save a widget as the picture or the text that stands beside it: the next kernel does not know the widget. */
+function savePictures(notebook) {
+  const whole = notebook.toJSON.bind(notebook);
+  notebook.savesPictures = true;
+  notebook.toJSON = () => {
+    const book = whole();
+    for (const output of book.cells.flatMap((cell) => cell.outputs ?? [])) {
+      const { [VIEW]: view, ...rest } = output.data ?? {};
+      if (!view || !(rest["image/png"] || rest["text/html"])) continue;
+      output.data = rest;
+      output.metadata = { ...output.metadata, xai_view: view };
+    }
+    return book;
+  };
+}
+
+/** After the page was loaded again: widgets that this kernel does know, in place of their pictures. */
+async function bringBack(notebook, manager) {
+  for (const { outputs } of [...notebook.cells].filter((cell) => cell.type === "code"))
+    for (let i = 0; i < outputs.length; i++) {
+      const view = outputs.get(i).metadata.xai_view;
+      if (!view || !(await manager.get_model(view.model_id).catch(() => null))) continue;
+      const { xai_view, ...metadata } = outputs.get(i)?.metadata ?? {}, output = outputs.get(i)?.toJSON();
+      if (xai_view) outputs.set(i, { ...output, metadata, data: { ...output.data, [VIEW]: view } });
+    }
+}
+
+function initialize({ model }) {
+  const manager = model.widget_manager, notebook = manager?.context?.model; // of JupyterLab and Notebook 7
+  if (!notebook?.cells || notebook.savesPictures) return;
+  savePictures(notebook);
+  bringBack(notebook, manager);
+}
+
 function render({ model, el }) {
-  const stopped = new AbortController(), seen = new MutationObserver(() => name(el.closest(".xai-explorer")));
+  const stopped = new AbortController(), seen = new MutationObserver(() => name(el.closest(".xai-explorer") ?? el));
   (function start() {
     const root = el.closest(".xai-explorer");
     if (stopped.signal.aborted) return;
     if (!root) return setTimeout(start, 50); // not on the page yet
     touchable(root, model, stopped.signal);
+    watch(root, model.widget_manager?.context?.sessionContext, stopped.signal);
     seen.observe(root, { subtree: true, childList: true, attributeFilter: ["class", "title"] });
     name(root);
   })();
   return () => { stopped.abort(); seen.disconnect(); };
 }
-export default { render };
+export default { initialize, render };

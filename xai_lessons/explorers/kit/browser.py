@@ -1,4 +1,4 @@
-"""The kit's own widget in the browser: it tells where a picture is touched."""
+"""The kit's own widget in the browser: it tells where a picture is touched; browser.js says what else it does."""
 
 from __future__ import annotations
 

@@ -36,9 +36,9 @@ def error_text(error: BaseException) -> str:
     )
 
 
-def _div(name: str, text: str, attributes: str = "") -> str:
+def _div(name: str, text: str) -> str:
     """A line of text with its style; nothing for an empty one."""
-    return f'<div class="xai-{name}"{attributes}>{html.escape(text)}</div>' if text else ""
+    return f'<div class="xai-{name}">{html.escape(text)}</div>' if text else ""
 
 
 def _span(name: str, text: str) -> str:
@@ -77,6 +77,8 @@ class View:
     def _build(self) -> None:
         explorer = self.explorer
         self._headline, self._error, self._note, self._code = (widgets.HTML() for _ in range(4))
+        for line, role in ((self._headline, "status"), (self._note, "status"), (self._error, "alert")):
+            line.add_class(f"xai-{role}-line")  # the browser makes it a live region, which stays while its text changes
         self._headline.layout = widgets.Layout(flex="1 1 0", min_width="0")
         self._code.layout = widgets.Layout(flex="0 0 42%", min_width="0", display="none")
         self._error.layout.display = "none"
@@ -200,7 +202,7 @@ class View:
             children = (*extras, *(slot.root for slot, panel in shown if panel.below == below))
             if box.children != children:
                 box.children = children
-        self._headline.value = _div("headline", sentence, ' aria-live="polite"')
+        self._headline.value = _div("headline", sentence)
         self._code.value = f'<pre class="xai-code" tabindex="0">{html.escape(code)}</pre>'
 
     def busy(self) -> None:
@@ -222,14 +224,15 @@ class View:
 
     def show_note(self, note: str) -> None:
         """A line below the panels."""
-        self._note.value = _div("note", note, ' role="status"')
+        self._note.value = _div("note", note)
 
     def show_error(self, error: BaseException | None) -> None:
         """The error line, in place of the headline, above pictures grown pale; None hides it."""
-        self._error.value = _div("error", error_text(error), ' role="alert"') if error is not None else ""
+        self._error.value = _div("error", error_text(error)) if error is not None else ""
         self._error.layout.display = "none" if error is None else ""
         self._headline.layout.visibility = "visible" if error is None else "hidden"
-        (self._stage.remove_class if error is None else self._stage.add_class)("xai-outdated")
+        for box in (self._stage, self._below):
+            (box.remove_class if error is None else box.add_class)("xai-outdated")
 
 
 class _Picture(widgets.Image):
