@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from browser.lab import MINUTE, console_errors, open_notebook, run_all, show_cell
 
@@ -95,6 +96,13 @@ def measure(page, name: str, label: str) -> dict:
     return page.evaluate(MEASURE, name)
 
 
+def barriers(page, name: str) -> list[str]:
+    """What keeps somebody out of an explorer, by axe's rules: serious or critical."""
+    found = Axe().run(page, f".xai-{name}.xai-explorer").response["violations"]
+    serious = [rule for rule in found if rule["impact"] in ("serious", "critical")]
+    return [f"{rule['id']}: {node['html'][:120]}" for rule in serious for node in rule["nodes"]]
+
+
 def complaints(found: dict) -> list[str]:
     """What is wrong with the boxes of an explorer."""
     wrong = [f"cut: {text}" for text in found["cut"]]
@@ -148,3 +156,4 @@ def test_the_opening_explorers_at_other_sizes(opened, width, height, colors):
         assert tall <= (HEIGHT if height < 800 else height - 150), f"{name} is {tall:.0f} tall"
         assert found["cut"] == []
         assert found["scrolls"] == 0
+        assert barriers(opened, name) == []
