@@ -46,11 +46,13 @@ def test_the_map_is_that_of_the_method_and_the_code_makes_it(model, method):
     check_code(explorer)
 
 
-def test_the_code_of_a_layer_a_pair_and_the_predicted_class(model):
+def test_the_code_of_a_layer_a_pair_and_the_predicted_class(model, capsys):
     explorer = CamExplorer("cat + dog", model, layer=model.layers[0], seed=3, background="sea")
     assert f"layer={model.layers[0]!r}" in explorer.code(explorer.state)
     assert "draw_pair" in explorer.code(explorer.state)
     check_code(explorer)
+    printed = capsys.readouterr().out  # the score of each animal
+    assert all(f"{part:.0%} of the map lies on the {name}" in printed for name, part in explorer.result.inside.items())
     explorer.set(picture="umbrella", tag=True, layer="last")
     check_code(explorer)
 

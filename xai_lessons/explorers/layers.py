@@ -14,6 +14,7 @@ from xai_lessons.explorers.kit.panels import Panel, chart_panel, top_classes
 from xai_lessons.models import anatomy
 
 SHOWN = 24
+PAPER = "#9A9A9A"  # of the sheets: neither white on a dark theme nor black on a light one
 WHAT = {
     "convolution": "A convolution lays one small filter over every place and notes how well it fits.",
     "batch normalization": "Batch normalization shifts and stretches each channel, the same at every place.",
@@ -192,7 +193,7 @@ def _maps_panel(activation: np.ndarray, state: LayerState, signed: bool) -> Pane
     first = top_classes(np.abs(activation).reshape(count, -1).max(1), count=SHOWN)
     scale = plots.limits(activation, signed=signed) if state.shared else None
     maps = [plots.heatmap(activation[c], "signed" if signed else "viridis", scale) for c in first]
-    grid = plots.grid(maps, [str(c) for c in first], columns=12, size=72, gap=6)
+    grid = plots.grid(maps, [str(c) for c in first], columns=12, size=72, gap=6, paper=PAPER)
     title = f"All {count} channels" if count <= SHOWN else f"The {SHOWN} strongest of {count} channels"
     note = "One scale for all." if state.shared else "Each on its own scale: a faint map looks as strong as any."
     return Panel(title, grid, f"{title} of {state.layer}", 1040, sharp=True, caption=note, below=True)
@@ -207,7 +208,7 @@ def _filter_panel(weights: np.ndarray) -> Panel:
         first = top_classes(np.abs(weights).sum((1, 2)), count=9)
         scale = plots.limits(weights, signed=True)
         tiles = [plots.heatmap(weights[c], "signed", scale) for c in first]
-        image = plots.grid(tiles, [f"of {c}" for c in first], columns=3, size=110, gap=8)
+        image = plots.grid(tiles, [f"of {c}" for c in first], columns=3, size=110, gap=8, paper=PAPER)
         caption = f"The 9 strongest of {len(weights)} slices, one per input channel; red adds, blue takes away."
     high, wide = weights.shape[1:]
     return Panel(

@@ -123,7 +123,12 @@ def point(image: Any, at: Sequence[float], color: str = "#FFFFFF", radius: int =
 
 
 def grid(
-    images: Sequence[Any], titles: Sequence[str] = (), columns: int | None = None, size: int = 192, gap: int = 10
+    images: Sequence[Any],
+    titles: Sequence[str] = (),
+    columns: int | None = None,
+    size: int = 192,
+    gap: int = 10,
+    paper: str = "white",
 ) -> np.ndarray:
     """The images in rows, each resized to `size` pixels, its title above.
 
@@ -133,6 +138,7 @@ def grid(
         columns: images per row; six, or all if there are fewer.
         size: of each, in pixels along its longer side.
         gap: between them, in pixels.
+        paper: the color between them.
 
     Returns:
         The sheet, uint8 (H, W, 3).
@@ -150,7 +156,7 @@ def grid(
         raise ValueError("expected at least one image, got none")
     columns = min(len(images), columns or 6)
     rows, head, face = -(-len(images) // columns), 24 if titles else 0, fitting(titles, size, (14, 13, 12))
-    sheet = Image.new("RGB", (columns * (size + gap) + gap, rows * (size + head + gap) + gap), "white")
+    sheet = Image.new("RGB", (columns * (size + gap) + gap, rows * (size + head + gap) + gap), paper)
     draw = ImageDraw.Draw(sheet)
     for i, image in enumerate(images):
         x, y = gap + (i % columns) * (size + gap), gap + (i // columns) * (size + head + gap)
