@@ -45,6 +45,7 @@ def test_saved_reloaded_stopped_run_again_and_opened_without_its_kernel(lab, pag
     for kernel in json.loads(lab.ask("GET", "kernels")):
         lab.ask("DELETE", f"kernels/{kernel['id']}")
     expect(gone).to_contain_text("The kernel has stopped", timeout=MINUTE)
+    page.wait_for_function(f"() => !{NOTEBOOK}.sessionContext.session?.kernel")  # Lab notices a little later
     page.locator(".lm-MenuBar-itemLabel", has_text="Kernel").first.click()
     page.locator(".lm-Menu-itemLabel", has_text="Restart Kernel and Run All Cells").first.click()
     expect(headline).to_have_text("The disc covers 0.12.", timeout=MINUTE)
