@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import detection as zoo
+from torchvision.models.detection import faster_rcnn
 
 from xai_lessons import menagerie, models
+from xai_lessons.models import architectures
 
 
 class PoolingNet(nn.Module):
@@ -95,3 +99,65 @@ def one_layer_network(seed: int = 0, size: int = 48, classes: tuple[str, ...] = 
         net = nn.Sequential(layers, nn.Linear(128, len(classes)))
         nn.init.normal_(net[1].weight, std=1.0)
     return models.wrap(net, classes, input_size=size, name=f"small-{seed}")
+
+
+_SMALL: dict[str, Any] = {"width": 4, "stem": (4, 4), "widths": (4, 6, 6), "blocks": (1, 1), "pools": (True, False)}
+BOX_CLASSES = ("background", "cat", "dog")
+_SIZES: dict[str, Any] = {"min_size": 32, "max_size": 32, "image_mean": (0.5,) * 3, "image_std": (0.25,) * 3}
+
+
+def small_detector(seed: int = 0, dtype: torch.dtype = torch.float64, **options: Any) -> models.Detector:
+    """A small detector with random weights, so sure of itself that it finds boxes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = architectures.build("CenterDetector", classes=3, **_SMALL, **options)
+        nn.init.normal_(network.class_head.weight, std=2)
+        nn.init.zeros_(network.class_head.bias)
+    model = models.Detector(network.to(dtype).eval(), ("a", "b", "c"), (0.5,) * 3, (0.25,) * 3, 32)
+    return model.requires_grad_(False)
+
+
+class Backbone(nn.Module):
+    """Two layers for a detector of torchvision's."""
+
+    out_channels = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A map (N, 8, H / 8, W / 8)."""
+        return torch.tanh(self.second(torch.tanh(self.first(x))))
+
+
+def _anchors() -> nn.Module:
+    return zoo.anchor_utils.AnchorGenerator(((12,),), ((1.0,),))
+
+
+def torchvision_detector(kind: str) -> nn.Module:
+    """A tiny detector of one of torchvision's families that finds a few boxes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if kind == "FasterRCNN":
+            pool = torchvision.ops.MultiScaleRoIAlign(["0"], output_size=3, sampling_ratio=2)
+            head, predictor = faster_rcnn.TwoMLPHead(72, 8), faster_rcnn.FastRCNNPredictor(8, len(BOX_CLASSES))
+            parts = {"box_roi_pool": pool, "box_head": head, "box_predictor": predictor, "rpn_post_nms_top_n_test": 4}
+            net = zoo.FasterRCNN(Backbone(), rpn_anchor_generator=_anchors(), **parts, **_SIZES)
+        else:
+            net = zoo.RetinaNet(
+                Backbone(), len(BOX_CLASSES), anchor_generator=_anchors(), detections_per_img=5, **_SIZES
+            )
+            nn.init.zeros_(net.head.classification_head.cls_logits.bias)  # at first nothing is sure
+            for layer in net.head.modules():
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.normal_(layer.weight, std=0.2)
+    return net.eval().requires_grad_(False)
+
+
+def slow_iou(a: Tensor, b: Tensor) -> float:
+    """Intersection over union of two boxes (4,)."""
+    width = max(min(float(a[2]), float(b[2])) - max(float(a[0]), float(b[0])), 0)
+    height = max(min(float(a[3]), float(b[3])) - max(float(a[1]), float(b[1])), 0)
+    area = [(float(c[2]) - float(c[0])) * (float(c[3]) - float(c[1])) for c in (a, b)]
+    return width * height / (area[0] + area[1] - width * height)

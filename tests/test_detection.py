@@ -7,27 +7,16 @@ import torch
 from torch import nn
 
 import methods
+from nets import slow_iou, small_detector
 from xai_lessons import cam, datasets, detection, evaluation, menagerie, models, occlusion, results, saliency
 from xai_lessons.core import activations
 from xai_lessons.methods import catalog
-from xai_lessons.models import Detections, Detector, architectures
+from xai_lessons.models import Detections, Detector
 from xai_lessons.results import detection as measured
 from xai_lessons.training import Settings, Training
 from xai_lessons.training import detection as training
 
-SMALL = {"width": 4, "stem": (4, 4), "widths": (4, 6, 6), "blocks": (1, 1), "pools": (True, False)}
 SCENE = menagerie.draw_pair("cat", "dog", seed=3)
-
-
-def small(seed=0, dtype=torch.float64, **options):
-    """A small detector with random weights, so sure of itself that it finds boxes."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = architectures.build("CenterDetector", classes=3, **SMALL, **options)
-        nn.init.normal_(network.class_head.weight, std=2)
-        nn.init.zeros_(network.class_head.bias)
-    model = Detector(network.to(dtype).eval(), ("a", "b", "c"), (0.5,) * 3, (0.25,) * 3, 32)
-    return model.requires_grad_(False)
 
 
 def images(n=2, size=32):
@@ -80,7 +69,7 @@ def test_every_method_names_the_view_of_a_box_when_it_is_given_a_detector(name):
     if name == "d_rise":
         return
     with pytest.raises(ValueError, match=r"detection\.box_view\(model, image, target\)") as caught:
-        methods.METHODS[name](small(), images(1), 0)
+        methods.METHODS[name](small_detector(), images(1), 0)
     assert "\n" not in str(caught.value)
 
 
@@ -90,7 +79,7 @@ CLASSES_ONLY = ("cam", "rise", "fgsm", "pgd", "smallest_epsilon")
 
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_every_method_explains_a_view_of_a_box_or_refuses_in_one_sentence(name):
-    model, x = small(), images(1)[0]
+    model, x = small_detector(), images(1)[0]
     view = detection.box_view(model, x)
     method = methods.METHODS[name]
     if name in RULES + CLASSES_ONLY:
@@ -112,7 +101,7 @@ def test_what_has_no_meaning_without_classes_is_refused(detector):
 
 
 def test_a_view_reads_the_numbers_of_the_detector():
-    model, x = small(), images()
+    model, x = small_detector(), images()
     found = model(x)
     for follow in ("place", "match"):
         view = detection.box_view(model, x[0], "b", follow=follow)
@@ -131,7 +120,7 @@ def test_a_view_reads_the_numbers_of_the_detector():
 
 
 def test_the_gradient_of_an_edge_is_that_of_the_network():
-    model, x = small(), images(1)[0]
+    model, x = small_detector(), images(1)[0]
     k = detection.find_box(model, x).candidate
     view = detection.box_view(model, x)
     for number, name in enumerate(("left", "top", "right", "bottom")):
@@ -141,7 +130,7 @@ def test_the_gradient_of_an_edge_is_that_of_the_network():
 
 
 def test_grad_cam_of_a_box_by_hand():
-    model, x = small(), images(1)[0]
+    model, x = small_detector(), images(1)[0]
     view = detection.box_view(model, x)
     k, label = detection.find_box(model, x).candidate, detection.find_box(model, x).label
     A, gradient, _ = activations.activation_and_gradient(view, "neck", x[None], torch.tensor([0]))
@@ -156,34 +145,8 @@ def test_grad_cam_of_a_box_by_hand():
     torch.testing.assert_close(cam.grad_cam(view, x, "score", layer="neck", size=None), expected)
 
 
-def slow_iou(a, b):
-    width = max(min(float(a[2]), float(b[2])) - max(float(a[0]), float(b[0])), 0)
-    height = max(min(float(a[3]), float(b[3])) - max(float(a[1]), float(b[1])), 0)
-    area = [(float(c[2]) - float(c[0])) * (float(c[3]) - float(c[1])) for c in (a, b)]
-    return width * height / (area[0] + area[1] - width * height)
-
-
-def test_d_rise_is_the_paper_s_formula_in_slow_loops():
-    model, x = small(), images(2)
-    N, fraction = 6, 0.5
-    maps = detection.d_rise(model, x, [None, "c"], samples=N, cells=4, fraction=fraction, seed=5)
-    masks = occlusion.random_masks(N, 32, 32, cells=4, fraction=fraction, seed=5)
-    for n, target in enumerate((None, "c")):
-        box = detection.find_box(model, x[n], target)
-        P_t = box.probabilities
-        expected = torch.zeros(32, 32, dtype=torch.float64)
-        for M in masks:
-            found = model((x[n] * M)[None])[0]
-            w = 0.0
-            for L, P in zip(found.boxes, found.probabilities, strict=True):
-                cosine = float(P_t @ P) / math.sqrt(float(P_t @ P_t) * float(P @ P))
-                w = max(w, slow_iou(box.corners, L) * cosine * float(P.max()))
-            expected += w * M / (fraction * N)
-        torch.testing.assert_close(maps[n], expected)
-
-
 def test_d_rise_is_polite_repeatable_and_independent_of_the_batch(detector):
-    model, x = small(), images(3)
+    model, x = small_detector(), images(3)
     before = torch.get_rng_state()
     done = []
     first = detection.d_rise(model, x, samples=5, progress=lambda *step: done.append(step))
@@ -282,7 +245,7 @@ def test_a_training_stopped_and_resumed_ends_in_the_same_weights(tmp_path):
     data = datasets.drawn_pairs(8, size=32)
 
     def fresh():
-        network = small(dtype=torch.float32).network
+        network = small_detector(dtype=torch.float32).network
         network.class_head = nn.Conv2d(4, 10, 1)
         nn.init.zeros_(network.class_head.weight)
         nn.init.zeros_(network.class_head.bias)

@@ -7,54 +7,20 @@ import torch
 import torchvision
 from torch import nn
 from torchvision.models import detection as zoo
-from torchvision.models.detection import faster_rcnn
 
 import methods
+from nets import BOX_CLASSES as CLASSES
+from nets import torchvision_detector
 from xai_lessons import cam, detection, models, occlusion, saliency
 from xai_lessons.command.network_doctor import diagnose
 from xai_lessons.models import imagenet
 
-CLASSES = ("background", "cat", "dog")
 SSDLITE = "ssdlite320_mobilenet_v3_large"
-SIZES = {"min_size": 32, "max_size": 32, "image_mean": (0.5,) * 3, "image_std": (0.25,) * 3}
-
-
-class Backbone(nn.Module):
-    out_channels = 8
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.second = nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 3, 2, 1)
-
-    def forward(self, x):
-        return torch.tanh(self.second(torch.tanh(self.first(x))))
-
-
-def anchors():
-    return zoo.anchor_utils.AnchorGenerator(((12,),), ((1.0,),))
-
-
-def small(kind):
-    """A tiny detector of one of torchvision's families that finds a few boxes."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        if kind == "FasterRCNN":
-            pool = torchvision.ops.MultiScaleRoIAlign(["0"], output_size=3, sampling_ratio=2)
-            head, predictor = faster_rcnn.TwoMLPHead(72, 8), faster_rcnn.FastRCNNPredictor(8, len(CLASSES))
-            parts = {"box_roi_pool": pool, "box_head": head, "box_predictor": predictor, "rpn_post_nms_top_n_test": 4}
-            net = zoo.FasterRCNN(Backbone(), rpn_anchor_generator=anchors(), **parts, **SIZES)
-        else:
-            net = zoo.RetinaNet(Backbone(), len(CLASSES), anchor_generator=anchors(), detections_per_img=5, **SIZES)
-            nn.init.zeros_(net.head.classification_head.cls_logits.bias)  # at first nothing is sure
-            for layer in net.head.modules():
-                if isinstance(layer, nn.Conv2d):
-                    nn.init.normal_(layer.weight, std=0.2)
-    return net.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module", params=["FasterRCNN", "RetinaNet"])
 def network(request):
-    return small(request.param)
+    return torchvision_detector(request.param)
 
 
 @pytest.fixture(scope="module")
