@@ -214,7 +214,11 @@ def wrap_detector(
 
     What is explained is what the network returns: boxes after its own threshold and non-maximum suppression. Autograd
     passes through their scores and coordinates; in a changed image `detection.box_view` reads the box that the
-    explained one has become.
+    explained one has become. An edge that the network cuts off at the border of the image has no gradient.
+    torchvision's Faster R-CNN keeps the proposals of its first stage constant: the gradient is that of the second one.
+
+    Tried with torchvision's `fasterrcnn_resnet50_fpn_v2`, `retinanet_resnet50_fpn_v2` and
+    `ssdlite320_mobilenet_v3_large` with random weights only: no weights were available offline.
 
     Args:
         module: from a batch of RGB images in [0, 1] (the normalization is inside) to a list of dictionaries, one per
