@@ -284,3 +284,18 @@ def test_the_stored_figures_are_what_the_command_measures():
         detection.box_view(models.load(measured.NETWORK), scene.image, target), scene.image, "left"
     )
     assert evaluation.energy_inside(heat[None], scene.masks[target]) > scene.masks[target].float().mean()
+
+
+def test_the_cheat_and_the_masks_are_measured_as_they_are_stored(monkeypatch):
+    cheat = measured.cheat(images=2, explained=1, samples=8)
+    assert set(cheat.values) == set(measured.DETECTORS)
+    for facts in cheat.values.values():
+        assert set(facts["recall"]) == set(measured.CHANGES)
+        for rows in facts.values():
+            assert all(low <= mean <= high and n >= 1 for mean, low, high, n in rows.values())
+        energy = facts["energy on the tag"]
+        assert energy["uniform map (control)"][0] == pytest.approx(cheat.settings["area of the tag"], rel=0.5)
+    monkeypatch.setattr(measured, "CHUNK", 4)
+    masks = measured.enough_masks(scenes_of=1, chunks=2)
+    assert list(masks.values) == ["4", "8"]
+    assert all(-1 <= row["correlation of two maps"][0] <= 1 for row in masks.values.values())
