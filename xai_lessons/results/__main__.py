@@ -15,6 +15,8 @@ from xai_lessons.results.reference import measure as reference
 NAMES = (
     *(f"history-{name}" for name in histories.RUNS),
     "cheat",
+    "detection",
+    "detection-cheat",
     "fills",
     "inversion",
     "leaderboard",
@@ -53,6 +55,10 @@ def make(name: str, source: Path | None = None, photos: Path | None = None) -> P
         made = fills.measure(progress=True)
     elif name == "leaderboard-detector":
         made = detection.leaderboard(progress=True)
+    elif name == "detection":
+        made = detection.measure(progress=True)
+    elif name == "detection-cheat":
+        made = detection.cheat(progress=True)
     elif name == "leaderboard":
         made = leaderboard.measure(progress=True)
     elif name == "leaderboard-all":
