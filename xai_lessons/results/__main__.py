@@ -17,6 +17,7 @@ NAMES = (
     "cheat",
     "detection",
     "detection-cheat",
+    "detection-masks",
     "fills",
     "inversion",
     "leaderboard",
@@ -59,6 +60,8 @@ def make(name: str, source: Path | None = None, photos: Path | None = None) -> P
         made = detection.measure(progress=True)
     elif name == "detection-cheat":
         made = detection.cheat(progress=True)
+    elif name == "detection-masks":
+        made = detection.enough_masks(progress=True)
     elif name == "leaderboard":
         made = leaderboard.measure(progress=True)
     elif name == "leaderboard-all":
