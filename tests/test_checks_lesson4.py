@@ -40,9 +40,9 @@ def sign(p, left):
     return p - left
 
 
-def fill(drops, on):
-    lies = {name: drop[~on].abs().mean() for name, drop in drops.items()}
-    return min(lies, key=lies.get)
+def fill(filled, redrawn):
+    errors = {name: (drop - redrawn).abs().mean() for name, drop in filled.items()}
+    return min(errors, key=errors.get)
 
 
 def flips(before, after):
@@ -99,3 +99,18 @@ def drawn_into_the_picture(ask, image, c, patch, stride):
 
 def test_a_student_who_writes_the_mistake_another_way_gets_the_same_hint():
     assert LESSON.occlusion_loop.judge(drawn_into_the_picture, 1).mistake == "never restored"
+
+
+def test_after_right_the_students_function_runs_on_the_lessons_scenes():
+    words = {
+        LESSON.occlusion_loop: (loop, "your loop runs 49 windows"),
+        LESSON.occlusion_batches: (batches, "needs 5 calls instead of 122"),
+        LESSON.mended_sign: (sign, "of what is positive in yours"),
+        LESSON.honest_fill: (fill, "your function chooses blur"),
+        LESSON.flipping_parts: (flips, "fish: body, eyes"),
+    }
+    for check, (solution, expected) in words.items():
+        found = check.findings(solution)
+        assert expected in repr(found[0]), found
+        assert "stopped" not in repr(found)
+    assert "your function chooses black" in repr(LESSON.honest_fill.findings(lambda filled, redrawn: "black")[0])

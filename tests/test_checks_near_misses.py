@@ -49,7 +49,7 @@ def row_only(heatmaps, masks):
 
 
 def best_fill(statistic):
-    return lambda fills, on: min(fills, key=lambda name: float(statistic(fills[name][~on])))
+    return lambda filled, redrawn: min(filled, key=lambda name: float(statistic(filled[name] - redrawn)))
 
 
 def expected_by_halves(x, beta):
@@ -93,7 +93,7 @@ NEAR_MISSES = [
     (FOUR.occlusion_loop, lambda *given: drops(*given).clamp(min=0), "set negative drops to 0"),
     (FOUR.occlusion_loop, lesson4._colors_and_rows, "cuts out colors and rows"),
     (FOUR.occlusion_loop, lambda *given: lesson4.drops(*given, transposed=True), "along the wrong axis"),
-    (FOUR.honest_fill, best_fill(lambda d: d.abs().max()), "its worst window"),
+    (FOUR.honest_fill, best_fill(lambda d: d.abs().max()), "its worst pair"),
     (FOUR.honest_fill, best_fill(lambda d: d.abs().median()), "take the median"),
     (FOUR.honest_fill, best_fill(lambda d: (d**2).mean()), "mean square"),
     (FIVE.targeted_fgsm, softmax_twice, "you apply it twice"),
@@ -161,7 +161,7 @@ def test_the_windows_of_a_batch_in_each_of_its_pictures_are_told_so():
 def test_a_natural_expand_and_whole_tensors_in_an_if_are_explained():
     assert "`repeat`" in FOUR.occlusion_batches.judge(lesson4._expanded, 0).message
     parts = FOUR.flipping_parts.judge(lambda before, after: [part for part, p in after.items() if p != before], 0)
-    fills = FOUR.honest_fill.judge(lambda drops, on: min(drops, key=lambda name: drops[name][not on].mean()), 0)
+    fills = FOUR.honest_fill.judge(lambda filled, redrawn: min(filled, key=lambda name: filled[name] - redrawn), 0)
     for verdict in (parts, fills):
         assert verdict.kind == "error"
         assert "single True or False" in verdict.message

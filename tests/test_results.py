@@ -12,7 +12,7 @@ from xai_lessons import evaluation, models, results
 from xai_lessons.data import datasets, menagerie
 from xai_lessons.models import architectures, store
 from xai_lessons.results import __main__ as command
-from xai_lessons.results import cheat, cifar10, fills, histories, inversion, leaderboard, sensitivity
+from xai_lessons.results import cheat, cifar10, fills, hiding, histories, inversion, leaderboard, redrawn, sensitivity
 from xai_lessons.results.cifar10 import Report
 from xai_lessons.training import scoring, test_set
 
@@ -147,6 +147,30 @@ def test_the_stored_fills_turn_deletion_around_and_are_made_by_the_command(folde
         assert list(scores) == list(fills.METHODS)
         assert all(0 <= one["mean"] <= 1 and 0 <= one["below_random"] <= 1 for one in scores.values())
         assert scores["random"]["below_random"] == 0
+
+
+def test_what_hiding_does_is_measured_by_the_command(folder, monkeypatch, model):
+    monkeypatch.setattr(models, "load", lambda name, device=None: model)
+    monkeypatch.setattr(menagerie, "draw", partial(menagerie.draw, size=48))
+    monkeypatch.setattr(menagerie, "CLASSES", ("umbrella",))
+    monkeypatch.setattr(redrawn.measure, "__defaults__", (2, None))
+    monkeypatch.setattr(hiding, "PATCHES", (16, 48))
+    monkeypatch.setattr(hiding, "SAMPLES", 10)
+    monkeypatch.setattr(hiding.measure, "__defaults__", (2, None))
+    command.main(["redrawn", "hiding"])
+    kept, made = shipped("redrawn"), results.load("redrawn")
+    assert shape(made.settings) == shape(kept["settings"])
+    assert shape(made.values) == shape(kept["values"])
+    scenes = [menagerie.draw("umbrella", seed, tree=False, tag=True) for seed in range(2)]
+    drops = [evaluation.part_importance(model, [scene], ["tag"], "umbrella")["tag"].drop for scene in scenes]
+    tag = made.values["honest"]["tag"]
+    expected = float(torch.cat(drops).abs().mean())
+    assert tag["its pixels"][redrawn.NOTHING][0] == pytest.approx(expected, abs=1e-4)
+    assert tag["its pixels"][redrawn.DRAWN][0] < expected
+    kept, made = shipped("hiding"), results.load("hiding")
+    assert list(made.values["superpixels"]) == list(kept["values"]["superpixels"])
+    assert shape(made.values["rise"]) == shape(kept["values"]["rise"])
+    assert list(made.values["windows"]) == ["16", "48"]
 
 
 def test_a_leaderboard_is_made_by_the_command(folder, monkeypatch, model):

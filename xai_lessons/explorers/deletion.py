@@ -16,16 +16,15 @@ from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, 
 from xai_lessons.explorers.kit.panels import Panel, chart_panel
 from xai_lessons.methods import catalog, occlusion
 
-#: Each map that can be tried, in the menu's words: the name of its method or control, and its options.
-MAPS: dict[str, tuple[str, dict[str, Any]]] = {
-    "occlusion": ("occlusion", {"patch": 20, "stride": 8, "fill": "blur"}),
-    "RISE": ("rise", {"samples": 200}),
-    "Grad-CAM": ("grad_cam", {}),
-    "gradient": ("gradient", {}),
-    "integrated gradients": ("integrated_gradients", {}),
-    "center blob": ("center blob", {}),
-    "random": ("random", {}),
+#: The methods whose maps can be tried, and their options.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "occlusion": {"patch": 20, "stride": 8, "fill": "blur"},
+    "rise": {"samples": 200},
+    "grad_cam": {},
+    "gradient": {},
+    "integrated_gradients": {},
 }
+MAPS = {catalog.get(name).label: name for name in OPTIONS} | {name: name for name in ("center blob", "random")}
 ERASE, KEEP = "erase it", "keep only it"
 PIXELS = "pixels"
 STEPS = 32
@@ -40,7 +39,7 @@ def _not_yet() -> np.ndarray:
 class DeletionState(ImageState):
     """An image, a network, a map of it, and what is done with its brightest part."""
 
-    method: str = "occlusion"  # one of `MAPS`
+    method: str = "Occlusion"  # one of `MAPS`
     way: str = ERASE  # the brightest part is erased, or nothing else is kept
     fraction: float = 0.1  # how large that part is
     pieces: str = PIXELS  # single pixels, or so many boxes
@@ -176,8 +175,8 @@ class DeletionExplorer(ImageExplorer):
 
     def code(self, state: DeletionState) -> str:
         """The map, what is left, the answer, and the curves."""
-        name, options = MAPS[state.method]
-        listed = "".join(f", {option}={value!r}" for option, value in options.items())
+        name = MAPS[state.method]
+        listed = "".join(f", {option}={value!r}" for option, value in OPTIONS.get(name, {}).items())
         method = catalog.METHODS[name].code if name in catalog.METHODS else f"evaluation.CONTROLS[{name!r}]"
         way = "erase_top" if state.way == ERASE else "keep_top"
         boxes = "" if state.pieces == PIXELS else f", boxes={state.pieces.split()[0]}"
@@ -196,9 +195,10 @@ class DeletionExplorer(ImageExplorer):
 
     def _compute_map(self, state: DeletionState) -> Tensor:
         """The map of an image, at least 0."""
-        name, options = MAPS[state.method]
+        name = MAPS[state.method]
         function: Any = catalog.METHODS.get(name) or evaluation.CONTROLS[name]
-        return evaluation.heat(function(self.model(state), self.image(state), **options)[None])[0].float().cpu()
+        heatmap = function(self.model(state), self.image(state), **OPTIONS.get(name, {}))
+        return evaluation.heat(heatmap[None])[0].float().cpu()
 
     def _compute_curves(self, state: DeletionState) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
         """Both curves of a map, the deletion curve of a random order, and the areas under the first two."""

@@ -12,47 +12,43 @@ from torch import Tensor
 
 from xai_lessons import evaluation, plots
 from xai_lessons.core import passes
-from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, TargetState
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, TargetState, Touch
 from xai_lessons.explorers.kit.controls import PANELS, Choice, Control, Slider, group
 from xai_lessons.explorers.kit.panels import Panel
-from xai_lessons.methods import occlusion
+from xai_lessons.methods import catalog, occlusion
 
-WINDOW, RISE, LIME, SHAP = "sliding window", "RISE", "LIME", "Kernel SHAP"
-# label -> the function of `occlusion`, and the fields of the state that it takes
-METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
-    WINDOW: ("occlusion", ("patch", "stride", "fill", "output")),
-    RISE: ("rise", ("samples", "fill", "output")),
-    LIME: ("lime", ("segments", "samples", "fill", "output")),
-    SHAP: ("kernel_shap", ("segments", "samples", "fill", "output")),
-}
+METHODS = {method.label: method for method in catalog.METHODS.values() if method.family == "occlusion"}
+WINDOW, RISE, LIME, SHAP = METHODS
+OPTIONS = ("patch", "stride", "segments", "samples", "fill", "output")  # of the methods, that are fields of the state
+ORANGE = "#E69F00"
 KEPT = 24  # so many of the images that the network is shown can be looked at
 
 
 class Recorder:
-    """A network that remembers some of the images it is shown, and its answers to them.
+    """A network that remembers its scores, and some of the images that it is shown.
 
     Args:
         model: the network, or any callable from images (N, 3, H, W) to scores (N, K).
-        passes: about how many images will come; `KEPT` of them are kept, evenly spread.
+        count: about how many images will come; `KEPT` of them are kept, evenly spread.
     """
 
-    def __init__(self, model: Any, passes: int) -> None:
-        self.model, self.every, self.count = model, -(-passes // KEPT), 0
+    def __init__(self, model: Any, count: int) -> None:
+        self.model, self.every, self.count = model, -(-count // KEPT), 0
         self._images: list[np.ndarray] = []
-        self._answers: list[np.ndarray] = []
+        self._scores: list[np.ndarray] = []
 
     def __call__(self, images: Tensor) -> Tensor:
         """The network's scores (N, K) of images (N, 3, H, W)."""
         scores = passes.logits(self.model, images)
         for i in range(-self.count % self.every, len(images), self.every):
             self._images.append((255 * images[i].float()).round().byte().cpu().numpy())
-            self._answers.append(scores[i].float().softmax(dim=0).cpu().numpy())
+        self._scores.append(scores.detach().float().cpu().numpy())
         self.count += len(images)
         return scores
 
     def kept(self) -> tuple[np.ndarray, np.ndarray]:
-        """The images that were kept so far (F, 3, H, W), uint8, and the probabilities given to them (F, K)."""
-        return np.stack(self._images), np.stack(self._answers)
+        """The images that were kept so far (F, 3, H, W), uint8, and the scores of all (P, K)."""
+        return np.stack(self._images), np.concatenate(self._scores)
 
 
 @dataclass(frozen=True)
@@ -66,8 +62,8 @@ class OcclusionState(ImageState, TargetState):
     samples: int = 400  # masks or coalitions
     segments: int = 40  # superpixels, about
     fill: str = "black"  # what is seen in place of what is taken away
-    output: str = "logit"  # the score whose drop is measured: the logit or the probability
-    look: int = 14  # which of the images that the network is shown
+    output: str = "logit"  # the score; RISE, an average weighted by the score, always takes the probability
+    look: int = 14  # which window, or which of the images that were kept
     opacity: float = 0.75  # of the map over the image
 
 
@@ -79,11 +75,12 @@ class OcclusionResult(ImageResult):
     target: int  # the number of the class that is explained
     probabilities: np.ndarray  # of the whole image (K,)
     seen: np.ndarray  # some of the images that the network was shown (F, 3, S, S), uint8
-    answers: np.ndarray  # its probabilities for those (F, K)
+    scores: np.ndarray  # its logits for all of them (P, K); of a sliding window, the whole image comes first
     passes: int  # how many images it was shown
     # fraction of what helps that lies on the object; None if nobody knows where that is, or nothing helps
     inside: float | None
     area: float  # the object's fraction of the image
+    scale: tuple[float, float]  # of the map's colors; it stays the same while the map forms
     done: bool  # whether the map is finished
 
 
@@ -92,8 +89,8 @@ class OcclusionExplorer(ImageExplorer):
 
     name, title = "occlusion", "Take it away and see"
     question = (
-        "What does the network need? Change what fills the hole: does the map still say the same? "
-        "Look at the pictures that the network is really shown."
+        "What does the network need? Point at the map: the window there is hidden. "
+        "Change what fills it: does the map still say the same?"
     )
     State = OcclusionState
     stage = ("method", "fill", "patch", "samples", "look")
@@ -119,11 +116,20 @@ class OcclusionExplorer(ImageExplorer):
             *group(
                 "Explain",
                 self.target_control("target", "heatmap"),
-                Choice("output", "Drop in the", choices=("logit", "probability"), buttons=True, changes=("heatmap",)),
+                Choice(
+                    "output",
+                    "Score",
+                    choices=("logit", "probability"),
+                    buttons=True,
+                    changes=("heatmap",),
+                    when=_takes("output"),
+                ),
             ),
             *group(
                 "How it is shown",
-                Slider("look", "Picture shown", low=1, high=KEPT, help="Of the pictures that the network is shown"),
+                Slider(
+                    "look", "Picture shown", low=1, high=self._pictures, help="One of those that the network is shown"
+                ),
                 Slider("opacity", "Opacity", low=0.0, high=1.0, step=0.05),
                 changes=(PANELS,),
             ),
@@ -136,17 +142,24 @@ class OcclusionExplorer(ImageExplorer):
         model, image = self.model(state), self.image(state)
         probabilities = model.predict(image).float().cpu().numpy()
         target, side = self.target_index(state, probabilities), image.shape[-1]
-        passes = state.samples
+        signed, count = METHODS[state.method].signed, state.samples
         if state.method == WINDOW:
-            passes = 1 + occlusion.windows(side, side, state.patch, state.stride).flatten(0, 1).shape[0]
-        recorder, shown = Recorder(model, passes), self.screen_image(state).numpy()
+            count = 1 + occlusion.windows(side, side, state.patch, state.stride).flatten(0, 1).shape[0]
+        recorder, shown = Recorder(model, count), self.screen_image(state).numpy()
         masks = evaluation.object_masks(self.scene(state, side)) if self.is_drawn(state) else {}
         mask = masks.get(model.classes[target])
+        options = _options(state)
+        with torch.no_grad():  # the scale of a map that forms: no drop is larger if the score cannot fall below 0
+            whole = passes.score(model(image[None].to(model.device)).cpu(), torch.tensor([target]), _output(state))
+        whole = abs(float(whole))
 
         def result(heatmap: Tensor) -> OcclusionResult:
             if heatmap.numel() != side * side:  # half-way through, LIME and Kernel SHAP have answers but no map
                 heatmap = torch.zeros(side, side)
             heatmap = heatmap.reshape(side, side).float().cpu()
+            if state.method == RISE:  # so far a part of the sum
+                heatmap = heatmap * state.samples / max(recorder.count, 1)
+            high = max(whole, float(heatmap.abs().max()))
             helps = mask is not None and bool(heatmap.max() > 0)
             return OcclusionResult(
                 image.numpy(),
@@ -158,24 +171,25 @@ class OcclusionExplorer(ImageExplorer):
                 recorder.count,
                 float(evaluation.energy_inside(heatmap, mask)) if mask is not None and helps else None,
                 0.0 if mask is None else float(mask.float().mean()),
+                (-high if signed else 0.0, high),
                 done=False,
             )
 
-        function, options = METHODS[state.method][0], _options(state)
         progress = progress.showing(result)
-        heatmap = getattr(occlusion, function)(recorder, image.to(model.device), target, progress=progress, **options)
-        yield replace(result(heatmap), done=True)
+        heatmap = METHODS[state.method](recorder, image.to(model.device), target, progress=progress, **options)
+        yield replace(result(heatmap), scale=plots.limits(heatmap, signed=signed), done=True)
 
     def panels(self, result: OcclusionResult, state: OcclusionState) -> list[Panel]:
         """The map over the image, what the network is shown, and its answer to that."""
-        classes = self.model(state).classes
-        name, number = classes[result.target], min(state.look, len(result.seen)) - 1
-        colors = "heat" if state.method == RISE else "signed"
-        scale = plots.limits(result.heatmap, signed=colors == "signed")
-        laid = plots.overlay(result.shown, result.heatmap, state.opacity, colors, scale)
-        answer = result.answers[number]
+        model = self.model(state)
+        classes, name = model.classes, model.classes[result.target]
+        laid = plots.overlay(result.shown, result.heatmap, state.opacity, _colors(state), result.scale)
+        seen, scores, text = self._look(result, state)
+        if state.method == WINDOW:
+            x0, y0, x1, y1 = (laid.shape[0] * edge / result.image.shape[-1] for edge in _window(result, state))
+            laid = plots.box(laid, (x0, y0, x1, y1), ORANGE)
+        answer = torch.from_numpy(scores).softmax(dim=0).numpy()
         top = int(answer.argmax())
-        says = f"It says {classes[top]}, {answer[top]:.0%}; {name} {answer[result.target]:.0%}."
         bars = self.probability_panel(
             state,
             answer,
@@ -184,54 +198,126 @@ class OcclusionExplorer(ImageExplorer):
             marked=name,
             include=top,
             order=result.probabilities,
-            caption=f"{says} Line: the whole picture.",
+            caption=f"It says {classes[top]}, {answer[top]:.0%}; {name} {answer[result.target]:.0%}. "
+            "Line: the whole picture.",
             width=350,
             row=46,
         )
         title, alt, caption = f"Where {name} comes from: {state.method}", self.alt(state), _meaning(state, name)
-        which = f"{number + 1} of the {len(result.seen)} kept, of {result.passes} so far"
-        seen = plots.enlarge(result.seen[number], self.screen)
+        if state.method == WINDOW:
+            caption += " Point at a window to hide it."
         return [
-            Panel(title, laid, f"map over {alt}", 335, caption=caption, scale=(*scale, colors)),
-            Panel("What the network is shown", seen, f"{alt}, partly hidden", 335, sharp=True, caption=which),
+            Panel(
+                title,
+                laid,
+                f"map over {alt}",
+                335,
+                caption=caption,
+                scale=(*result.scale, _colors(state)),
+                touch="map" if state.method == WINDOW else "",
+            ),
+            Panel("What the network is shown", seen, f"{alt}, partly hidden", 335, sharp=True, caption=text),
             bars,
         ]
 
+    def touch(self, at: Touch, result: OcclusionResult, state: OcclusionState) -> OcclusionState:
+        """The window whose center is nearest to the pointer."""
+        side = result.image.shape[-1]
+        grid = occlusion.windows(side, side, state.patch, state.stride).float()
+        centers = grid[..., :2] + state.patch / 2
+        nearest = (centers - side * torch.tensor([at.x, at.y])).square().sum(dim=-1).argmin()
+        return replace(state, look=1 + int(nearest)) if state.method == WINDOW else state
+
+    def _pictures(self, state: OcclusionState) -> int:
+        """How many images that the network is shown can be looked at: all windows, or those that are kept."""
+        if state.method != WINDOW:
+            return KEPT
+        side = self.model(state).input_size
+        return occlusion.windows(side, side, state.patch, min(state.stride, state.patch)).flatten(0, 1).shape[0]
+
+    def _look(self, result: OcclusionResult, state: OcclusionState) -> tuple[np.ndarray, np.ndarray, str]:
+        """One of the images that the network was shown, its scores (K,), and which it is, in words."""
+        if state.method == WINDOW:
+            number = _number(result, state)
+            image = torch.from_numpy(result.image)
+            hidden = occlusion.hide(image, torch.tensor(_window(result, state)), state.fill).clamp(0, 1)
+            of_target = torch.from_numpy(result.scores[[0, number]])
+            before, after = passes.score(of_target, torch.tensor([result.target] * 2), state.output).tolist()
+            text = f"Window {number} of {self._pictures(state)}: "
+            text += f"the {state.output} goes from {before:.2f} to {after:.2f}."
+            return plots.enlarge(hidden, self.screen), result.scores[number], text
+        number = min(state.look, len(result.seen)) - 1
+        text = f"{number + 1} of the {len(result.seen)} kept, of {result.passes} so far"
+        every = -(-state.samples // KEPT)
+        return plots.enlarge(result.seen[number], self.screen), result.scores[number * every], text
+
     def describe(self, result: OcclusionResult, state: OcclusionState) -> str:
         """The network's answer, and how much of what helps lies on the object."""
-        classes, answers = self.model(state).classes, result.answers[:, result.target]
+        classes = self.model(state).classes
+        answers = torch.from_numpy(result.scores).softmax(dim=1)[:, result.target]
         name, top = classes[result.target], int(result.probabilities.argmax())
         text = f"The network says {classes[top]}, {result.probabilities[top]:.0%}"
-        text += f"; {name}, {result.probabilities[result.target]:.0%}" * (top != result.target)
-        text += f"; for the worst of the pictures kept, {answers.min():.0%}"
+        text += f", and {name}, {result.probabilities[result.target]:.0%}" * (top != result.target)
+        text += f"; with parts hidden it says {name}, {answers.min():.0%} to {answers.max():.0%}"
         if result.inside is not None:
-            text += f". {result.inside:.0%} of what helps lies on the {name}, which is {result.area:.0%} of the picture"
+            text += (
+                f". {result.inside:.0%} of the map's positive values lie on the {name}, which covers {result.area:.0%}"
+            )
         return text + ("." if result.done else " (so far).")
 
     def code(self, state: OcclusionState) -> str:
         """The call that makes the map."""
         options = "".join(f", {name}={value!r}" for name, value in _options(state).items())
-        call = f"occlusion.{METHODS[state.method][0]}(model, image, {self.target(state)!r}{options})"
-        colors = "heat" if state.method == RISE else "signed"
-        over = f"plots.overlay(image, heatmap, {state.opacity}, {colors!r})"
-        return self.script(state, f"heatmap = {call}", f"plots.show([image, {over}])")
+        call = f"{METHODS[state.method].code}(model, image, {self.target(state)!r}{options})"
+        over = f"plots.overlay(image, heatmap, {state.opacity}, {_colors(state)!r})"
+        if state.method != WINDOW:
+            return self.script(state, f"heatmap = {call}", f"plots.show([image, {over}])")
+        return self.script(
+            state,
+            f"heatmap = {call}",
+            f"windows = occlusion.windows(*image.shape[-2:], patch={state.patch}, stride={state.stride}).flatten(0, 1)",
+            f"hidden = occlusion.hide(image, windows[{state.look - 1}], fill={state.fill!r})",
+            f"plots.show([image, {over}, hidden])",
+        )
 
 
-def _takes(field: str) -> Any:
-    """Whether the method of a state takes this."""
-    return lambda state: field in METHODS[state.method][1]
+def _number(result: OcclusionResult, state: OcclusionState) -> int:
+    """The number of the window that is looked at, from 1; the latest one while the map has not come so far."""
+    return max(1, min(state.look, len(result.scores) - 1))
+
+
+def _window(result: OcclusionResult, state: OcclusionState) -> list[int]:
+    """The window that is looked at: x0, y0, x1, y1."""
+    side = result.image.shape[-1]
+    grid = occlusion.windows(side, side, state.patch, state.stride).flatten(0, 1)
+    return [int(edge) for edge in grid[min(_number(result, state), len(grid)) - 1]]
+
+
+def _takes(option: str) -> Any:
+    """Whether the method of a state takes this option."""
+    return lambda state: option in _options(state)
 
 
 def _options(state: OcclusionState) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in METHODS[state.method][1]}
+    """What the method of a state is called with."""
+    taken = METHODS[state.method].options.keys() - ({"output"} if state.method == RISE else set())
+    return {option: getattr(state, option) for option in OPTIONS if option in taken}
+
+
+def _output(state: OcclusionState) -> str:
+    return "probability" if state.method == RISE else state.output
+
+
+def _colors(state: OcclusionState) -> str:
+    return "signed" if METHODS[state.method].signed else "heat"
 
 
 def _meaning(state: OcclusionState, name: str) -> str:
-    """What the colors mean."""
-    score = f"the {state.output} of {name}"
-    return {
-        WINDOW: f"Red: hide it and {score} drops. Blue: hide it and it rises.",
-        RISE: f"Bright: whenever it was seen, {score} was high. Its zero means nothing.",
-        LIME: f"Red: a superpixel whose presence raises {score}. Blue: lowers it.",
-        SHAP: f"Red: the superpixel's fair part of {score}. All parts sum to the whole rise.",
-    }[state.method]
+    """What the colors mean, in the catalog's words."""
+    meaning = METHODS[state.method].meaning.replace("score", f"{_output(state)} of {name}")
+    read = (
+        "Red above 0, blue below."
+        if METHODS[state.method].signed
+        else "Bright is high; there is no zero to compare with."
+    )
+    return f"{meaning[0].upper()}{meaning[1:]}. {read}"

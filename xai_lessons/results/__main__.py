@@ -9,7 +9,18 @@ from pathlib import Path
 import torch
 
 from xai_lessons import models, results
-from xai_lessons.results import cheat, cifar10, detection, fills, histories, inversion, leaderboard, sensitivity
+from xai_lessons.results import (
+    cheat,
+    cifar10,
+    detection,
+    fills,
+    hiding,
+    histories,
+    inversion,
+    leaderboard,
+    redrawn,
+    sensitivity,
+)
 from xai_lessons.results.reference import measure as reference
 
 NAMES = (
@@ -19,10 +30,12 @@ NAMES = (
     "detection-cheat",
     "detection-masks",
     "fills",
+    "hiding",
     "inversion",
     "leaderboard",
     "leaderboard-all",
     "leaderboard-detector",
+    "redrawn",
     "sensitivity",
 )
 NEEDS = {"cifar10": "--cifar10 FOLDER", "reference": "--photos FOLDER"}  # so they are not made unless they are named
@@ -54,6 +67,10 @@ def make(name: str, source: Path | None = None, photos: Path | None = None) -> P
         made = sensitivity.measure_all()
     elif name == "fills":
         made = fills.measure(progress=True)
+    elif name == "hiding":
+        made = hiding.measure(progress=True)
+    elif name == "redrawn":
+        made = redrawn.measure(progress=True)
     elif name == "leaderboard-detector":
         made = detection.leaderboard(progress=True)
     elif name == "detection":

@@ -1,16 +1,36 @@
-"""Checks of lesson 4: the occlusion loop and its batches, the sign, the fill that lies least, the part that flips."""
+"""Checks of lesson 4: the occlusion loop and its batches, the sign, the fill nearest to redrawing, flipping parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from xai_lessons import evaluation, models, plots
+from xai_lessons.data import menagerie
 from xai_lessons.lessons.exercise import exercise, integer
+from xai_lessons.methods import occlusion
 
 Box = tuple[int, int, int, int]
+
+
+def _of_the_lesson() -> Iterator[menagerie.Scene]:
+    """Ten scenes, one of each class, as the lesson draws them."""
+    return (menagerie.draw(name, 60 + i, tree=False, tag=False) for i, name in enumerate(menagerie.CLASSES))
+
+
+def _logits(images: Tensor) -> Tensor:
+    """What the lesson's network says, on the CPU."""
+    model = models.load("menagerie-resnet")
+    with torch.no_grad():
+        return model(images.to(model.device)).cpu()
+
+
+def _cat() -> menagerie.Scene:
+    """The cat of the lesson."""
+    return menagerie.draw("cat", 4, background="meadow", tree=False, tag=False)
 
 
 class Scores:
@@ -93,10 +113,32 @@ def _picture(rng: torch.Generator) -> tuple[Scores, Tensor, int, int, int]:
     return Scores(rng, (3, H, W)), image, integer(rng, 1, 4), patch, stride
 
 
+def _loop_found(student: Callable[..., Any]) -> Iterator[Any]:
+    scene, patch, stride = _cat(), 24, 12
+    R = torch.as_tensor(student(_logits, scene.image, scene.label, patch, stride)).float()
+    row, column = divmod(int(R.argmax()), R.shape[1])
+    window = torch.zeros_like(scene.masks["object"])
+    window[row * stride : row * stride + patch, column * stride : column * stride + patch] = True
+    covered = {part: int((scene.masks[part] & window).sum()) for part in menagerie.PARTS["cat"] if part in scene.masks}
+    parts = " and ".join(sorted(covered, key=covered.__getitem__)[-2:])
+    yield (
+        f"On the lesson's cat your loop runs {R.numel()} windows. The logit drops most, by {float(R.max()):.1f}, "
+        f"without the window at x = {column * stride}, y = {row * stride}; most of what it hides of the cat is {parts}."
+    )
+    picture = scene.at(288).image
+    yield plots.show(
+        [picture, plots.heatmap(R, "signed", plots.limits(R, signed=True), size=288)],
+        ["the picture", "your R"],
+        "Red: without this window the logit of cat drops.",
+        size=2.3,
+    )
+
+
 @exercise(
     draw=_picture,
     arguments=("ask", "image", "class", "patch", "stride"),
     praise="One number per window: how far the score drops when that window is hidden.",
+    shows=_loop_found,
     mistakes={
         "the score that is left": lambda ask, x, c, p, s: loop(lambda h: ask(h[None])[0, c], x, p, s),
         "the sign": lambda ask, x, c, p, s: -drops(ask, x, c, p, s),
@@ -179,9 +221,27 @@ def _expanded(ask: Callable[[Tensor], Tensor], image: Tensor, c: int, boxes: lis
     return torch.cat(found)
 
 
+def _batches_found(student: Callable[..., Any]) -> Iterator[Any]:
+    scene = _cat()
+    calls: list[int] = []
+
+    def ask(images: Tensor) -> Tensor:
+        calls.append(len(images))
+        return _logits(images)
+
+    boxes = [tuple(box) for box in occlusion.windows(96, 96, 16, 8).flatten(0, 1).tolist()]
+    found = torch.as_tensor(student(ask, scene.image, scene.label, boxes, 32)).float()
+    ours = occlusion.occlusion(_logits, scene.image, scene.label, patch=16, stride=8, size=None).flatten()
+    yield (
+        f"The lesson's cat, {len(boxes)} windows: your function needs {len(calls)} calls instead of {len(boxes) + 1}. "
+        f"Its largest drop is {float(found.max()):.2f}, that of the package {float(ours.max()):.2f}."
+    )
+
+
 @exercise(
     draw=_boxes,
     arguments=("ask", "image", "class", "boxes", "batch size"),
+    shows=_batches_found,
     praise="The same numbers with a fraction of the calls. That is most of what makes the package's occlusion fast.",
     mistakes={
         "last batch missing": lambda ask, x, c, b, n: _batches(ask, x, c, _hidden(x, b), n)[: len(b) // n * n],
@@ -231,10 +291,23 @@ def _left(rng: torch.Generator) -> tuple[float, Tensor]:
     return p, p + (1 - p) * 0.9 * torch.rand(4, 6, generator=rng) - p * 0.9 * torch.rand(4, 6, generator=rng).square()
 
 
+def _sign_found(student: Callable[..., Any]) -> Iterator[Any]:
+    scene = _cat()
+    x, mask = scene.image, scene.masks["object"]
+    p = float(_logits(x[None]).softmax(dim=1)[0, scene.label])
+    left = p - occlusion.occlusion(_logits, x, scene.label, patch=20, stride=4, fill="gray", output="probability")
+    before, after = (float(evaluation.energy_inside(heat.clamp(min=0), mask)) for heat in (left, student(p, left)))
+    yield (
+        f"The lesson's cat covers {float(mask.float().mean()):.0%} of its picture. Of the report's map {before:.0%} "
+        f"lies on the cat; of what is positive in yours, {after:.0%}."
+    )
+
+
 @exercise(
     draw=_left,
     arguments=("p", "left"),
     praise="Now high means: the picture needs this window.",
+    shows=_sign_found,
     mistakes={
         "as in the report": lambda p, left: left,
         "reversed": lambda p, left: left - p,
@@ -260,11 +333,9 @@ def mended_sign(p: float, left: Tensor) -> Tensor:
 
 
 def _fills(rng: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
-    """Drops (rows, columns) of nine fills, and which windows touch the object; each mistake finds another fill."""
-    on = torch.zeros(6, 7, dtype=torch.bool)
-    top, left = integer(rng, 1, 3), integer(rng, 1, 3)
-    on[top : top + 3, left : left + 3] = True
-    count = int((~on).sum())
+    """Drops (pairs,) of nine fills, and those of redrawing; each mistake finds another fill."""
+    count = integer(rng, 28, 40)
+    redrawn = 3 * torch.randn(count, generator=rng)
     some = torch.randn(count, generator=rng)
     centered = some - some.mean()
     signs = torch.where(torch.arange(count) % 3 == 0, -1.0, 1.0)
@@ -272,63 +343,84 @@ def _fills(rng: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
     def except_one(value: float, one: float) -> Tensor:
         return torch.where(torch.arange(count) == integer(rng, 0, count), one, value * signs)
 
-    outside = {  # the drops outside the object, and their size on it
-        "the right one": (except_one(0.05, 1.0), 2.0),
-        "signed mean": (0.8 * centered - 0.001, 1.5),
-        "lowest mean": (0.5 * centered - 0.8, 3.0),
-        "on the object": (0.4 * centered + 0.4, 0.2),
-        "the one that lies most": (1.2 * centered + 1.5, 6.0),
-        "spread": (0.03 * centered + 0.4, 20.0),
-        "the largest value": (0.15 * signs, 2.0),
-        "mean square": (except_one(0.11, 0.3), 2.0),
-        "the median": (torch.where(torch.arange(count) % 5 < 3, 0.01, 0.9), 2.0),
+    errors = {
+        "the right one": except_one(0.05, 1.0),
+        "signed mean": 0.8 * centered - 0.001,
+        "lowest mean": 0.5 * centered - 0.8,
+        "the largest error": 1.2 * centered + 4.0,
+        "spread": 0.03 * centered + 0.4,
+        "the worst pair": 0.15 * signs,
+        "mean square": except_one(0.11, 0.3),
+        "the median": torch.where(torch.arange(count) % 5 < 3, 0.01, 0.9),
     }
+    errors = {name: error[torch.randperm(count, generator=rng)] for name, error in errors.items()}
+    errors["without the redrawing"] = -0.8 * redrawn
     names = ["black", "white", "gray", "mean", "blur", "noise", "mirrored", "shuffled", "median"]
-    drops = {}
-    for name, k in zip(names, torch.randperm(len(names), generator=rng).tolist(), strict=True):
-        off, height = list(outside.values())[k]
-        drops[name] = height * (1 + 0.1 * torch.rand(on.shape, generator=rng))
-        drops[name][~on] = off[torch.randperm(count, generator=rng)]
-    return drops, on
+    order = torch.randperm(len(names), generator=rng).tolist()
+    return {name: redrawn + list(errors.values())[k] for name, k in zip(names, order, strict=True)}, redrawn
 
 
-def _best(drops: dict[str, Tensor], lie: Callable[[Tensor], Tensor], largest: bool = False) -> str:
-    values = {name: float(lie(drop)) for name, drop in drops.items()}
+def _best(filled: dict[str, Tensor], error: Callable[[Tensor], Tensor], largest: bool = False) -> str:
+    values = {name: float(error(drop)) for name, drop in filled.items()}
     return (max if largest else min)(values, key=values.__getitem__)
+
+
+def _fill_found(student: Callable[..., Any]) -> Iterator[Any]:
+    redrawn: list[Tensor] = []
+    filled: dict[str, list[Tensor]] = {fill: [] for fill in occlusion.FILLS}
+    for scene in _of_the_lesson():
+        parts = [part for part in menagerie.PARTS[scene.name] if part in scene.masks]
+        x, c = scene.image, scene.label
+        whole = _logits(x[None])[0, c]
+        redrawn.append(whole - _logits(torch.stack([scene.without(part).image for part in parts]))[:, c])
+        for fill, found in filled.items():
+            hidden = [torch.where(scene.masks[part], occlusion.filling(x, fill), x) for part in parts]
+            found.append(whole - _logits(torch.stack(hidden))[:, c])
+    drops, truth = {fill: torch.cat(found) for fill, found in filled.items()}, torch.cat(redrawn)
+    errors = {fill: float((drop - truth).abs().mean()) for fill, drop in drops.items()}
+    name = student(drops, truth)
+    worst = max(errors, key=errors.__getitem__)
+    yield (
+        f"Ten scenes, {len(truth)} parts: your function chooses {name}, whose drops are off by {errors[name]:.1f} on "
+        f"average. The worst is {worst}, off by {errors[worst]:.1f}. Drawing the scene without the part moves the "
+        f"logit by {float(truth.abs().mean()):.1f}, so a fill that is off by more than that is worse than none."
+    )
 
 
 @exercise(
     draw=_fills,
-    arguments=("drops", "on the object"),
-    praise="A fill is honest if hiding what does not matter changes nothing.",
+    arguments=("filled", "redrawn"),
+    praise="Only a drawn world has this truth: the same picture without the part.",
+    shows=_fill_found,
     mistakes={
-        "signed mean": lambda f, on: min(f, key=lambda name: abs(float(f[name][~on].mean()))),
-        "lowest mean": lambda f, on: _best(f, lambda x: x[~on].mean()),
-        "the one that lies most": lambda f, on: _best(f, lambda x: x[~on].abs().mean(), largest=True),
-        "on the object": lambda f, on: _best(f, lambda x: x[on].abs().mean()),
-        "spread": lambda f, on: _best(f, lambda x: x[~on].std()),
-        "the largest value": lambda f, on: _best(f, lambda x: x[~on].abs().max()),
-        "the median": lambda f, on: _best(f, lambda x: x[~on].abs().median()),
-        "mean square": lambda f, on: _best(f, lambda x: x[~on].square().mean()),
-        "the number itself": lambda f, on: min(float(x[~on].abs().mean()) for x in f.values()),
+        "signed mean": lambda f, r: min(f, key=lambda name: abs(float((f[name] - r).mean()))),
+        "lowest mean": lambda f, r: _best(f, lambda x: (x - r).mean()),
+        "the largest error": lambda f, r: _best(f, lambda x: (x - r).abs().mean(), largest=True),
+        "without the redrawing": lambda f, r: _best(f, lambda x: x.abs().mean()),
+        "spread": lambda f, r: _best(f, lambda x: (x - r).std()),
+        "the worst pair": lambda f, r: _best(f, lambda x: (x - r).abs().max()),
+        "the median": lambda f, r: _best(f, lambda x: (x - r).abs().median()),
+        "mean square": lambda f, r: _best(f, lambda x: (x - r).square().mean()),
+        "the number itself": lambda f, r: min(float((x - r).abs().mean()) for x in f.values()),
     },
     hints={
-        "signed mean": "Drops and rises cancel in your mean, so a fill that disturbs a lot in both directions looks "
-        "honest: use abs() before mean().",
-        "lowest mean": "You keep the sign of the mean: a fill that makes the score rise wins. A rise is a lie too.",
-        "the one that lies most": "That is the fill that lies most: use min instead of max.",
-        "on the object": "You look at the windows on the object, where the score should drop. Look at ~on.",
-        "spread": "Your fill shifts all windows alike: the spread is small, and small compared with the drops on the "
-        "object. But each of these shifts is a lie: take their mean absolute value itself, not std() or a ratio.",
-        "the largest value": "You judge a fill by its worst window. On average another one changes less: use mean().",
-        "the median": "You take the median: a fill may disturb nearly half of the windows and win. Use mean().",
-        "mean square": "You take the mean square, in which a few large changes count most. Take the mean of abs().",
-        "the number itself": "That is the smallest lie; return the name of its fill.",
+        "signed mean": "Drops that are too large and too small cancel in your mean, so a fill that is always wrong "
+        "looks right: use abs() before mean().",
+        "lowest mean": "You keep the sign of the mean: a fill whose drops are too small wins. Use abs() before mean().",
+        "the largest error": "That is the fill with the largest error: use min instead of max.",
+        "without the redrawing": "That is the fill that changes the score least. A part that matters should change it: "
+        "compare with `redrawn`.",
+        "spread": "Your fill shifts all drops alike: the spread of its error is small, the error is not. Take the mean "
+        "absolute error, not std() or a correlation.",
+        "the worst pair": "You judge a fill by its worst pair. On average another one is nearer: use mean().",
+        "the median": "You take the median: a fill may be far off for nearly half of the pairs and win. Use mean().",
+        "mean square": "You take the mean square, in which a few large errors count most. Take the mean of abs().",
+        "the number itself": "That is the smallest error; return the name of its fill.",
     },
 )
-def honest_fill(drops: dict[str, Tensor], on: Tensor) -> str:
-    """The fill with the smallest mean |drop| over the windows that do not touch the object."""
-    return _best(drops, lambda drop: drop[~on].abs().mean())
+def honest_fill(filled: dict[str, Tensor], redrawn: Tensor) -> str:
+    """The fill with the smallest mean |drop when filled - drop when redrawn|."""
+    return _best(filled, lambda drop: (drop - redrawn).abs().mean())
 
 
 PARTS = ("ears", "eyes", "whiskers", "tail", "legs", "collar", "body")
@@ -364,9 +456,25 @@ def _answers(rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
     return answer(c, 0.95, other(), 0.03), {part: after[part] for part in PARTS}
 
 
+def _flips_found(student: Callable[..., Any]) -> Iterator[Any]:
+    found: dict[str, str] = {}
+    for scene in _of_the_lesson():
+        parts = [part for part in menagerie.PARTS[scene.name] if part in scene.masks]
+        images = torch.stack([scene.image, *(scene.without(part).image for part in parts)])
+        before, *after = _logits(images).softmax(dim=1)
+        if flips := student(before, dict(zip(parts, after, strict=True))):
+            found[scene.name] = ", ".join(flips)
+    listed = "; ".join(f"{name}: {flips}" for name, flips in found.items()) or "none"
+    yield (
+        f"Which single part changes the answer in ten pictures, one of each class? {listed}. In the other "
+        f"{len(menagerie.CLASSES) - len(found)} no single part does."
+    )
+
+
 @exercise(
     draw=_answers,
     arguments=("before",),
+    shows=_flips_found,
     praise="To flip the answer, another class must win; a drop alone, however large, is not enough.",
     mistakes={
         "below a half": lambda b, a: [part for part, p in a.items() if p[b.argmax()] < 0.5],
