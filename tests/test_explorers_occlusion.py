@@ -178,7 +178,7 @@ def test_how_much_lies_on_the_object_is_said_only_where_it_is_known(model):
     mask = menagerie.draw("cat", 0, 48, background="meadow", tree=False, tag=False).masks["object"]
     positive = explorer.result.heatmap.clip(0)
     assert explorer.result.inside == pytest.approx(positive[mask.numpy()].sum() / positive.sum(), abs=1e-5)
-    assert "lies on the cat" in explorer.describe(explorer.result, explorer.state)
+    assert "lie on the cat" in explorer.describe(explorer.result, explorer.state)
     assert explorer.set(target_class="dog").inside is None
     assert explorer.set(picture="cat + dog", target_class="dog").area > 0
     assert OcclusionExplorer("coffee", model, stride=12).result.inside is None
