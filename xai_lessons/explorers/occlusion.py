@@ -150,8 +150,8 @@ class OcclusionExplorer(ImageExplorer):
         mask = masks.get(model.classes[target])
         options = _options(state)
         with torch.no_grad():  # the scale of a map that forms: no drop is larger if the score cannot fall below 0
-            whole = passes.score(model(image[None].to(model.device)).cpu(), torch.tensor([target]), _output(state))
-        whole = abs(float(whole))
+            score = passes.score(model(image[None].to(model.device)).cpu(), torch.tensor([target]), _output(state))
+        whole: float = abs(score.item())
 
         def result(heatmap: Tensor) -> OcclusionResult:
             if heatmap.numel() != side * side:  # half-way through, LIME and Kernel SHAP have answers but no map
