@@ -229,7 +229,7 @@ def d_rise(
 
     How many masks are enough depends on the cells. On images of 96 pixels the paper's 16 cells are too fine for the
     built-in detector: two maps of 1,000 different masks each correlate with 0.15, of 8,000 with 0.47, and their energy
-    is spread like that of a uniform map (``results.load("detection-masks")``). Fewer cells need fewer masks: ``cells=6``.
+    is spread like that of a uniform map (``results.load("detection-masks")``). Fewer cells, as 6, need fewer masks.
 
     Args:
         model: a detector.
