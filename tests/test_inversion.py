@@ -299,6 +299,7 @@ def test_similarity_is_a_correlation():
     assert gray["place"] == pytest.approx(1, abs=1e-4)
     assert abs(gray["color"]) < 1e-3
     assert similarity(1 - image, image)["color"] == pytest.approx(-1, abs=1e-4)
+    assert similarity(0.5 * image + 0.3, image)["place"] == pytest.approx(1, abs=1e-4)  # lines, however bright
     shifted = similarity(image.roll((40, 40), (1, 2)), image)
     assert shifted["place"] < 0.5
 

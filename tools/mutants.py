@@ -12,12 +12,12 @@ import __future__
 import argparse
 import ast
 import copy
+import hashlib
 import importlib
 import inspect
 import json
 import multiprocessing
 import os
-import random
 import resource  # Linux and macOS
 import signal
 import sys
@@ -70,6 +70,16 @@ class Mutant(NamedTuple):
     end: int
     before: str
     after: str
+
+    def order(self, seed: int) -> str:
+        """A random order in which a mutant keeps its place when other code changes."""
+        text = f"{seed} {self.path.relative_to(ROOT)} {self.line_text} {self.before} {self.after}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def line_text(self) -> str:
+        """The line that is changed."""
+        return self.path.read_text(encoding="utf-8").splitlines()[self.line - 1].strip()
 
     def __str__(self) -> str:
         short = (" ".join(text.split())[:70] for text in (self.before, self.after))
@@ -313,7 +323,7 @@ def page(options: argparse.Namespace, chosen: list[Mutant], count: int, survivor
 def main() -> int:
     """Make them, try them, list the survivors."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modules", nargs="*", help="only these modules, as cam or compare")
+    parser.add_argument("modules", nargs="*", help="of the chosen, only those of these modules")
     parser.add_argument("--count", type=int, default=100, help="how many mutants")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
@@ -323,10 +333,11 @@ def main() -> int:
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "XAI_LESSONS_DEVICE": "cpu", "MPLBACKEND": "agg"}
     multiprocessing.set_forkserver_preload(IMPORTED)
-    paths = [path for path in modules() if not options.modules or path.stem in options.modules]
-    every = [mutant for path in paths for mutant in mutants(path)]
-    chosen = random.Random(options.seed).sample(every, min(options.count, len(every)))
-    print(f"{len(chosen)} of {len(every)} mutants of {len(paths)} modules, seed {options.seed}", flush=True)
+    every = sorted(
+        (mutant for path in modules() for mutant in mutants(path)), key=lambda each: each.order(options.seed)
+    )
+    chosen = [each for each in every[: options.count] if not options.modules or each.path.stem in options.modules]
+    print(f"{len(chosen)} of {len(every)} mutants, seed {options.seed}", flush=True)
     survivors, began = [], time.perf_counter()
     processes = multiprocessing.get_context("forkserver")
 
