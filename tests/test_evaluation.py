@@ -316,6 +316,16 @@ def test_infidelity_by_hand() -> None:
         assert float(infidelity(mean_red, x, empty_or_wrong, 0, perturbation=I, normalize=True)) == pytest.approx(0.025)
 
 
+def test_infidelity_of_a_tiny_image_takes_a_patch_of_one_pixel_and_one_sample() -> None:
+    torch.manual_seed(0)
+    x, M = torch.rand(1, 3, 3, 3), torch.rand(1, 3, 3)
+
+    def brightness(x: Tensor) -> Tensor:
+        return torch.stack([x.mean(dim=(1, 2, 3)), -x.mean(dim=(1, 2, 3))], dim=1)
+
+    assert torch.equal(infidelity(brightness, x, M, 0, samples=1), infidelity(brightness, x, M, 0, samples=1, patch=1))
+
+
 def test_infidelity_batch_is_singles_and_options_are_checked() -> None:
     model, x = seeded(PoolingNet), pictures()
     phi = saliency.gradient(model, x)

@@ -128,6 +128,7 @@ def test_controls_are_what_they_are_called() -> None:
     assert torch.equal(maps[0], maps[2])
     blob = CONTROLS["center blob"](mean_red, x)
     assert blob[0, 7:9, 7:9].min() == blob.max()
+    blob[1] += 1  # the maps share no memory
     assert blob[0, 0, 0] == pytest.approx(math.exp(-6))  # exp(-3 r^2), r^2 = 2 in a corner of [-1, 1]^2
     split = torch.zeros(3, 6, 6)
     split[:, :, 3:] = 1.0
