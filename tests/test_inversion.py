@@ -309,3 +309,8 @@ def test_waves_and_a_single_step_take_pictures_that_are_not_square():
     for parametrization in ("pixels", "fourier"):
         found = invert(Same(), x, layer="same", steps=1, parametrization=parametrization)
         assert (found.images.shape, found.losses.shape) == (x.shape, (2, 1))
+
+
+def test_a_code_of_zeros_gives_finite_losses():
+    found = invert(Same(), torch.zeros(1, 3, 8, 8, dtype=torch.float64), layer="same", steps=2)
+    assert found.losses.isfinite().all()

@@ -70,6 +70,10 @@ def test_nothing_changes_nothing_falls() -> None:
     assert occlusion.occlusion(net, torch.zeros_like(x), 0, patch=4).abs().max() < 1e-12
 
 
+def test_windows_are_a_fifth_of_the_short_side_and_move_by_a_third_of_it() -> None:
+    assert windows(40, 60)[0, :2].tolist() == [[0, 0, 8, 8], [2, 0, 10, 8]]
+
+
 @pytest.mark.parametrize(("patch", "stride", "height", "width"), [(4, 3, 16, 13), (5, 5, 16, 16), (16, 1, 16, 17)])
 def test_windows_cover_every_pixel_and_are_all_whole(patch: int, stride: int, height: int, width: int) -> None:
     grid = windows(height, width, patch, stride)

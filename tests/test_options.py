@@ -119,6 +119,7 @@ DEFAULTS = {  # what the docs and the lessons mean where they name no option; se
     "erase_top": {"fill": "black"},
     "fgsm": {"epsilon": 8 / 255, "targeted": False},
     "gradient_shap": {"samples": 32, "baseline": 0.0, "sigma": 0.0},
+    "hide": {"fill": "black"},
     "infidelity": {"perturbation": "patch", "sigma": 0.1, "samples": 64, "normalize": False, "output": "logit"},
     "insertion": {"steps": 32, "fill": "blur", "output": "probability"},
     "integrated_gradients": {"steps": 32, "baseline": 0.0},
@@ -144,7 +145,10 @@ DEFAULTS = {  # what the docs and the lessons mean where they name no option; se
 }  # fmt: skip
 
 
-OTHERS = {function.__name__: function for function in (detection.d_rise, inversion.invert, inversion.maximize)}
+OTHERS = {
+    function.__name__: function
+    for function in (detection.d_rise, fgsm.random_signs, occlusion.hide, inversion.invert, inversion.maximize)
+}
 
 
 @pytest.mark.parametrize("name", [*functions(), *OTHERS])

@@ -37,7 +37,7 @@ FOLDERS = ("methods", "evaluation")
 PAGE = ROOT / "docs" / "mutants.md"
 EVERYWHERE = ("tests/test_politeness.py", "tests/test_options.py")  # what holds for every method
 TESTS = {  # where a module's tests are not called after it
-    "catalog": ["test_politeness", "test_evaluation_compare", "test_explorers_judging"],
+    "catalog": ["test_catalog", "test_evaluation_compare", "test_explorers_judging"],
     "compare": ["test_evaluation_compare"],
     "parts": ["test_evaluation_parts"],
     "faithfulness": ["test_evaluation", "oracles/test_evaluation_oracles"],
@@ -160,18 +160,22 @@ def tests_of(path: Path) -> list[str]:
 def make(mutant: Mutant) -> None:
     """Put the mistake into the imported module: other modules hold the same functions, so these get new code."""
     source = mutant.path.read_bytes()
+    module = importlib.import_module(".".join(mutant.path.relative_to(ROOT).with_suffix("").parts))
     number, old = next(
         (i, node)
         for i, node in enumerate(ast.parse(source).body)
         if node.lineno <= mutant.line <= (node.end_lineno or 0)
     )
     text = source[: mutant.start] + mutant.after.encode() + source[mutant.end :]
-    node = ast.parse(text).body[number]
-    flags = __future__.annotations.compiler_flag
-    code = compile(ast.Module([node], []), str(mutant.path), "exec", flags=flags, dont_inherit=True)
-    module = importlib.import_module(".".join(mutant.path.relative_to(ROOT).with_suffix("").parts))
+    node, *after = ast.parse(text).body[number:]
     made: dict[str, Any] = {}
-    exec(code, vars(module), made)
+
+    def run(node: ast.stmt) -> None:
+        flags = __future__.annotations.compiler_flag
+        code = compile(ast.Module([node], []), str(mutant.path), "exec", flags=flags, dont_inherit=True)
+        exec(code, vars(module), made)
+
+    run(node)
     if isinstance(old, ast.FunctionDef):
         _take_code(getattr(module, old.name), made[old.name])
     elif isinstance(old, ast.ClassDef) and any(
@@ -183,8 +187,16 @@ def make(mutant: Mutant) -> None:
                 _take_code(vars(kind)[name], value)
             elif isinstance(value, property):
                 _take_code(vars(kind)[name].fget, value.fget)
-    else:
-        vars(module).update(made)
+    else:  # what is made of a constant is made anew, and tables keep their identity
+        for each in after:
+            if isinstance(each, ast.Assign | ast.AnnAssign):
+                run(each)
+        for name, value in made.items():
+            if isinstance(value, dict) and isinstance(table := vars(module).get(name), dict):
+                table.clear()
+                table.update(value)
+            else:
+                setattr(module, name, value)
 
 
 def _take_code(function: Any, other: Any) -> None:
@@ -231,7 +243,10 @@ class Trials:
 
     def tried(self, mutant: Mutant, items: list[Any]) -> str:
         """What notices the mutant, or "" if nothing does."""
-        make(mutant)
+        try:
+            make(mutant)
+        except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
+            return f"the import fails: {error!r}"
         return self.run(items)
 
     def watched(self, items: list[Any]) -> str:
