@@ -201,6 +201,9 @@ def make(mutant: Mutant) -> None:
 
 def _take_code(function: Any, other: Any) -> None:
     function, other = inspect.unwrap(function), inspect.unwrap(other)
+    for ours, cell in zip(function.__closure__ or (), other.__closure__ or (), strict=True):
+        if inspect.isfunction(cell.cell_contents):  # what a decorator holds
+            ours.cell_contents = cell.cell_contents
     function.__code__ = other.__code__
     function.__defaults__, function.__kwdefaults__ = other.__defaults__, other.__kwdefaults__
 
