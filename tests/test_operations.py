@@ -186,7 +186,7 @@ def test_what_a_guided_signal_may_pass_as_an_ordinary_gradient() -> None:
         "layer norm": lambda y: F.layer_norm(y, y.shape[1:]),
         "global maximum": lambda y: y + y.amax(dim=(2, 3), keepdim=True),
         "global maximum, its axes counted from the end": lambda y: y + y.amax(dim=(-2, -1), keepdim=True),
-        "global maximum, the last axis first": lambda y: y + y.amax(dim=(-1, -2), keepdim=True),
+        "global maximum, the last axis first": lambda y: y + y.amax((-1, -2), True),
         "interpolation": lambda y: F.interpolate(y, scale_factor=2.0, mode="bilinear"),
         "a transposed convolution": lambda y: F.conv_transpose2d(y, torch.ones(4, 4, 2, 2, dtype=y.dtype)),
     }

@@ -236,6 +236,12 @@ LINEAR = {
 }
 
 
+@pytest.mark.parametrize("method", [lrp, deep_lift])
+def test_an_activation_in_place_is_the_activation(method) -> None:
+    one, other = made(lambda x: F.leaky_relu(x, 0.1)), made(lambda x: F.leaky_relu(x, 0.1, inplace=True))
+    assert torch.equal(method(one, pictures(), 1), method(other, pictures(), 1))
+
+
 def _iadd(a: Tensor, b: Tensor) -> Tensor:
     a += b
     return a
