@@ -45,8 +45,8 @@ def test_a_lesson_runs_scrolls_and_moves(lab, page, name):
         explorer.locator(".xai-headline").first.wait_for(timeout=MINUTE)
         handles = explorer.locator(".noUi-handle:visible")
         if not handles.count() and (more := explorer.locator(".xai-more-button")).count():
-            more.first.click()  # its puzzle needs no slider: those that there are stand under More
-            handles.first.wait_for(timeout=MINUTE)
+            more.first.click()  # its puzzle needs no slider: if there are any, they stand under More
+            explorer.locator(".xai-more").first.wait_for(timeout=MINUTE)
         if handles.count():
             assert moves(page, handles.first), f"the first slider of code cell {number} does not move"
             moved += 1
