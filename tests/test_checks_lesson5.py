@@ -89,3 +89,17 @@ def test_an_error_is_told_with_its_line():
     verdict = LESSON.normalized_fgsm.judge(lambda z, g, e, m, s: z + e / s * g, 0)
     assert verdict.kind == "error"
     assert "shapes do not match" in verdict.message
+
+
+def test_right_answers_are_run_on_the_lessons_scenes():
+    one, four = (finding.text for finding in LESSON.best_step.findings(step_by_hand))
+    assert "rises by 3.5; the network's rises by 3." in one
+    assert "ε = 4 of 255" in four
+    said, figure = LESSON.targeted_fgsm.findings(targeted_by_the_lesson)
+    assert "to 7 of 9 target classes" in said.text or "to 6 of 9" in said.text
+    assert figure.picture
+    attacked, bug = (finding.text for finding in LESSON.normalized_fgsm.findings(normalized_by_limits))
+    assert "at most 6.0 gray values" in attacked
+    assert "only clipped" in bug
+    wrong = LESSON.normalized_fgsm.findings(lambda z, g, e, m, s: z + 2 * e / s[:, None, None] * g.sign())
+    assert "at most 12.0 gray values" in wrong[0].text, "it is the student's function that runs"

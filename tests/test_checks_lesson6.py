@@ -1,5 +1,7 @@
 """Lesson 6's checks: every solution is accepted, a mistake written in another way gets the same hint."""
 
+import re
+
 import pytest
 import torch
 
@@ -87,3 +89,17 @@ def test_the_same_mistake_written_another_way_gets_the_same_hint():
     )
     assert two.mistake == "means instead of relative distances"
     assert LESSON.color_gone.judge(lambda n, c, t: n[[v < t for v in c].index(True)], 1).mistake == "first below"
+
+
+def test_right_answers_are_run_on_the_lessons_scenes():
+    said, figure = LESSON.total_variation.findings(LESSON.total_variation.reference)
+    values = [float(value) for value in re.findall(r"0\.\d{4}", said.text)]
+    assert values == sorted(values)
+    assert values[0] == 0 < values[1]
+    assert figure.picture
+    said, _ = LESSON.two_layers.findings(LESSON.two_layers.reference)
+    assert said.text.endswith("the network says cat.")
+    said, _ = LESSON.two_layers.findings(lambda A, A_0, B, B_0: ((A - A_0) ** 2).sum() / (A_0**2).sum())
+    assert said.text.endswith("the network says car."), "it is the student's function that runs"
+    found = [finding.text for finding in LESSON.color_gone.findings(LESSON.color_gone.reference)]
+    assert [text.rpartition(" ")[2] for text in found] == ["stage1.", "stage4."]

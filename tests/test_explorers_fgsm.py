@@ -13,7 +13,7 @@ from xai_lessons.data import menagerie
 from xai_lessons.explorers import AttackExplorer as Whole
 from xai_lessons.explorers import RobustnessExplorer
 from xai_lessons.explorers.fgsm import ATTACKS, AWAY, FGSM, NOISE, PGD
-from xai_lessons.explorers.kit import Reporter
+from xai_lessons.explorers.kit import Reporter, Touch
 from xai_lessons.methods import fgsm
 
 
@@ -106,7 +106,7 @@ def test_a_targeted_attack_raises_the_target(explorer, model):
     result = explorer.set(target="car", epsilon=4.0)
     car = model.class_index("car")
     assert result.probabilities[car] > result.before[car]
-    assert "car was wanted" in explorer.describe(result, explorer.state)
+    assert "the target, car" in explorer.describe(result, explorer.state)
 
 
 def test_random_signs_are_a_control_of_the_same_size():
@@ -196,3 +196,19 @@ def test_drawn_pictures_are_no_ones_training():
     assert "seed=5" in explorer.code(explorer.state)
     check_code(explorer, tolerance=0.11)  # other batches: a picture on the edge may tip over
     assert explorer.result.curves[0, 0] >= 0.9
+
+
+def test_a_click_on_the_picture_flickers_without_loss_and_without_computing(explorer):
+    result = explorer.set(epsilon=4.0)
+    after, before = [], []
+    for shown in (after, before, after):
+        shown.append(explorer.panels(result, explorer.state)[0])
+        job = explorer.press_on(Touch("picture", 0.5, 0.5, "click"))
+        assert job.done.wait(10)
+        assert explorer.result is result
+    assert after[0].sharp
+    np.testing.assert_array_equal(after[0].image, after[1].image)
+    moved = np.abs(after[0].image.astype(int) - before[0].image)
+    assert moved.max() == 4, "gray values, as they reach the screen"
+    assert "after the attack" in before[0].caption
+    assert explorer.press_on(Touch("picture", 0.5, 0.5, "move")).result is result

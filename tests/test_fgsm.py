@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from nets import FlatNet, PoolingNet, pictures, seeded
-from xai_lessons import menagerie, models
+from xai_lessons import cam, menagerie, models, saliency
 from xai_lessons.core import passes
-from xai_lessons.methods.fgsm import fgsm, pgd, robust_accuracy, smallest_epsilon
+from xai_lessons.methods import fgsm as fgsm_module
+from xai_lessons.methods.fgsm import attack_map, fgsm, pgd, robust_accuracy, smallest_epsilon
 
 EPSILON = 8 / 255
 NETS = [PoolingNet, FlatNet]
@@ -216,3 +217,54 @@ def test_the_epsilons_may_be_a_tensor():
     model, x = seeded(PoolingNet), pictures(2)
     expected = robust_accuracy(model, x, [0, 1], epsilons=(0, 0.25))
     assert torch.equal(robust_accuracy(model, x, [0, 1], epsilons=torch.tensor([0, 0.25])), expected)
+
+
+@pytest.mark.parametrize("explanation", ["grad_cam", "gradient"])
+@pytest.mark.parametrize("net", NETS)
+def test_an_attack_on_the_map_moves_it_and_keeps_the_answer(net: type[nn.Module], explanation: str) -> None:
+    model, x = seeded(net), pictures()
+    region = torch.zeros(x.shape[-2:])
+    region[: x.shape[-2] // 2, : x.shape[-1] // 2] = 1
+    moved = attack_map(model, x, region=region, explanation=explanation, epsilon=0.1, steps=8)
+    assert (moved - x).abs().max() <= 0.1 + 1e-12
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    assert torch.equal(model(moved).argmax(dim=1), model(x).argmax(dim=1))
+    c = model(x).argmax(dim=1)
+
+    def inside(images: Tensor) -> Tensor:  # by the methods themselves, which share no code with the attack
+        heat = cam.grad_cam(model, images, c)
+        if explanation == "gradient":
+            heat = saliency.gradient(model, images, c).abs().sum(dim=1)
+        return (heat * region).sum(dim=(1, 2)) / heat.sum(dim=(1, 2)).clamp(min=1e-12)
+
+    assert (inside(moved) >= inside(x) - 1e-9).all()
+    assert (inside(moved) > inside(x) + 0.01).any()
+    alone = attack_map(model, x[1], region=region, explanation=explanation, epsilon=0.1, steps=8)
+    torch.testing.assert_close(alone, moved[1])
+    several = torch.stack([region, 1 - region, region])
+    other = attack_map(model, x, region=several, explanation=explanation, epsilon=0.1, steps=8)
+    torch.testing.assert_close(other[2], moved[2])
+    assert not torch.equal(other[1], moved[1])
+
+
+def test_the_softplus_of_an_attack_on_the_gradient_has_the_second_derivative_of_the_formula() -> None:
+    x, beta = torch.tensor([[-0.5, 0.0, 0.3, 5.9, 7.0]], dtype=torch.float64, requires_grad=True), 10.0
+    for relu, ceiling in ((torch.relu, None), (nn.ReLU6(), 6.0)):
+        with fgsm_module._Softplus(beta):
+            y = relu(x)
+        (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        (curve,) = torch.autograd.grad(slope.sum(), x)
+        parts = [(x.detach(), 1.0), *([(x.detach() - ceiling, -1.0)] if ceiling else [])]
+        expected = sum(sign * beta * (beta * z).sigmoid() * (1 - (beta * z).sigmoid()) for z, sign in parts)
+        torch.testing.assert_close(curve, expected)
+
+
+def test_an_attack_on_the_map_refuses_what_does_not_fit() -> None:
+    model, x = seeded(PoolingNet), pictures()
+    with pytest.raises(ValueError, match="explanation must be one of 'grad_cam', 'gradient', got 'lrp'"):
+        attack_map(model, x, region=x[0, 0], explanation="lrp")
+    with pytest.raises(ValueError, match="region must be"):
+        attack_map(model, x, region=torch.ones(2, 2))
+    with pytest.raises(ValueError, match="beta must be above 0"):
+        attack_map(model, x, region=x[0, 0], beta=0)

@@ -41,7 +41,7 @@ ROWS: tuple[dict[str, str], ...] = (
     {
         "lessons": """checks checks.lesson1 checks.lesson2 checks.lesson3 checks.lesson4 checks.lesson5 checks.lesson6
             checks.lesson7 detective exercise quiz quizzes submission trust""",
-        "results": """__main__ cheat cifar10 detection fills hiding histories inversion leaderboard redrawn
+        "results": """__main__ attacks cheat cifar10 detection fills hiding histories inversion leaderboard redrawn
             reference reference.figures reference.measure
             reference.tables sensitivity""",
     },

@@ -1,4 +1,4 @@
-"""Fool it: one image under attack, the answer before and after, and the way from one to the other.
+"""One image under attack: the answer before and after, and the way from one to the other.
 
 An epsilon is counted in gray values here, of 255, which a slider shows best; the methods take it in pixel units.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from xai_lessons import plots
-from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter
+from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, Touch
 from xai_lessons.explorers.kit.controls import PANELS, Button, Choice, Control, Slider, Toggle, group
 from xai_lessons.explorers.kit.panels import Panel, chart_panel
 from xai_lessons.methods import cam, fgsm
@@ -60,7 +60,7 @@ class AttackExplorer(ImageExplorer):
     """An image under attack: the change magnified, the answer before and after, and the way from one to the other."""
 
     name, title = "attack", "How is it fooled?"
-    question = "How few gray values are enough? And what do random signs of the same size do?"
+    question = "How few gray values change the answer? And what do random signs of the same size do?"
     State = AttackState
     stage = ("epsilon", "method", "target", "enough")
     shown_by_code = ("attacked", "probabilities")
@@ -74,7 +74,7 @@ class AttackExplorer(ImageExplorer):
                 "Attack",
                 Slider("epsilon", "ε, of 255", low=0.0, high=float(LARGEST), step=0.5, format=".1f", help=most),
                 Choice("method", "How", choices=tuple(ATTACKS), buttons=True),
-                Choice("target", "Lead it", choices=self._targets, when=lambda state: state.method != NOISE),
+                Choice("target", "Target", choices=self._targets, when=lambda state: state.method != NOISE),
                 Slider("steps", "Steps", low=1, high=40, when=lambda state: state.method == PGD),
                 Button("enough", "Just enough to flip it", act=self._enough, help=enough, when=_is_fgsm),
                 changes=("attacked", "probabilities"),
@@ -127,6 +127,8 @@ class AttackExplorer(ImageExplorer):
                 f"{self.alt(state)}, {title}",
                 320,
                 sharp=True,  # without loss: JPEG would change more gray values than the attack does
+                caption=f"Click it, or press Enter on it: {'after' if state.original else 'before'} the attack.",
+                touch="picture",
             ),
             self.probability_panel(
                 state,
@@ -134,7 +136,9 @@ class AttackExplorer(ImageExplorer):
                 result.before,
                 marked=self.label(state) or classes[was],
                 order=np.maximum(result.probabilities, result.before),
-                caption="Orange: what it is. Line: before." if self.label(state) else "Orange: before. Line: before.",
+                caption="Orange: what it is. Line: before."
+                if self.label(state)
+                else "Orange: the answer before. Line: before.",
                 width=380,
                 row=50,
             ),
@@ -154,6 +158,10 @@ class AttackExplorer(ImageExplorer):
             panels.append(self._way(result, state, was))
         return panels
 
+    def touch(self, at: Touch, result: AttackResult, state: AttackState) -> AttackState:
+        """A click flickers between the image after the attack and the one before it."""
+        return replace(state, original=not state.original) if at.kind == "click" else state
+
     def describe(self, result: AttackResult, state: AttackState) -> str:
         """What it says now, and what it said before."""
         classes = self.model(state).classes
@@ -162,7 +170,7 @@ class AttackExplorer(ImageExplorer):
         text += f"With {state.method} and ε = {state.epsilon:g} of 255: {classes[now]}, {result.probabilities[now]:.0%}"
         wanted = self._target(state)
         if wanted is not None:
-            text += f" ({wanted} was wanted: {result.probabilities[classes.index(wanted)]:.0%})"
+            text += f" (the target, {wanted}: {result.probabilities[classes.index(wanted)]:.0%})"
         return text + (". The answer has not changed." if was == now else ".")
 
     def code(self, state: AttackState) -> str:

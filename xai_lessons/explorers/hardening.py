@@ -1,4 +1,4 @@
-"""Adversarial training, watched: what the robust network went through, and the same from the plain one, live."""
+"""Adversarial training, live: the history of the robust network, and the same training of the plain one."""
 
 from __future__ import annotations
 
@@ -140,10 +140,10 @@ class HardeningExplorer(LiveTraining):
         chart = plots.curves(lines, x_label="epoch", y_label="accuracy", **axes)
         alt = "Accuracy by epoch: " + ", ".join(f"{name} {y[-1]:.2f}" for name, (_, y) in lines.items())
         caption = "Shipped: 14,000 pictures, 6 epochs at 8 of 255. Attacked: while it trains on them."
-        panels = [chart_panel("On the way", chart, alt, width, caption)]
+        panels = [chart_panel("During training", chart, alt, width, caption)]
         if result.final.size:
             values = result.final.T.ravel().tolist()
-            names = ["clean, at the start", "clean, trained", f"FGSM {ATTACK}, at the start", f"FGSM {ATTACK}, trained"]
+            names = ["clean, before", "clean, after", f"FGSM {ATTACK}, before", f"FGSM {ATTACK}, after"]
             panels.append(bar_panel("On new pictures", names, values, marked=[1, 3], width=460, row=50))
         return panels
 

@@ -56,9 +56,9 @@ class InversionExplorer(ImageExplorer):
     """From noise, step by step, to an image that the layer cannot tell from the given one."""
 
     name, title = "inversion", "What does a layer remember?"
-    question = "The picture on the right is found from the layer's numbers alone. At which layer does the color go?"
+    question = "The picture on the right is found from the layer's numbers alone. What is not found at which layer?"
     State = InversionState
-    stage = ("layer", "tv", "network")
+    stage = ("layer", "parametrization", "tv", "network")
     shown_by_code = ("found", "losses")
 
     def controls(self) -> tuple[Control, ...]:
@@ -135,8 +135,8 @@ class InversionExplorer(ImageExplorer):
                 state,
                 result.after,
                 result.before,
-                title="What the network says to it",
-                caption="Line: to the picture itself.",
+                title="What the network says of it",
+                caption="Line: of the picture itself.",
                 width=335,
                 row=44,
             ),

@@ -1,4 +1,4 @@
-"""How much can it bear: the accuracy of several networks against epsilon, under one attack."""
+"""How much can it take: the accuracy of several networks against epsilon, under one attack."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class RobustnessExplorer(Explorer):
         initial: fields of the state to start from.
     """
 
-    name, title = "robustness", "How much can it bear?"
-    question = "Which network stands longest under FGSM? Is it still so under PGD? And under random signs?"
+    name, title = "robustness", "How much can it take?"
+    question = "Which network stays right longest under FGSM? Is that still so under PGD? And with random signs?"
     State = RobustnessState
     stage = ("networks", "attack", "at")
     shown_by_code = ("epsilons", "curves")
@@ -110,7 +110,7 @@ class RobustnessExplorer(Explorer):
         ]
 
     def describe(self, result: RobustnessResult, state: RobustnessState) -> str:
-        """How many are still right with the largest epsilon."""
+        """How many are still right at the largest epsilon."""
         if not result.names:
             return "Tick a network."
         ends = [f"{name} {y[0]:.0%} → {y[-1]:.0%}" for name, y in zip(result.names, result.curves, strict=True)]

@@ -1,4 +1,4 @@
-"""Attacks: one step along the sign of the gradient (FGSM), many small ones (PGD), and how small a step suffices.
+"""Attacks on the answer, by one step along the gradient's signs (FGSM) or many (PGD), and on the explanation alone.
 
 Everything is in pixel units: the normalization is inside the network, so an epsilon of 8/255 is eight gray values.
 """
@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from xai_lessons.core import inputs, passes
+from xai_lessons.core import activations, inputs, passes
 from xai_lessons.core.inputs import Targets, whole
+from xai_lessons.core.operations import Call, Interceptor
 from xai_lessons.core.passes import predicted
 from xai_lessons.core.progress import Progress
 
@@ -214,6 +216,169 @@ def smallest_epsilon(
 
     epsilons = passes.over_images(search, model, images, targets, batch_size=batch_size, progress=progress)
     return float(epsilons) if epsilons.ndim == 0 else epsilons
+
+
+EXPLANATIONS = ("grad_cam", "gradient")  # what `attack_map` can move
+
+
+class _Softplus(Interceptor):
+    """Every ReLU becomes softplus(x) = log(1 + exp(beta x)) / beta, which has a second derivative."""
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def intercept(self, call: Call) -> Any:
+        relu = call.relu()
+        if relu is None:
+            return call.run()
+        x, ceiling = relu
+        smooth = F.softplus(x, self.beta)
+        smooth = smooth if ceiling is None else smooth - F.softplus(x - ceiling, self.beta)
+        return x.copy_(smooth) if call.in_place else smooth
+
+
+def _gradient_heat(model: Any, x: Tensor, c: Tensor, graph: bool) -> tuple[Tensor, Tensor]:
+    """The size of the gradient, sum over the colors of |dY^c/dx|, (N, H, W), and the logits."""
+    Y = passes.logits(model, x)
+    (gradient,) = torch.autograd.grad(passes.score(Y, c).sum(), x, create_graph=graph)
+    return gradient.abs().sum(dim=1), Y
+
+
+def _grad_cam_heat(model: nn.Module, x: Tensor, c: Tensor, layer: str | nn.Module | None) -> tuple[Tensor, Tensor]:
+    """Grad-CAM as of `cam.grad_cam`, still connected to the image, and the logits."""
+    kept: list[Tensor] = []
+
+    def keep(A: Tensor) -> Tensor:
+        kept.append(A.clone())
+        return kept[-1].clone()  # a later in-place operation may change the copy, not A
+
+    with activations.hooked(activations.find_layer(model, layer, x)[1], keep):
+        Y = passes.logits(model, x)
+    A = kept[-1]
+    (gradient,) = torch.autograd.grad(passes.score(Y, c).sum(), A, create_graph=True)
+    M = (gradient.mean(dim=(2, 3), keepdim=True) * A).sum(dim=1)
+    return passes.resize(M, (x.shape[-2], x.shape[-1])).relu(), Y
+
+
+def attack_map(
+    model: nn.Module,
+    images: Tensor,
+    targets: Targets = None,
+    *,
+    region: Tensor,
+    explanation: str = "grad_cam",
+    layer: str | nn.Module | None = None,
+    epsilon: float = 8 / 255,
+    alpha: float | None = None,
+    steps: int = 20,
+    beta: float = 10.0,
+    batch_size: int | None = None,
+    progress: Progress = None,
+) -> Tensor:
+    r"""Move an explanation into a region while the network's answer stays.
+
+    .. math:: x_{t+1} = \mathrm{clip}\left(x_t + \alpha \, \mathrm{sign} \frac{\partial}{\partial x_t} \left(
+              \frac{\sum_{ij \in R} h_{ij}(x_t)}{\sum_{ij} h_{ij}(x_t)} - J(x_t, \hat y) \right),
+              x - \epsilon, x + \epsilon\right)
+
+    h is the heatmap of the target class, R the region, and J the cross-entropy of the class that the network predicts
+    for the image itself. Of all steps whose prediction is still that class, the one with the largest fraction of the
+    map inside the region is returned; the image itself, if no step does better.
+
+    Args:
+        model: a network.
+        images: (N, 3, H, W) or (3, H, W) in [0, 1].
+        targets: the class whose map is moved; None for the predicted one.
+        region: where the map should lie, (H, W) or (N, H, W), not 0 inside.
+        explanation: "grad_cam", or "gradient": the sum over the colors of its absolute value.
+        layer: of Grad-CAM; by default the last spatial layer.
+        epsilon: the largest change of a pixel, in [0, 1].
+        alpha: the size of a step; 2.5 epsilon / steps if not given, and at most epsilon.
+        steps: the number of steps.
+        beta: of the softplus that stands in for each ReLU where a gradient is moved; larger is closer to the ReLU.
+        batch_size: images at once; chosen from their size if not given.
+        progress: True, a callback ``(done, total)`` or a `Reporter`.
+
+    Returns:
+        The attacked images, like ``images``, in [0, 1], within epsilon of them and with the same predictions.
+
+    Raises:
+        ValueError: if an option is out of range, the explanation is unknown, or the region does not fit the images.
+
+    Example:
+        >>> from xai_lessons import cam, menagerie, models
+        >>> model, image = models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image
+        >>> corner = torch.zeros(96, 96)
+        >>> corner[:48, :48] = 1
+        >>> maps = cam.grad_cam(model, torch.stack([image, attack_map(model, image, region=corner, steps=5)]), "cat")
+        >>> before, after = ((M * corner).sum() / M.sum() for M in maps)
+        >>> bool(after > before)
+        True
+
+    Source: Ghorbani, Abid and Zou, 2019, "Interpretation of neural networks is fragile", arXiv 1710.10547 (the
+    objective: the fraction of the map inside a region, and the best step that keeps the prediction); Dombrowski et al.,
+    2019, "Explanations can be manipulated and geometry is to blame", arXiv 1906.07983 (the softplus).
+    Differs from the papers: J keeps the search near images with the same prediction, where Ghorbani et al. only discard
+    the others and Dombrowski et al. keep all outputs; Grad-CAM, which they did not attack, needs no softplus: its maps
+    A have a first derivative, and the second derivative of the head's ReLUs, which is 0, only drops the change of the
+    weights.
+    """
+    if explanation not in EXPLANATIONS:
+        raise ValueError(f"explanation must be one of {', '.join(map(repr, EXPLANATIONS))}, got {explanation!r}")
+    inputs.at_least("epsilon", epsilon, 0, 1)
+    whole("steps", steps, 1)
+    alpha = min(epsilon, 2.5 * epsilon / steps) if alpha is None else alpha
+    inputs.at_least("alpha", alpha, 0, 1)
+    if not beta > 0:
+        raise ValueError(f"beta must be above 0, got {beta}")
+    images, single = inputs.check_images(model, images)
+    c = predicted(model, images, inputs.check_targets(model, targets, images))
+    inside = torch.as_tensor(region).to(images)
+    if inside.shape not in (images.shape[-2:], (len(images), *images.shape[-2:])):
+        raise ValueError(
+            f"region must be (H, W) or (N, H, W), here {tuple(images.shape[-2:])} or "
+            f"{(len(images), *images.shape[-2:])}, got {tuple(inside.shape)}"
+        )
+    inside = (inside != 0).to(images).expand(len(images), -1, -1)
+
+    def heat(x: Tensor, c: Tensor, smooth: bool) -> tuple[Tensor, Tensor]:
+        if explanation == "grad_cam":
+            return _grad_cam_heat(model, x, c, layer)
+        if not smooth:
+            return _gradient_heat(model, x, c, graph=False)
+        with _Softplus(beta):
+            return _gradient_heat(model, x, c, graph=True)
+
+    def attack(x: Tensor, c: Tensor, _pass: Tensor, inside: Tensor) -> Tensor:
+        low, high = (x - epsilon).clamp(min=0), (x + epsilon).clamp(max=1)
+        answer = predicted(model, x, None)
+        x_t, best, most = x, x, x.new_full((len(x),), -1.0)
+        for t in range(steps + 1):
+            x_t = x_t.detach().requires_grad_()
+            h, Y = heat(x_t, c, smooth=False)
+            fraction = _inside(h, inside)
+            better = (Y.argmax(dim=1) == answer) & (fraction.detach() > most)
+            best = torch.where(better[:, None, None, None], x_t.detach(), best)
+            most = torch.where(better, fraction.detach(), most)
+            if t == steps:
+                break
+            if explanation == "gradient":  # the gradient of a ReLU network is constant nearly everywhere
+                h, Y = heat(x_t, c, smooth=True)
+                fraction = _inside(h, inside)
+            J = F.softplus(passes.log_odds_against(Y, answer))
+            (gradient,) = torch.autograd.grad((fraction - J).sum(), x_t)
+            x_t = (x_t + alpha * gradient.sign()).clamp(low, high)
+        return best
+
+    options: dict[str, Any] = {"gradients": True, "batch_size": batch_size, "progress": progress}
+    attacked = passes.over_passes(attack, 1, model, images, c, per_image=(inside,), **options)[:, 0]
+    return attacked[0] if single else attacked
+
+
+def _inside(heat: Tensor, inside: Tensor) -> Tensor:
+    """The fraction of each heatmap inside its region (N,); 0 for an empty map."""
+    return (heat * inside).sum(dim=(1, 2)) / heat.sum(dim=(1, 2)).clamp(min=1e-12)
 
 
 def random_signs(images: Tensor, epsilon: float, seed: int = 0) -> Tensor:

@@ -25,6 +25,8 @@ def curves(
 ) -> np.ndarray:
     """Lines with axes and a legend, drawn at twice the size; each line differs in color and in dashes.
 
+    Earlier lines are thicker than later ones, so that lines on top of each other all stay visible.
+
     Args:
         series: name -> (xs, ys); a NaN breaks its line.
         x_label: of the horizontal axis.
@@ -80,7 +82,8 @@ def curves(
     for i, (name, (line_x, line_y)) in enumerate(arrays.items()):
         number = places.index(name) if name in places else i
         color, column = PALETTE[number % len(PALETTE)], left + (i % columns) * (right - left) // columns
-        _line(draw, [place(x, y) for x, y in zip(line_x, line_y, strict=True)], color, dashed=number % 2 == 1)
+        points = [place(x, y) for x, y in zip(line_x, line_y, strict=True)]
+        _line(draw, points, color, number % 2 == 1, width=5 + 4 * min(len(arrays) - 1 - i, 2))
         y = 54 + 36 * (i // columns)
         _line(draw, [(column, y), (column + 48, y)], color, dashed=number % 2 == 1)
         draw.text((column + 60, y), fit(name, legend, (right - left) / columns - 66), INK, legend, anchor="lm")
@@ -106,7 +109,7 @@ def _ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(k * step, 10) for k in range(int(np.ceil(low / step - 1e-9)), int(np.floor(high / step + 1e-9)) + 1)]
 
 
-def _line(draw: Any, points: Sequence[tuple[float, float]], color: str, dashed: bool) -> None:
+def _line(draw: Any, points: Sequence[tuple[float, float]], color: str, dashed: bool, width: int = 5) -> None:
     """A line through the points, broken where one is not finite; a single point becomes a dot."""
     if len(points) == 1 and np.isfinite(points[0]).all():
         x, y = points[0]
@@ -120,5 +123,7 @@ def _line(draw: Any, points: Sequence[tuple[float, float]], color: str, dashed: 
             end = min(start + 12, length) if dashed else length
             if not dashed or int((traveled + start) // 12) % 2 == 0:
                 a, b = start / length, end / length
-                draw.line((x0 + a * (x1 - x0), y0 + a * (y1 - y0), x0 + b * (x1 - x0), y0 + b * (y1 - y0)), color, 5)
+                draw.line(
+                    (x0 + a * (x1 - x0), y0 + a * (y1 - y0), x0 + b * (x1 - x0), y0 + b * (y1 - y0)), color, width
+                )
         traveled += length

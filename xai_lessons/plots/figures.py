@@ -128,7 +128,8 @@ def plot(
     axes = figure.subplots()
     for i, (name, (x, y)) in enumerate(series.items()):
         style = ("-", "--", "-.", ":")[i // len(PALETTE) + i % 2]
-        axes.plot(x, y, style, color=PALETTE[i % len(PALETTE)], label=name, linewidth=2)
+        width = 2 + 1.5 * min(len(series) - 1 - i, 2)  # lines on top of each other all stay visible
+        axes.plot(x, y, style, color=PALETTE[i % len(PALETTE)], label=name, linewidth=width)
     axes.set(xlabel=x_label, ylabel=y_label, xscale="log" if log_x else "linear")
     if y_limits:
         axes.set_ylim(*y_limits)

@@ -20,6 +20,7 @@ from xai_lessons.core.inputs import closest
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submodules=(
+        "attacks",
         "cheat",
         "cifar10",
         "detection",

@@ -10,6 +10,7 @@ import torch
 
 from xai_lessons import models, results
 from xai_lessons.results import (
+    attacks,
     cheat,
     cifar10,
     detection,
@@ -25,6 +26,7 @@ from xai_lessons.results.reference import measure as reference
 
 NAMES = (
     *(f"history-{name}" for name in histories.RUNS),
+    "attacks",
     "cheat",
     "detection",
     "detection-cheat",
@@ -58,6 +60,8 @@ def make(name: str, source: Path | None = None, photos: Path | None = None) -> P
     elif name == "reference":
         made, drawn = reference.measure(models.load("squeezenet1_0", device="cpu"), photos)
         figures = {key: figure.picture for key, figure in drawn.items()}
+    elif name == "attacks":
+        made = attacks.measure(progress=True)
     elif name == "cheat":
         made = cheat.measure(progress=True)
     elif name == "inversion":

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xai_lessons import models, plots
+from xai_lessons.data import menagerie
 from xai_lessons.lessons.exercise import exercise, uniform
+from xai_lessons.methods import fgsm
+
+NETWORK = "menagerie-resnet"  # of the findings
+
+
+def _elephant(model: models.Classifier) -> tuple[menagerie.Scene, Tensor]:
+    """The lesson's scene, and its image (1, 3, H, W) where the network is."""
+    scene = menagerie.draw("elephant", seed=0, background="meadow", tree=False, tag=False)
+    return scene, scene.image[None].to(model.device)
 
 
 def _attack(rng: torch.Generator) -> tuple[nn.Module, Tensor, Tensor, float]:
@@ -38,9 +50,28 @@ def _per_picture(g: Tensor, norm: float) -> Tensor:
     return g / g.flatten(1).norm(p=norm, dim=1)[:, None, None, None]
 
 
+def _reached(student: Callable[..., Any]) -> Iterator[Any]:
+    """Which answers the student's attack reaches on the lesson's elephant."""
+    model = models.load(NETWORK)
+    scene, x = _elephant(model)
+    names = [name for name in model.classes if name not in scene.names]
+    t = torch.tensor([model.class_index(name) for name in names], device=model.device)
+    attacked = torch.as_tensor(student(model, x.repeat(len(t), 1, 1, 1), t, 8 / 255)).detach()
+    p, answers = model.predict(attacked).cpu().max(dim=1)
+    reached = [name for name, c in zip(names, answers.tolist(), strict=True) if model.classes[c] == name]
+    yield (
+        f"With ε = 8 of 255, your attack leads the elephant to {len(reached)} of {len(names)} target classes"
+        + (f": {', '.join(reached)}." if reached else ".")
+    )
+    titles = [f"{name}? {model.classes[c]} {q:.0%}" for name, c, q in zip(names, answers.tolist(), p, strict=True)]
+    tiles = [plots.enlarge(image, 192) for image in attacked.cpu()]
+    yield plots.show(tiles, titles, "Above each: the target class, and what the network says.", columns=5, size=1.8)
+
+
 @exercise(
     draw=_attack,
     arguments=("model", "x", "t", "epsilon"),
+    shows=_reached,
     praise="One sign away from the attack above: downhill on the loss of the class that you want.",
     mistakes={
         "uphill": lambda f, x, t, e: _clip(x + e * _gradient(f, x, t).sign()),
@@ -103,9 +134,26 @@ def _one_pixel(g: Tensor) -> Tensor:
     return r.reshape(g.shape)
 
 
+def _rises(student: Callable[..., Any]) -> Iterator[str]:
+    """The rise that the student predicts on the lesson's elephant, beside the one of the network."""
+    model = models.load(NETWORK)
+    scene, x = _elephant(model)
+    g = _gradient(model, x, torch.tensor([scene.label], device=model.device), "logit")
+    for gray in (1, 4):
+        r, rise = student(g, gray / 255)
+        with torch.no_grad():
+            random = fgsm.random_signs(x, gray / 255)
+            before, after, other = model(torch.cat([x, x + r, random]))[:, scene.label].tolist()
+        yield (
+            f"The lesson's elephant, ε = {gray} of 255: you predict that its logit rises by {float(rise):.1f}; the "
+            f"network's rises by {after - before:.1f}. Random signs change it by {other - before:+.2f}."
+        )
+
+
 @exercise(
     draw=_slope,
     arguments=("g", "epsilon"),
+    shows=_rises,
     praise="Every number of the picture adds epsilon times |g_i|. That is why small steps in many directions are a "
     "large one for the network.",
     mistakes={
@@ -179,9 +227,24 @@ def _back(x: Tensor, m: Tensor, s: Tensor) -> Tensor:
     return (x - _wide(m)) / _wide(s)
 
 
+def _fooled(student: Callable[..., Any]) -> Iterator[str]:
+    """How well the student's attack in normalized space works, beside the lesson's bug."""
+    model, mean, std = models.load(NETWORK), torch.full((3,), 0.5), torch.full((3,), 0.25)
+    images, labels, _ = menagerie.sample(20, seed=5)
+    x, m, s = (one.to(model.device) for one in (images, mean, std))
+    g = _gradient(lambda x: model(x).double(), x, labels.to(model.device)) * _wide(s)
+    attacked = _pixels(student(_back(x, m, s), g, 6 / 255, m, s), m, s)
+    clipped = _pixels(_back(x, m, s).clamp(0, 1), m, s)
+    for name, z in (("Your attack, ε = 6 of 255", attacked), ("No attack, only clipped to [0, 1] in z", clipped)):
+        right = int((model.predict(z.clamp(0, 1)).argmax(1).cpu() == labels).sum())
+        moved = 255 * float((z - x).abs().max())
+        yield f"{name}: a number moves by at most {moved:.1f} gray values; the network is right on {right} of 20."
+
+
 @exercise(
     draw=_normalized,
     arguments=("z", "g", "epsilon", "mean", "std"),
+    shows=_fooled,
     praise="Black is at -mean/std and white at (1 - mean)/std, a pair for each channel. Or, as in this package: keep "
     "the normalization inside the network, and the trap is gone.",
     mistakes={

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from xai_lessons import models, plots
+from xai_lessons.core import activations
+from xai_lessons.data import menagerie
 from xai_lessons.lessons.exercise import alternates, exercise, integer
+from xai_lessons.methods import inversion
 
 
 def _picture(rng: torch.Generator) -> tuple[Tensor, float]:
@@ -36,9 +42,28 @@ def _each_way(x: Tensor, beta: float) -> Tensor:
     return right.abs().pow(beta).mean() + below.abs().pow(beta).mean()
 
 
+def _rough(student: Callable[..., Any]) -> Iterator[Any]:
+    """The student's prior of the lesson's cat, of a blurred cat and of one with noise."""
+    cat = menagerie.draw("cat", seed=0, background="meadow").image
+    noise = 8 / 255 * torch.randn(cat.shape, generator=torch.Generator().manual_seed(0))
+    versions = {
+        "one color": torch.full_like(cat, 0.5),
+        "blurred": F.avg_pool2d(cat[None], 9, stride=1, padding=4, count_include_pad=False)[0],
+        "the lesson's cat": cat,
+        "with noise of 8 gray values": (cat + noise).clamp(0, 1),
+    }
+    values = {name: float(student(x, 1.5)) for name, x in versions.items()}
+    yield "Your prior, beta = 1.5: " + ", ".join(f"{name} {value:.4f}" for name, value in values.items()) + "."
+    titles = [f"{name}\n{value:.4f}" for name, value in values.items()]
+    yield plots.show(
+        list(versions.values()), titles, "The prior prefers the pictures on the left.", columns=4, size=2.0
+    )
+
+
 @exercise(
     draw=_picture,
     arguments=("picture", "beta"),
+    shows=_rough,
     praise="It is zero for one color, small for soft shading and large for noise: noise is what it penalizes.",
     mistakes={
         "sum instead of mean": lambda x, b: _energy(x).pow(b / 2).sum(),
@@ -104,9 +129,37 @@ def _square(x: Tensor) -> Tensor:
     return x.square().sum()
 
 
+def _mixed(student: Callable[..., Any]) -> Iterator[Any]:
+    """A search with the student's loss: the stem of a car and the pool of a cat."""
+    model, layers = models.load("menagerie-resnet"), ["stem", "pool"]
+    car, cat = (menagerie.draw(name, seed=1).image[None].to(model.device) for name in ("car", "cat"))
+
+    def codes(x: Tensor) -> list[Tensor]:
+        return list(activations.activations(model, layers, x, gradient=True)[0].values())
+
+    A_0, B_0 = codes(car)[0].detach(), codes(cat)[1].detach()
+    u = inversion.fourier_amplitudes(car).requires_grad_()
+    adam, losses = torch.optim.Adam([u], lr=0.03), []
+    for _ in range(60):
+        A, B = codes(inversion.fourier_image(u, car.shape[-1]))
+        loss = student(A, A_0, B, B_0)
+        u.grad = torch.autograd.grad(loss * u.numel(), u)[0]
+        adam.step()
+        losses.append(loss.item())
+    found = inversion.fourier_image(u.detach(), car.shape[-1])
+    says = model.classes[int(model.predict(found).argmax())]
+    yield (
+        f"A search of 60 steps with your loss, for the stem of a car and the pool of a cat: the loss falls from "
+        f"{losses[0]:.2f} to {losses[-1]:.2f}, and the network says {says}."
+    )
+    tiles, titles = [car[0].cpu(), cat[0].cpu(), found[0].cpu()], ["stem of this car", "pool of this cat", "found"]
+    yield plots.show(tiles, titles, "Both codes in one picture.", columns=3, size=2.1)
+
+
 @exercise(
     draw=_codes,
     arguments=("A", "A_0", "B", "B_0"),
+    shows=_mixed,
     praise="Each distance is measured in units of its own code, so neither layer drowns out the other.",
     mistakes={
         "not divided": lambda A, A0, B, B0: _square(A - A0) + _square(B - B0),
@@ -178,9 +231,28 @@ def _colors(rng: torch.Generator) -> tuple[list[str], list[float], float]:
     return [f"layer{i}" for i in order], [round(v, 3) for v in values], limit
 
 
+def _gray(student: Callable[..., Any]) -> Iterator[str]:
+    """From which layer on losing the color hardly moves the codes of the lesson's ten drawings."""
+    ten = torch.stack([menagerie.draw(name, 0).image for name in menagerie.CLASSES])
+    gray = ten.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+    for network in ("menagerie-resnet", "menagerie-vgg"):
+        model = models.load(network)
+        names, effect = list(inversion.layers(model)), []
+        for layer in names:
+            Phi, other = (inversion.code(model, x, layer).cpu() for x in (ten, gray))
+            apart = (Phi[:, None] - Phi[None]).square().sum(dim=2).sum() / (len(ten) * (len(ten) - 1))
+            effect.append(float((other - Phi).square().sum(dim=1).mean() / apart))
+        values = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, effect, strict=True))
+        yield (
+            f"{network}: made gray, ten drawings move the codes by {values} of the distance between two drawings. "
+            f"With the limit 0.05 your function says {student(names, effect, 0.05)}."
+        )
+
+
 @exercise(
     draw=_colors,
     arguments=("names", "color", "limit"),
+    shows=_gray,
     praise="From there on it does not come back at any layer: that is what lost means.",
     mistakes={
         "first below": lambda n, c, t: next(name for name, value in zip(n, c, strict=True) if value < t),

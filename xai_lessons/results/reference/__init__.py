@@ -30,6 +30,14 @@ LOOKED = {
     "african_elephant": ("the elephant",),
 }
 PAIRS = {"cat_dog": ("boxer", "tiger cat")}  # a photograph of two animals: a map for each of these classes
+# Which classes are right for a photograph that is not named after a class; ImageNet has none for an astronaut.
+RIGHT: dict[str, tuple[str, ...]] = {
+    "chelsea": ("tabby", "tiger cat", "Egyptian cat"),
+    "coffee": ("espresso", "coffee mug", "cup"),
+    "rocket": ("missile", "projectile"),
+    "astronaut": (),
+    "cat_dog": PAIRS["cat_dog"],
+}
 ERASED = {"egyptian_cat": "perfume", "umbrella": "envelope", "mushroom": "birdhouse", "bloodhound": "fur coat"}
 LEFT = {"cheetah": "0.88"}  # the probability in a report that hid patches of it
 CHANGED = "stretcher, mountain tent, conch"  # labels after a flip or a change of brightness
@@ -113,6 +121,24 @@ def subject(network: models.Classifier, name: str, image: Tensor) -> int:
     """
     words, classes = name.replace("_", " ").casefold(), [one.casefold() for one in network.classes]
     return classes.index(words) if words in classes else int(network.predict(image).argmax())
+
+
+def right(name: str, answer: str) -> bool:
+    """Whether a class is right for a photograph: one of `RIGHT`, or the class of its name ("king snake" for "snake").
+
+    Args:
+        name: of the photograph.
+        answer: name of the class.
+
+    Example:
+        >>> from xai_lessons import reference
+        >>> reference.right("tiger_cat", "tiger cat"), reference.right("snake", "king snake")
+        (True, True)
+    """
+    words = name.replace("_", " ").casefold()
+    if name in RIGHT:
+        return answer in RIGHT[name]
+    return f" {answer.casefold()}".endswith(f" {words}")
 
 
 def says(network: models.Classifier, image: Tensor) -> str:

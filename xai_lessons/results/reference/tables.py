@@ -205,7 +205,7 @@ def changes(network: models.Classifier, image: Tensor, target: int | None = None
         "upside down": image.flip(1),
     }
     if "gibbon" in network.classes:
-        found["led to gibbon"] = fgsm.pgd(network, image, "gibbon", epsilon=EPSILON, targeted=True).cpu()
+        found["target gibbon"] = fgsm.pgd(network, image, "gibbon", epsilon=EPSILON, targeted=True).cpu()
     return found
 
 
@@ -217,7 +217,8 @@ def changed(network: models.Classifier, images: Images) -> tuple[Table, Table]:
         images: name -> (3, S, S).
 
     Returns:
-        The attacks, and the rest; "same" where the class stays.
+        The attacks, and the rest; "same" where the class stays. Of the attacks also whether the predicted class is
+        right, and the class with the second highest logit, both before the attack.
 
     Example:
         >>> from xai_lessons import menagerie
@@ -231,11 +232,13 @@ def changed(network: models.Classifier, images: Images) -> tuple[Table, Table]:
         before = said["as it is"]
         told = {what: _again(now, before) for what, now in said.items()}
         attacks = [what for what in said if "0.007" in what or "gibbon" in what]
-        attacked.append((name, before, *(told[what] for what in attacks)))
+        first, second = (network.classes[int(c)] for c in network.predict(x).topk(2).indices)
+        right = "yes" if reference.right(name, first) else "no"
+        attacked.append((name, before, right, reference.short(second, 15), *(told[what] for what in attacks)))
         others = [what for what in said if what not in attacks and what != "as it is"]
         turned.append((name, before, *(told[what] for what in others)))
     head = ("photograph", "as it is")
-    return Table((*head, *attacks), tuple(attacked)), Table((*head, *others), tuple(turned))
+    return Table((*head, "right", "second", *attacks), tuple(attacked)), Table((*head, *others), tuple(turned))
 
 
 def _again(now: str, before: str) -> str:
