@@ -233,8 +233,9 @@ class _Softplus(Interceptor):
         if relu is None:
             return call.run()
         x, ceiling = relu
-        smooth = F.softplus(x, self.beta)
-        smooth = smooth if ceiling is None else smooth - F.softplus(x - ceiling, self.beta)
+        z = x.clone() if call.in_place else x  # the way back needs the values from before
+        smooth = F.softplus(z, self.beta)
+        smooth = smooth if ceiling is None else smooth - F.softplus(z - ceiling, self.beta)
         return x.copy_(smooth) if call.in_place else smooth
 
 
