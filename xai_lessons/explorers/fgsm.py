@@ -127,7 +127,7 @@ class AttackExplorer(ImageExplorer):
                 f"{self.alt(state)}, {title}",
                 320,
                 sharp=True,  # without loss: JPEG would change more gray values than the attack does
-                caption=f"Click it (or press Enter on it) to see it {'after' if state.original else 'before'} the attack.",
+                caption=f"Click it (or press Enter) to see it {'after' if state.original else 'before'} the attack.",
                 touch="picture",
             ),
             self.probability_panel(
