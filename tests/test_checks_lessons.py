@@ -7,7 +7,7 @@ import pytest
 from xai_lessons.lessons import checks
 from xai_lessons.lessons.exercise import Check
 
-LESSONS = [getattr(checks, f"lesson{number}") for number in range(1, 8)]
+LESSONS = [getattr(checks, f"lesson{number}") for number in range(1, 9)]
 EXERCISES = [check for lesson in LESSONS for check in vars(lesson).values() if isinstance(check, Check)]
 every_exercise = pytest.mark.parametrize("check", EXERCISES, ids=lambda check: check.__name__)
 
@@ -27,7 +27,7 @@ def test_each_common_mistake_gets_its_own_hint(check):
 
 
 def test_no_exercise_and_no_mistake_is_lost():
-    assert (len(EXERCISES), sum(len(check.mistakes) for check in EXERCISES)) == (25, 321)
+    assert (len(EXERCISES), sum(len(check.mistakes) for check in EXERCISES)) == (29, 374)
 
 
 @every_exercise

@@ -7,7 +7,7 @@ from xai_lessons.lessons import checks
 from xai_lessons.lessons.checks import lesson4
 
 ONE, TWO, THREE, FOUR = checks.lesson1, checks.lesson2, checks.lesson3, checks.lesson4
-FIVE, SIX, SEVEN = checks.lesson5, checks.lesson6, checks.lesson7
+FIVE, SIX, SEVEN, EIGHT = checks.lesson5, checks.lesson6, checks.lesson7, checks.lesson8
 
 
 def patience(epochs):
@@ -108,6 +108,9 @@ NEAR_MISSES = [
     (SIX.color_gone, lambda n, c, t: n[max(i for i, v in enumerate(c) if v > t) + 1], "not below it"),
     (SEVEN.pointing_game, row_only, "only the row"),
     (SEVEN.pointing_game, dilated, "a pixel beside the object is a miss"),
+    (EIGHT.suppress, lambda b, s, c, t: EIGHT.suppress.reference(b, s, 0 * c, t), "Compare labels"),
+    (EIGHT.holds, lambda b, after, e: max(after, key=lambda k: sum(abs(x - y) for x, y in zip(b, after[k], strict=True))
+     ), "Only the named edge counts"),
 ]  # fmt: skip
 
 
@@ -120,7 +123,7 @@ def test_a_near_miss_is_never_accepted_and_gets_its_hint():
 
 
 def test_a_constant_is_no_answer_to_any_exercise():
-    for lesson in (ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN):
+    for lesson in (ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN, EIGHT):
         for check in (value for value in vars(lesson).values() if hasattr(value, "mistakes")):
             for constant in (0, 1, -1, 2, True, "", "black", [], 0.5, (1.0, 1.0)):
                 verdict = check.judge(lambda *_, constant=constant: constant, 0)

@@ -40,15 +40,15 @@ ROWS: tuple[dict[str, str], ...] = (
     {"plots": "bars curves figures heatmap images text"},
     {
         "lessons": """checks checks.lesson1 checks.lesson2 checks.lesson3 checks.lesson4 checks.lesson5 checks.lesson6
-            checks.lesson7 detective exercise quiz quizzes submission trust""",
+            checks.lesson7 checks.lesson8 detective exercise quiz quizzes submission trust""",
         "results": """__main__ attacks cheat cifar10 detection fills hiding histories inversion leaderboard redrawn
             reference reference.figures reference.measure
             reference.tables sensitivity""",
     },
     {
-        "explorers": """cam classification deletion detective eraser fgsm filters hardening inversion judging kit
-            kit.base kit.browser kit.cache kit.controls kit.image_explorer kit.live_training kit.panels kit.script
-            kit.upload kit.view kit.worker layers mistakes
+        "explorers": """cam candidates classification deletion detection detective eraser fgsm filters hardening
+            inversion judging kit kit.base kit.browser kit.cache kit.controls kit.image_explorer kit.live_training
+            kit.panels kit.script kit.upload kit.view kit.worker layers mistakes
             occlusion robustness saliency sanity scores training"""
     },
     {"command": "cli doctor kernels lab network_doctor student"},

@@ -31,6 +31,7 @@ EXPLORERS = {
     "attack": 'AttackExplorer("elephant", seed=0, epsilon=1.0)',
     "inversion": 'InversionExplorer("cat", background="meadow", layer="stem", steps=10)',
     "leaderboard": "LeaderboardExplorer()",
+    "detection": 'DetectionExplorer("cat + umbrella", seed=0, background="any", explain="left")',
     "layers": 'LayerExplorer("cat", seed=0, layer="stem.2", networks=["menagerie-resnet", "menagerie-vgg"])',
     "training": "TrainingExplorer()",
     "mistakes": 'MistakesExplorer(datasets.drawn(24, split="test"), ["menagerie-resnet", "menagerie-vgg"], '
@@ -41,10 +42,11 @@ EXPLORERS = {
     "robustness": "RobustnessExplorer(pictures=10, largest=4)",
     "hardening": "HardeningExplorer()",
     "filter": 'FilterExplorer(network="menagerie-robust", layer="classes", channel=0, steps=10)',
+    "candidates": 'CandidatesExplorer("cat + umbrella", seed=0, background="any")',
     "detective": "DetectiveExplorer(order=2)",
     "scores": "ScoresExplorer(mixture=0.5)",
 }
-OPENING = ("prediction", "cam", "saliency", "eraser", "attack", "inversion", "scores")
+OPENING = ("prediction", "cam", "saliency", "eraser", "attack", "inversion", "scores", "detection")
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 MEASURE = """name => {
     const root = document.querySelector('.xai-' + name + '.xai-explorer'), home = root.getBoundingClientRect();

@@ -125,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
         >>> parser().parse_args(["train", "menagerie-vgg", "--epochs", "2"]).epochs
         2
     """
-    top = argparse.ArgumentParser(prog="xai-lessons", description="Open up an image classifier, in seven lessons.")
+    top = argparse.ArgumentParser(prog="xai-lessons", description="Open up an image classifier, in eight lessons.")
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

@@ -7,8 +7,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=("kit",),
     submod_attrs={
         "cam": ["CamExplorer"],
+        "candidates": ["CandidatesExplorer"],
         "classification": ["PredictionExplorer"],
         "deletion": ["DeletionExplorer"],
+        "detection": ["DetectionExplorer"],
         "detective": ["DetectiveExplorer"],
         "eraser": ["EraserExplorer"],
         "fgsm": ["AttackExplorer"],

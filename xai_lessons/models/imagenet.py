@@ -242,8 +242,14 @@ def given_file(name: str) -> Path | None:
     return None if folder is None else next((file for one in patterns for file in sorted(folder.glob(one))), None)
 
 
-def available_offline() -> tuple[str, ...]:
-    """Those of `NAMES` that load without a download: from the folder `XAI_LESSONS_WEIGHTS`, or from torch's cache.
+def available_offline(names: Sequence[str] = NAMES) -> tuple[str, ...]:
+    """Those of the networks that load without a download: from the folder `XAI_LESSONS_WEIGHTS`, or from torch's cache.
+
+    Args:
+        names: torchvision's names, such as `NAMES` or `DETECTORS`.
+
+    Returns:
+        Those that are there.
 
     Raises:
         ValueError: if that variable names a folder that does not exist.
@@ -253,7 +259,7 @@ def available_offline() -> tuple[str, ...]:
         True
     """
     cache = Path(torch.hub.get_dir()) / "checkpoints"
-    return tuple(name for name in NAMES if given_file(name) or any(cache.glob(f"{name}-*.pth")))
+    return tuple(name for name in names if given_file(name) or any(cache.glob(f"{name}-*.pth")))
 
 
 def prefetch(names: Sequence[str] = NAMES) -> dict[str, Path]:

@@ -118,6 +118,8 @@ class ImageExplorer(Explorer):
 
     pairs: ClassVar[tuple[str, ...]] = ()
     screen: ClassVar[int] = SCREEN
+    built_in: ClassVar[tuple[str, ...]] = BUILT_IN  # the networks to choose from, if no others are given
+    takes: ClassVar[Any] = models.Classifier  # the kind of network
     offers_saved: ClassVar[bool] = True  # whether the networks saved beside the notebook can be chosen too
     _all: ClassVar[WeakSet[ImageExplorer]] = WeakSet()
 
@@ -141,7 +143,7 @@ class ImageExplorer(Explorer):
             drawn = isinstance(picture, str) and all(name in menagerie.CLASSES for name in picture.split(" + "))
             kept = isinstance(picture, str) and picture in self.photographs
             initial["picture"] = picture if drawn or kept else self._add(picture)
-        self.network_names = tuple(self._name_of(one) for one in networks or BUILT_IN)
+        self.network_names = tuple(self._name_of(one) for one in networks or self.built_in)
         if network is not None:
             initial["network"] = self._name_of(network)
             self.network_names = tuple(dict.fromkeys((*self.network_names, initial["network"])))
@@ -196,6 +198,11 @@ class ImageExplorer(Explorer):
         """Whether the image is one of the drawn world."""
         return state.picture not in self.photographs
 
+    def drawn_names(self, state: Any) -> list[str]:
+        """The classes of the objects in a drawn image."""
+        names: list[str] = state.picture.split(" + ")
+        return names
+
     def model(self, state: Any) -> models.Classifier:
         """The network of a state."""
         return self._models[state.network] if state.network in self._models else network(state.network)
@@ -211,7 +218,7 @@ class ImageExplorer(Explorer):
 
     def scene(self, state: Any, size: int, without: Sequence[str] = ()) -> Any:
         """The drawn image of a state: `image`, `masks`, `label`, `factors`."""
-        return _scene(state.picture, state.seed, size, self._factors(state), tuple(without))
+        return _scene(" + ".join(self.drawn_names(state)), state.seed, size, self._factors(state), tuple(without))
 
     def image(self, state: Any, without: Sequence[str] = ()) -> Tensor:
         """The image as the network takes it, (3, input_size, input_size) in [0, 1]."""
@@ -236,7 +243,7 @@ class ImageExplorer(Explorer):
 
     def label(self, state: Any) -> str | None:
         """The name of what is in the image, where it is known."""
-        return state.picture.split(" + ")[0] if self.is_drawn(state) else None
+        return self.drawn_names(state)[0] if self.is_drawn(state) else None
 
     def alt(self, state: Any) -> str:
         """The image in words, for alt texts."""
@@ -244,7 +251,9 @@ class ImageExplorer(Explorer):
             return f"the photograph {state.picture}"
         background = "" if state.background == ANY else f", background {state.background}"
         more = ["a leafy tree"] * state.tree + ["a printed tag"] * state.tag
-        return f"a drawn {state.picture}{background}" + (f", with {' and '.join(more)}" if more else "")
+        return f"a drawn {' + '.join(self.drawn_names(state))}{background}" + (
+            f", with {' and '.join(more)}" if more else ""
+        )
 
     # What is shown.
 
@@ -312,7 +321,7 @@ class ImageExplorer(Explorer):
         return tuple(dict.fromkeys((*self.network_names, *saved)))
 
     def _is_single(self, state: Any) -> bool:
-        return self.is_drawn(state) and " + " not in state.picture
+        return self.is_drawn(state) and len(self.drawn_names(state)) == 1
 
     def _poses(self, state: Any) -> tuple[str, ...]:
         return (ANY, *menagerie.POSES.get(state.picture, ()))
@@ -330,8 +339,8 @@ class ImageExplorer(Explorer):
         factors = {"seed": state.seed, "size": self.model(state).input_size, **dict(self._factors(state))}
         if factors["size"] == 96:
             del factors["size"]
-        names = ", ".join(map(repr, state.picture.split(" + ")))
-        call = "draw_pair" if " + " in state.picture else "draw"
+        names = ", ".join(map(repr, self.drawn_names(state)))
+        call = "draw" if self._is_single(state) else "draw_pair"
         return f"menagerie.{call}({names}, {', '.join(f'{name}={value!r}' for name, value in factors.items())})"
 
     def _of_scene(self, scene: Any) -> dict[str, Any]:
@@ -344,9 +353,10 @@ class ImageExplorer(Explorer):
         """The name of a network; one that was given is kept under it."""
         if isinstance(one, str):
             return one
-        if not isinstance(one, models.Classifier):
+        if not isinstance(one, self.takes):
+            kind = self.takes.__name__
             raise TypeError(
-                f"network must be a name or a Classifier, got {type(one).__name__}: call models.wrap(...) first."
+                f"network must be a name or a {kind}, got {type(one).__name__}: call models.wrap(...) first."
             )
         name = one.name or "your network"
         self._models[name] = one

@@ -2,4 +2,4 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=tuple(f"lesson{n}" for n in range(1, 8)))
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=tuple(f"lesson{n}" for n in range(1, 9)))
