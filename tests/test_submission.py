@@ -170,7 +170,7 @@ def test_the_last_cell_hands_in_from_a_real_kernel(tmp_path):
     execute_notebooks.execute(made, tmp_path)
     file = json.loads((tmp_path / "answers-ada.json").read_text(encoding="utf-8"))
     (question,) = file["lessons"]["01_classification"]["questions"]
-    assert question["question"].startswith("The cat is moved")
+    assert question["question"].startswith("Now a cat that the network is sure of")
     assert (question["given"], question["right"]) == (["b", "a"], True)
 
 

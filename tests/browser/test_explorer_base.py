@@ -154,6 +154,8 @@ def test_stop_is_heard_while_it_runs_and_another_slider_stays_live(opened, page)
 
 def test_the_prediction_explorer_moves(opened, page):
     opened("prediction.ipynb", PREDICTION)
+    page.locator(".xai-prediction .xai-more-button").click()
+    page.locator(".xai-prediction .xai-control-turn .noUi-handle").first.wait_for()
     for control, key in (("turn", "ArrowRight"), ("seed", "ArrowRight"), ("noise", "ArrowRight")):
         before = source(page, ".xai-prediction")
         press(page, f".xai-prediction .xai-control-{control}", key)
