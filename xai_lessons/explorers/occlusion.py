@@ -211,12 +211,12 @@ class OcclusionExplorer(ImageExplorer):
                 title,
                 laid,
                 f"map over {alt}",
-                335,
+                312,
                 caption=caption,
                 scale=(*result.scale, _colors(state)),
                 touch="map" if state.method == WINDOW else "",
             ),
-            Panel("What the network is shown", seen, f"{alt}, partly hidden", 335, sharp=True, caption=text),
+            Panel("What the network is shown", seen, f"{alt}, partly hidden", 312, sharp=True, caption=text),
             bars,
         ]
 
