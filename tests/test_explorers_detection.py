@@ -44,7 +44,10 @@ def other(network):
 
 
 def test_every_control_of_the_candidates_changes_the_arrays_it_says(network, other):
-    sweep(CandidatesExplorer("cat + umbrella", networks=[network, other]), starts={"pose": ALONE})
+    explorer = CandidatesExplorer("cat + umbrella", networks=[network, other])
+    moved = sweep(explorer, starts={"pose": ALONE})
+    assert {"threshold", "overlap", "seed", "picture", "network"} <= moved
+    assert explorer.state == explorer.initial
 
 
 def test_every_control_changes_the_arrays_it_says(network, other):
