@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -24,22 +24,22 @@ from xai_lessons.results import (
 )
 from xai_lessons.results.reference import measure as reference
 
-NAMES = (
-    *(f"history-{name}" for name in histories.RUNS),
-    "attacks",
-    "cheat",
-    "detection",
-    "detection-cheat",
-    "detection-masks",
-    "fills",
-    "hiding",
-    "inversion",
-    "leaderboard",
-    "leaderboard-all",
-    "leaderboard-detector",
-    "redrawn",
-    "sensitivity",
-)
+# name -> what measures it; inversion has figures, too
+MEASURES: dict[str, Callable[[], results.Result]] = {
+    "attacks": lambda: attacks.measure(progress=True),
+    "cheat": lambda: cheat.measure(progress=True),
+    "detection": lambda: detection.measure(progress=True),
+    "detection-cheat": lambda: detection.cheat(progress=True),
+    "detection-masks": lambda: detection.enough_masks(progress=True),
+    "fills": lambda: fills.measure(progress=True),
+    "hiding": lambda: hiding.measure(progress=True),
+    "leaderboard": lambda: leaderboard.measure(progress=True),
+    "leaderboard-all": lambda: leaderboard.measure_all(progress=True),
+    "leaderboard-detector": lambda: detection.leaderboard(progress=True),
+    "redrawn": lambda: redrawn.measure(progress=True),
+    "sensitivity": lambda: sensitivity.measure_all(),
+}
+NAMES = (*(f"history-{name}" for name in histories.RUNS), *MEASURES, "inversion")
 NEEDS = {"cifar10": "--cifar10 FOLDER", "reference": "--photos FOLDER"}  # so they are not made unless they are named
 
 
@@ -60,33 +60,11 @@ def make(name: str, source: Path | None = None, photos: Path | None = None) -> P
     elif name == "reference":
         made, drawn = reference.measure(models.load("squeezenet1_0", device="cpu"), photos)
         figures = {key: figure.picture for key, figure in drawn.items()}
-    elif name == "attacks":
-        made = attacks.measure(progress=True)
-    elif name == "cheat":
-        made = cheat.measure(progress=True)
     elif name == "inversion":
         made, drawn = inversion.measure()
         figures = {key: figure.picture for key, figure in drawn.items()}
-    elif name == "sensitivity":
-        made = sensitivity.measure_all()
-    elif name == "fills":
-        made = fills.measure(progress=True)
-    elif name == "hiding":
-        made = hiding.measure(progress=True)
-    elif name == "redrawn":
-        made = redrawn.measure(progress=True)
-    elif name == "leaderboard-detector":
-        made = detection.leaderboard(progress=True)
-    elif name == "detection":
-        made = detection.measure(progress=True)
-    elif name == "detection-cheat":
-        made = detection.cheat(progress=True)
-    elif name == "detection-masks":
-        made = detection.enough_masks(progress=True)
-    elif name == "leaderboard":
-        made = leaderboard.measure(progress=True)
-    elif name == "leaderboard-all":
-        made = leaderboard.measure_all(progress=True)
+    elif name in MEASURES:
+        made = MEASURES[name]()
     else:
         made = histories.measure(name.removeprefix("history-"), progress=True)
     return results.save(name, made, figures)
