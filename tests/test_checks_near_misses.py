@@ -88,7 +88,7 @@ NEAR_MISSES = [
     (THREE.integrated_gradients, lambda g, x, b, m: (x - b) * g(b + torch.linspace(0, 1, m + 1, dtype=x.dtype)
      .view(-1, 1, 1, 1) * (x - b)).mean(0), "m + 1 points"),
     (THREE.integrated_gradients, lambda g, x, b, m: (x - b) * sum(g((k - 0.5) / m * (x - b))
-     for k in range(1, m + 1)) / m, "only the way gone"),
+     for k in range(1, m + 1)) / m, "only the distance covered"),
     (FOUR.occlusion_loop, lambda *given: drops(*given).abs(), "You take absolute values"),
     (FOUR.occlusion_loop, lambda *given: drops(*given).clamp(min=0), "set negative drops to 0"),
     (FOUR.occlusion_loop, lesson4._colors_and_rows, "cuts out colors and rows"),

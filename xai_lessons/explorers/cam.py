@@ -69,7 +69,7 @@ class CamExplorer(ImageExplorer):
 
     name, title = "cam", "Where did it look?"
     question = (
-        "Ask for one class after the other: does the light move to the right object? And for a class that is absent?"
+        "Choose one class after the other: does the heat move to the right object? And for a class that is absent?"
     )
     State = CamState
     stage = ("target_class", "method", "layer", "seed")
@@ -107,7 +107,7 @@ class CamExplorer(ImageExplorer):
                     format=".0%",
                     changes=("box", PANELS),
                     when=lambda state: state.boxes,
-                    help="Fraction of the map's maximum from which on a pixel belongs to the box",
+                    help="A pixel belongs to the box from this fraction of the map's maximum on",
                 ),
                 Toggle("as_seen", "Show what the network sees"),
                 changes=(PANELS,),
@@ -189,7 +189,7 @@ class CamExplorer(ImageExplorer):
         name = self.model(state).classes[result.target]
         text = f"{self._title(result, state)} (the network: {result.probabilities[result.target]:.0%} {name})"
         if not result.inside:
-            return f"{text}. Nobody knows the truth of a photograph: does the light lie where you would look?"
+            return f"{text}. Nobody knows the truth of a photograph: does the heat lie where you would look?"
         if not result.heatmap.any():
             return f"{text}: the map is empty, nothing here speaks for {name}."
         if result.true_box is None:
@@ -304,7 +304,7 @@ class CamExplorer(ImageExplorer):
         bars |= {f"{control} on the {name}": fraction for control, fraction in result.controls.items()}
         caption = f"There is no {name} here."
         if name in result.inside:
-            caption = "Orange: on the object of that class. A map is worth something if it beats the two controls."
+            caption = "Orange: on the object of that class. A map is worth something only if it beats the two controls."
         marked = [i for i, item in enumerate(result.inside) if item == name]
         title = "How much of the map lies where?"
         return bar_panel(title, list(bars), list(bars.values()), marked=marked, caption=caption, **size)
@@ -336,7 +336,7 @@ def _scale(result: CamResult, state: CamState, heatmap: np.ndarray) -> tuple[flo
 def _row_panels(result: CamResult, state: CamState) -> list[Panel]:
     """The maps to compare, over the image."""
     image = plots.pixels(result.shown)
-    note = "On its own scale: next to nothing looks as strong as any."
+    note = "On its own scale: even an almost empty map looks strong."
     if state.shared and state.compare == CLASSES:
         note = "One scale for all: where it stays dark, there is nothing."
     panels = []

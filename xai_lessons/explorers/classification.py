@@ -71,11 +71,11 @@ class PredictionExplorer(ImageExplorer):
             *self.image_controls("image", "shown", "probabilities"),
             *self.network_controls("probabilities"),
             *group(
-                "Do something to it",
+                "Change the picture",
                 Choice("without", "Take away", choices=self._parts, when=self._is_single),
                 Slider("turn", "Turn", low=-180, high=180, step=5, help="Clockwise, in degrees"),
-                Slider("shift_right", "Shift right", **shift, help="In widths of the picture"),
-                Slider("shift_down", "Shift down", **shift, help="In widths of the picture"),
+                Slider("shift_right", "Shift right", **shift, help="As a fraction of its width"),
+                Slider("shift_down", "Shift down", **shift, help="As a fraction of its height"),
                 Slider("brighten", "Brighten", low=-0.6, high=0.6, step=0.05),
                 Slider("noise", "Noise", low=0.0, high=0.5, step=0.02, help="Its standard deviation"),
                 Toggle("upside_down", "Upside down"),
@@ -160,7 +160,7 @@ class PredictionExplorer(ImageExplorer):
         """The five most probable classes and the true one, as probabilities or as logits."""
         label, classes = self.label(state), self.model(state).classes
         true, changed = classes.index(label) if label in classes else None, result.changed > 0
-        caption = "Orange: what it is. " * (true is not None) + "Line: before you did anything." * changed
+        caption = "Orange: what it is. " * (true is not None) + "Line: before your changes." * changed
         if state.scores == PROBABILITIES:
             before = result.before if changed else None
             more: dict[str, Any] = {"title": "How sure is it?", "marked": label, "include": true}

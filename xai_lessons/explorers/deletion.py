@@ -70,7 +70,7 @@ class DeletionExplorer(ImageExplorer):
 
     name, title = "deletion", "Put the map to the test"
     question = (
-        "How little must go before the label goes? Does keeping the same part bring it back? "
+        "How little must be erased before the label changes? Does keeping only that part bring it back? "
         "And is the map better than a random one?"
     )
     State = DeletionState
@@ -136,7 +136,7 @@ class DeletionExplorer(ImageExplorer):
         )
         x: Any = np.linspace(0, 1, STEPS + 1)
         lines: dict[str, Any] = {"erased, brightest first": result.deletion, "erased at random": result.random}
-        lines |= {"put in, brightest first": result.insertion}
+        lines |= {"put back, brightest first": result.insertion}
         curves = plots.curves(
             {title: (x, y) for title, y in lines.items()},
             x_label="fraction of the pixels",
@@ -149,11 +149,13 @@ class DeletionExplorer(ImageExplorer):
         )
         done = f"{state.fraction:.0%} of the picture {'gone' if state.way == ERASE else 'kept'}"
         gone, back = result.areas
-        areas = f"Areas: erased {gone:.2f} (small is good), put in {back:.2f} (large is good)." if gone == gone else ""
+        areas = (
+            f"Areas: deletion {gone:.2f} (small is good), insertion {back:.2f} (large is good)." if gone == gone else ""
+        )
         panels = [
             Panel(f"What the network is shown: {done}", left, f"{self.alt(state)}, {done}", 300, sharp=True),
             bars,
-            chart_panel("All the way", curves, f"deletion and insertion curves. {areas}", 395, areas),
+            chart_panel("Deletion and insertion", curves, f"deletion and insertion curves. {areas}", 395, areas),
         ]
         if state.show_map:
             over = plots.overlay(plots.enlarge(result.image, self.screen), result.heatmap, 0.8)

@@ -119,7 +119,7 @@ class DetectiveExplorer(Explorer):
                 "Repair of the accused, on Run",
                 Slider("pictures", "Pictures", values=self.counts, help="Half of them carry the cue"),
                 Slider("epochs", "Epochs", low=1, high=6, changes=("accuracies",)),
-                Button("again", "Begin the repair anew", act=self._forget),
+                Button("again", "Start the repair again", act=self._forget),
                 changes=("repaired",),
             ),
         )

@@ -73,7 +73,7 @@ class AttackExplorer(ImageExplorer):
             *group(
                 "Attack",
                 Slider("epsilon", "ε, of 255", low=0.0, high=float(LARGEST), step=0.5, format=".1f", help=most),
-                Choice("method", "How", choices=tuple(ATTACKS), buttons=True),
+                Choice("method", "Attack", choices=tuple(ATTACKS), buttons=True),
                 Choice("target", "Target", choices=self._targets, when=lambda state: state.method != NOISE),
                 Slider("steps", "Steps", low=1, high=40, when=lambda state: state.method == PGD),
                 Button("enough", "Just enough to flip it", act=self._enough, help=enough, when=_is_fgsm),

@@ -68,8 +68,10 @@ class FilterExplorer(ImageExplorer):
                 changes=("found", "drawn"),
             ),
             *group(
-                "Look for the picture",
-                Choice("where", "Its map", choices=("everywhere", "center"), buttons=True, when=self._is_spatial),
+                "Search",
+                Choice(
+                    "where", "Where in its map", choices=("everywhere", "center"), buttons=True, when=self._is_spatial
+                ),
                 *search_controls(),
                 changes=("found",),
             ),
@@ -109,7 +111,7 @@ class FilterExplorer(ImageExplorer):
         panels = [Panel(f"Excites {what}, step {result.step}", big, f"The picture found for {what}", 340)]
         if result.weights is not None:
             picture = plots.enlarge(0.5 + 0.5 * result.weights / np.abs(result.weights).max(), 384)
-            caption = "Gray is zero; it answers most to a patch that looks like this."
+            caption = "Gray is zero; it responds most to a patch that looks like this."
             panels.append(Panel("Its weights", picture, "The filter as a picture", 290, sharp=True, caption=caption))
         order = np.argsort(-result.drawn, kind="stable")[:6]
         labels = ["this picture", *(menagerie.CLASSES[i] for i in order)]
@@ -118,7 +120,7 @@ class FilterExplorer(ImageExplorer):
         width = 395 if result.weights is not None else 600
         chart = plots.bars(labels, values, high=high, percent=False, marked=(0,), width=width, row=42)
         said = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
-        caption = "To the picture found, and to one drawing of each class: the six strongest."
+        caption = "For the picture found and for one drawing of each class: the six strongest."
         title = "Logit" if state.layer == self.classes else "Mean activation"
         return [*panels, chart_panel(title, chart, f"{title}: {said}", width, caption)]
 

@@ -67,7 +67,7 @@ class InversionExplorer(ImageExplorer):
         search = search_controls(Choice("optimizer", "Optimizer", choices=("adam", "sgd", "lbfgs"), buttons=True))
         return (
             *group(
-                "Look for the picture",
+                "Search",
                 Choice("layer", "Layer", choices=lambda state: inversion.layers(self.model(state))),
                 *search[:-1],
                 Slider("pictures", "Mean code of", low=1, high=8, help=several, when=self._is_single),
@@ -135,8 +135,8 @@ class InversionExplorer(ImageExplorer):
                 state,
                 result.after,
                 result.before,
-                title="What the network says of it",
-                caption="Line: of the picture itself.",
+                title="What the network says about it",
+                caption="Line: for the picture itself.",
                 width=335,
                 row=44,
             ),
@@ -191,7 +191,7 @@ class InversionExplorer(ImageExplorer):
 def search_controls(*more: Control) -> tuple[Control, ...]:
     """The controls of a search from noise: prior, steps, `more`, jitter, noise."""
     return (
-        Slider("tv", "TV weight", values=PRIORS, help="Weight of the total variation: 0 lets every noise pass"),
+        Slider("tv", "TV weight", values=PRIORS, help="Weight of the total variation: 0 allows any noise"),
         Choice(
             "parametrization",
             "Searched in",
@@ -201,6 +201,6 @@ def search_controls(*more: Control) -> tuple[Control, ...]:
         ),
         Slider("steps", "Steps", values=STEPS, format="d"),
         *more,
-        Slider("jitter", "Jitter", high=8, help="Each step shifts the picture so far, at most by so many pixels"),
-        Slider("noise", "Noise", high=9, help="Which noise it begins with"),
+        Slider("jitter", "Jitter", high=8, help="Each step shifts the picture by up to this many pixels"),
+        Slider("noise", "Noise", high=9, help="The seed of the noise that it starts from"),
     )

@@ -84,7 +84,7 @@ class LeaderboardExplorer(ImageExplorer):
             ),
             *self.network_controls("scores"),
             *group(
-                "Computed on Run",
+                "Computed when you press Run",
                 Slider("pictures", "Pictures", values=self.counts, changes=("scores", "pictures")),
                 Many("methods", "Methods", choices=tuple(METHODS), changes=("methods",)),
                 Many("metrics", "Metrics", choices=tuple(METRICS), names=_words, changes=("metrics",)),

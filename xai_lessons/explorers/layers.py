@@ -22,11 +22,11 @@ WHAT = {
     "average pooling": "Pooling makes the map smaller: each number is the mean of 2 × 2 neighbors.",
     "max-pooling": "Pooling makes the map smaller: each number is the largest of its neighbors.",
     "residual block": "A residual block adds what its convolutions find to its input.",
-    "block without a shortcut": "Two convolutions after each other; the input is not added.",
+    "block without a shortcut": "Two convolutions in a row; the input is not added.",
     "global average pooling": "Of each channel only its mean is left: what was found, no longer where.",
     "fully-connected layer": "Each output is a weighted sum of all inputs.",
     "flattening": "The same numbers, in one row.",
-    "dropout": "Does something in training only.",
+    "dropout": "Active in training only.",
 }
 
 
@@ -194,7 +194,7 @@ def _maps_panel(activation: np.ndarray, state: LayerState, signed: bool) -> Pane
     scale = plots.limits(activation, signed=signed) if state.shared else None
     maps = [plots.heatmap(activation[c], "signed" if signed else "viridis", scale) for c in first]
     grid = plots.grid(maps, [str(c) for c in first], columns=12, size=72, gap=6, paper=PAPER)
-    title = f"All {count} channels" if count <= SHOWN else f"The {SHOWN} strongest of {count} channels"
+    title = f"All {count} channels, strongest first" if count <= SHOWN else f"The {SHOWN} strongest of {count} channels"
     note = "One scale for all." if state.shared else "Each on its own scale: a faint map looks as strong as any."
     return Panel(title, grid, f"{title} of {state.layer}", 1040, sharp=True, caption=note, below=True)
 
@@ -203,7 +203,7 @@ def _filter_panel(weights: np.ndarray) -> Panel:
     """A filter: in color if it looks at the image itself, else its strongest slices."""
     if len(weights) == 3:
         image = plots.enlarge(0.5 + 0.5 * weights / np.abs(weights).max(), 250)
-        caption = "Gray: zero. It answers most where the picture looks like this."
+        caption = "Gray: zero. It responds most where the picture looks like this."
     else:
         first = top_classes(np.abs(weights).sum((1, 2)), count=9)
         scale = plots.limits(weights, signed=True)

@@ -154,7 +154,7 @@ class MistakesExplorer(Explorer):
         order = "surest" if state.surest else "least sure"
         return (
             f"{state.network}: {result.found:,} of {len(self.pictures.labels):,} pictures where "
-            f"{', '.join(conditions)}. First stand those that it is {order} of."
+            f"{', '.join(conditions)}. Those that it is {order} of come first."
         )
 
     def code(self, state: MistakesState) -> str:

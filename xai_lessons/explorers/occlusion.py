@@ -194,7 +194,7 @@ class OcclusionExplorer(ImageExplorer):
             state,
             answer,
             result.probabilities,
-            title="What it says of that",
+            title="What it says about that picture",
             marked=name,
             include=top,
             order=result.probabilities,

@@ -75,7 +75,7 @@ class RobustnessExplorer(Explorer):
         return group(
             "Attack",
             Many("networks", "Networks", choices=self.network_names),
-            Choice("attack", "How", choices=tuple(ATTACKS), buttons=True),
+            Choice("attack", "Attack", choices=tuple(ATTACKS), buttons=True),
             Slider("largest", "ε up to", values=(4, 8, 16, 32), format="d", changes=("epsilons",)),
             Slider("pictures", "Pictures", values=counts, format="d"),
             Slider("at", "Read off at", **at, changes=(PANELS,)),

@@ -79,7 +79,7 @@ class SaliencyExplorer(ImageExplorer):
         noise, points = (0.0, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5), (1, 2, 5, 10, 25, 50, 100)
         deviation = "Standard deviation of SmoothGrad's noise; pixels run from 0 to 1"
         path = "Of integrated gradients, from the baseline to the picture"
-        fractions = "One for all: the color says which fraction of its whole map a pixel has"
+        fractions = "One for all: the color says what fraction of its whole map a pixel holds"
         return (
             *self.network_controls("maps", "probability"),
             *group(

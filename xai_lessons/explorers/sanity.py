@@ -119,7 +119,7 @@ class SanityExplorer(ImageExplorer):
             now, whole = (plots.attribution(one, size=self.screen) for one in (after, before))
             alt, caption = (
                 f"{method} with {state.forgotten} layers forgotten",
-                f"Correlation with the whole: {value:.2f}.",
+                f"Correlation with the whole network's map: {value:.2f}.",
             )
             panels.append(Panel(method, now, alt, TILE, caption=caption, below=i > 2))
             under.append(Panel(f"{method}, whole network", whole, f"{method} with all layers", TILE, below=True))

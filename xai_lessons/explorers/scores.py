@@ -56,7 +56,9 @@ class ScoresExplorer(Explorer):
     """
 
     name, title = "scores", "Which score notices?"
-    question = "Slide the map away from the network. Which score notices at once, which one last, which one not at all?"
+    question = (
+        "Mix in a map that ignores the network. Which score notices at once, which one last, and which one not at all?"
+    )
     State = ScoresState
     stage = ("mixture", "control", "fill", "method")
     shown_by_code = ("heatmap", "scores")
@@ -75,7 +77,7 @@ class ScoresExplorer(Explorer):
             Choice("fill", "Fill", choices=FILLS, changes=("curves",), help="Of insertion and deletion"),
             Choice("method", "Map", choices=tuple(METHODS), changes=("heatmap", "scores")),
             *group("Network", Choice("network", "Network", choices=BUILT_IN, changes=("heatmap", "scores"))),
-            *group("Picture", Slider("picture", "Which one", high=PICTURES - 1, changes=("image", "heatmap"))),
+            *group("Picture", Slider("picture", "Number", high=PICTURES - 1, changes=("image", "heatmap"))),
         )
 
     def compute(self, state: ScoresState, progress: Reporter) -> Iterator[ScoresResult]:

@@ -149,7 +149,7 @@ class TrainingExplorer(LiveTraining):
             *group(
                 "Shown",
                 Many(name="curves", label="Curves", choices=tuple(CURVES)),
-                Toggle(name="earlier", label="The trainings before, for comparison"),
+                Toggle(name="earlier", label="Earlier trainings, for comparison"),
                 changes=(PANELS,),
             ),
         )

@@ -1,4 +1,4 @@
-"""The explanation methods, a file a family."""
+"""The explanation methods, one file per family."""
 
 import lazy_loader
 

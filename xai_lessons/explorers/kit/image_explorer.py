@@ -158,7 +158,7 @@ class ImageExplorer(Explorer):
         """The controls of the image; moving each must change these fields of the result."""
         drawn = group(
             "Picture",
-            Slider("seed", "Which one", high=LAST_SEED, help="The seed of the drawing"),
+            Slider("seed", "Drawing", high=LAST_SEED, help="The seed of the drawing: another number, another drawing"),
             Choice("background", "Background", choices=(ANY, *menagerie.BACKGROUNDS)),
             Choice("pose", "Pose", choices=self._poses, when=self._is_single),
             Toggle("tree", "In a leafy tree", help="A tree around the object"),

@@ -78,7 +78,7 @@ class LiveTraining(Explorer):
         counts = (*(n for n in self.counts if n < most), most)
         return (
             Slider(name="pictures", label="Pictures", values=counts, format=",d", changes=changes),
-            Button(name="again", label="Begin this one anew", act=self._forget, changes=changes),
+            Button(name="again", label="Start this one again", act=self._forget, changes=changes),
         )
 
     def begun(self, state: Any) -> training.Training | None:

@@ -105,7 +105,8 @@ def _integral(gradient: Gradient, x: Tensor, b: Tensor, alphas: Tensor) -> Tenso
         "m + 1 points": "You use m + 1 points, both ends included. Take m, one in the middle of each step.",
         "m + 1 points, divided by m": "You add up m + 1 gradients, both ends included, and divide by m. Take m of "
         "them, one in the middle of each step.",
-        "the offset alone": "You take the gradient at a (x - b), which is only the way gone. You are at b + a (x - b).",
+        "the offset alone": "You take the gradient at a (x - b), which is only the distance covered. You are at "
+        "b + a (x - b).",
         "last step missing": "Your last step is missing: range(1, m) ends at m - 1. Take range(1, m + 1).",
         "overshoots": "You follow b + a x, beyond the picture. The path is x - b: after the fraction a of it you are "
         "at b + a (x - b).",
