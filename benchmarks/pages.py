@@ -22,17 +22,19 @@ the image, which is what a guess scores in the pointing game.
 
 ↑ high is good, ↓ low is good; *in italics* the controls, which ignore the network; † a control does at least
 as well. An empty map never moves, so every method carries a † for its sensitivity: one number alone proves nothing.
-These values were measured before infidelity's scale was limited to what is not negative; measure them anew for that.
+These values were measured before the scale of infidelity was limited to values of at least 0; measure them anew for
+that.
 
 {columns}
 """
 
 REFERENCE = """# Published figures on photographs, and ours
 
-Made by `python -m xai_lessons.results reference --photos FOLDER` with {network} and {count} photographs: scikit-image's
+Made by `python -m xai_lessons.results reference --photos FOLDER` with {network} and {count} photographs: scikit-
+image's
 ({samples}) and a folder of others, which go by the names of their files and are not in this repository.
 "Published" is what student reports and papers say. Their photographs, code and, but for a name, networks are not known
-to us: so the same digits are not to be expected. The same *findings* are, and each section says whether they came.
+to us: so do not expect the same digits. Expect the same *findings*; each section says which were found.
 """
 
 # table -> its heading, and why ours is not theirs
@@ -43,7 +45,7 @@ SECTIONS = {
 has 13 x 13 places.
 
 - *Found again:* the maps of a class of dogs and one of cats lie in different places of one photograph, though the
-  network says neither of the two; the Labrador is known by its face.
+  network predicts neither of the two; the Labrador is recognized by its face.
 - *Not found:* the cheetah's spots do not stand out from its face. The elephants are a dark line at a lake, and the
   network says *lakeside*. Where a network is unsure (elephants, bloodhound, mushroom), the heat lies on whatever
   speaks for the class.
@@ -54,8 +56,8 @@ has 13 x 13 places.
         """Published as images only, of a ResNet-18 and a triceratops: the positive evidence as a heatmap and laid
 over the photograph. The numbers say what such images do not show.
 
-- Squares and variances are positive by definition, so *all* of them counts as evidence; of the signed maps about half
-  speaks against the class.
+- Squares and variances are positive by definition, so *all* of them count as evidence; about half of each signed map
+  is negative (which speaks against the class only where a value is a contribution).
 - Integrated gradients light up the bright window behind the animal: with a black baseline, black objects get nothing.
 - *Why they differ:* another network (no residual sums, no batch norm), another photograph.""",
     ),
@@ -64,15 +66,17 @@ over the photograph. The numbers say what such images do not show.
         """Here the brightest areas are those of Grad-CAM: 20 % of the picture, under three boxes or pixel by pixel,
 in black.
 
-- *Found again:* the label goes, mostly to something absurd, and not seldom with more confidence than before. An
+- *Found again:* the label goes, mostly to something absurd, and often with more confidence than before. An
   umbrella cut out of its background stayed an umbrella there; here the brightest 30 % on black are still one.
-- *Not found:* their words, but as chance has it (a mushroom becomes *perfume* here, a triceratops *birdhouse*).
-- *Why:* the reports do not say by which map, how much and with which black they masked; network and photographs are
-  others. What a network says of black shapes is often a name for *them* (*television*, *mortarboard*, *teddy*).""",
+- *Not found:* their words, except by chance for other photographs (a mushroom becomes *perfume* here, a triceratops
+  *birdhouse*).
+- *Why:* the reports do not say by which map, how much and with which black they masked; and the network and the
+  photographs differ. What a network says about black shapes is often a name for *them* (*television*,
+  *mortarboard*, *teddy*).""",
     ),
     "occluded": (
         "Lesson 4: hiding windows, the cheetah at p = 0.88",
-        """A report says p = 0.88 of its cheetah, and one colors each patch by the probability that is left when it is
+        """A report gives p = 0.88 for its cheetah and colors each patch by the probability that is left when it is
 hidden. Here: the probability as it is, with the window black that hurts most, and with the one that helps most.
 
 - *Not found:* 0.88. *Why:* another photograph and another network, which is surer of this one.""",
@@ -81,11 +85,12 @@ hidden. Here: the probability as it is, with the window black that hurts most, a
         "Lesson 5: FGSM at 0.007",
         """Published: a GoogLeNet's panda, 57.7 %, is *gibbon* at 99.3 % after one step of 0.007.
 
-- *Found again:* one such step changes all ten labels that were right ("right": before the attack), three of them to an
-  answer of which the network is surer than it was of the right one. Chelsea's new label, *tiger cat*, is right as well.
+- *Found again:* one such step changes all ten labels that were right ("right": before the attack), three of them to
+  an answer that it gives with more confidence than the right one before. Chelsea's new label, *tiger cat*, is right
+  as well.
 - Six labels were wrong before any attack. The attack moves them, too, and it *repairs* one: the elephants, which the
   network takes for *lakeside*, become *African elephant*, the class that was second.
-- *Not found:* *gibbon* by itself. Away from ten right answers FGSM leads to the class that was second before six times.
+- *Not found:* *gibbon* by itself. From the ten right answers FGSM leads six times to the class that was second before.
   Whoever wants a gibbon must make it the target: PGD of the same size then reaches it on 15 of 16 photographs.
 - *Why:* another network and other photographs.""",
     ),
@@ -93,8 +98,9 @@ hidden. Here: the probability as it is, with the window black that hurts most, a
         "Lesson 5: flips and brightness",
         f"""Published without any attack: {reference.CHANGED}.
 
-- *Found again:* turned upside down, brighter or darker, many change their label. Mirrored, only those do of which the
-  network was not sure (at most 62 %). It was also trained on mirrored images, which may be why; this is not tested.
+- *Found again:* turned upside down, brighter or darker, many change their label. When mirrored, only those do that
+  the network was not sure of (at most 62 %). It was also trained on mirrored images, which may be why; this is not
+  tested.
 - *Not found:* their words. *Why:* other photographs, another network; they do not say how much brighter.""",
     ),
     "inverted": (
@@ -102,7 +108,7 @@ hidden. Here: the probability as it is, with the window black that hurts most, a
         """The reference inverted the 4,096 numbers of a VGG19's fully-connected layer by plain SGD. SqueezeNet has
 no such layer: its first and its last map stand in, for Chelsea, in 200 steps.
 
-- *Found again:* a deep layer is met only roughly, and the worse the plainer the descent.
+- *Found again:* the code of a deep layer is matched only roughly, and worse with the plainer descent.
 - *Why they differ:* a layer with places instead of one without; SGD with momentum, total variation, and pixels kept
   in [0, 1] here.""",
     ),
@@ -113,15 +119,16 @@ here is another one of a triceratops. The last column takes the options of a wel
 theirs: noise of a whole normalized unit, windows of 15 pixels on gray, 50 steps, and for Gradient SHAP new random
 numbers at every call.
 
-- *Found again:* occlusion is calmest, with nearly the same digits; guided backprop and guided Grad-CAM are alike;
-  integrated gradients, Gradient SHAP and LRP are the restless ones. With the tutorial's options the two smoothed ones
+- *Found again:* occlusion is the steadiest, with nearly the same digits; guided backprop and guided Grad-CAM are
+  alike;
+  integrated gradients, Gradient SHAP and LRP are the most sensitive. With the tutorial's options the two smoothed ones
   come below the guided ones, as published, and Gradient SHAP above integrated gradients.
 - *Not found:* 3.567 for LRP, 1.040 for Gradient SHAP.
 - *Why:* an LRP that gives each branch of a residual sum the whole relevance counts it twice at each addition;
   SqueezeNet has no such sums, and ours splits it. Gradient SHAP is drawn at random: with new numbers at every call
-  it moves though the picture stays. Much noise drowns a small change, so SmoothGrad squared and VarGrad are calmer
+  it moves though the picture stays. Much noise drowns a small change, so SmoothGrad squared and VarGrad are steadier
   with it. What is left is another network and another photograph.
-- On drawings (lesson 7) the order is another one: see `xai_lessons/results/stored/sensitivity.json`.""",
+- On drawings (lesson 7) the order is different: see `xai_lessons/results/stored/sensitivity.json`.""",
     ),
 }
 
