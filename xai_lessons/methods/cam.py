@@ -424,7 +424,7 @@ def bounding_box(heatmaps: Tensor, threshold: float = 0.2) -> Tensor:
         if not above.any():
             boxes.append([0, 0, 0, 0])
             continue
-        parts = torch.from_numpy(label(above.numpy(), connectivity=2))
+        parts = torch.from_numpy(label(above.byte().numpy(), connectivity=2))  # of bool, it imports for a second
         i, j = torch.where(parts == parts.flatten().bincount()[1:].argmax() + 1)  # the largest part
         boxes.append([int(j.min()), int(i.min()), int(j.max()) + 1, int(i.max()) + 1])
     return torch.tensor(boxes).reshape(*heatmaps.shape[:-2], 4)

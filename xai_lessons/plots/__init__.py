@@ -19,4 +19,4 @@ from xai_lessons.plots.heatmap import (
     overlay,
 )
 from xai_lessons.plots.images import box, enlarge, grid, jpeg, pixels, png, point, wall
-from xai_lessons.plots.text import INK, PALE, PALETTE, fit, fitting, font
+from xai_lessons.plots.text import INK, PALE, PALETTE, fit, fitting, font, wrap

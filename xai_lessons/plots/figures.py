@@ -1,4 +1,4 @@
-"""Figures that a notebook keeps, with a caption, drawn with matplotlib, which is imported only when one is made."""
+"""Figures that a notebook keeps, with a caption: images by Pillow in a hundredth of a second, charts by matplotlib."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from xai_lessons.plots.images import jpeg, pixels, png
-from xai_lessons.plots.text import PALETTE
+from xai_lessons.plots.images import enlarge, few_colors, jpeg, pixels, png
+from xai_lessons.plots.text import PALETTE, fitting, font, wrap
 
 FIGURE_BYTES = 100_000
+LINE, GAP, CAPTION = 20, 12, "#333333"  # pixels from line to line and between images, and the color of a caption
 
 
 class Static:
@@ -68,7 +69,7 @@ def show(
         titles: one above each image.
         caption: what to see; drawn below and read out to those who cannot.
         columns: images per row.
-        size: width of each in inches.
+        size: width of each in inches of 100 pixels.
         most: largest size in bytes, as JPEG; by default a PNG, which is large for maps full of detail.
 
     Returns:
@@ -79,18 +80,34 @@ def show(
         >>> plots.show([menagerie.draw("cat", seed=3).image], ["as drawn"], "A cat.")
         Figure: A cat.
     """
-    from matplotlib.figure import Figure
-
     if not len(images):
         raise ValueError("expected at least one image, got none")
-    columns, rows = min(columns, len(images)), -(-len(images) // min(columns, len(images)))
-    figure = Figure(figsize=(columns * size, rows * (size + 0.35 * bool(titles))), layout="constrained")
-    for i, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        axes.set_axis_off()
-        if i < len(images):
-            axes.imshow(pixels(images[i]), interpolation="antialiased")
-            axes.set_title(titles[i] if i < len(titles) else "", fontsize=12)
-    return _finish(figure, caption, most)
+    columns, side = min(columns, len(images)), round(100 * size)
+    face = fitting([line for title in titles for line in title.split("\n")], side, (16, 15, 14, 13))
+    heads = [wrap(title, face, side) for title in titles]
+    tiles = [Image.fromarray(_tile(pixels(image), side)) for image in images]
+    rows = [slice(first, first + columns) for first in range(0, len(tiles), columns)]
+    tops = [LINE * max(map(len, heads[row]), default=0) + 6 for row in rows]
+    heights = [top + max(tile.height for tile in tiles[row]) for row, top in zip(rows, tops, strict=True)]
+    width = columns * (side + GAP) + GAP
+    lines = wrap(caption, font(15), width - 2 * GAP)
+    sheet = Image.new("RGB", (width, sum(heights) + LINE * len(lines) + 2 * GAP), "white")
+    draw, y = ImageDraw.Draw(sheet), 0
+    for row, top, height in zip(rows, tops, heights, strict=True):
+        for i in range(len(tiles))[row]:
+            x = GAP + (i % columns) * (side + GAP)
+            sheet.paste(tiles[i], (x + (side - tiles[i].width) // 2, y + top))
+            for n, line in enumerate(reversed(heads[i] if i < len(heads) else ())):
+                draw.text((x + side / 2, y + top - 4 - LINE * n), line, "black", face, anchor="md")
+        y += height
+    for n, line in enumerate(lines):
+        draw.text((GAP, y + GAP + LINE * n), line, CAPTION, font(15))
+    return _stored(sheet, caption, most)
+
+
+def _tile(image: np.ndarray, side: int) -> np.ndarray:
+    """The image, `side` pixels long: smooth, unless its pixels become large enough to be seen as squares."""
+    return enlarge(image, side, smooth=side < 3 * max(image.shape[:2]))
 
 
 def plot(
@@ -195,15 +212,20 @@ def dots(
     return _finish(figure, caption)
 
 
-def _finish(figure: Any, caption: str, most: int | None = None) -> Static:
-    """The matplotlib figure as PNG, or as JPEG of at most `most` bytes, the caption wrapped below it."""
+def _finish(figure: Any, caption: str) -> Static:
+    """The matplotlib figure with the caption wrapped below it."""
     width = figure.get_size_inches()[0]
-    figure.text(0.01, -0.01, textwrap.fill(caption, int(width * 12.5)), fontsize=11, va="top", color="#333333")
+    figure.text(0.01, -0.01, textwrap.fill(caption, int(width * 12.5)), fontsize=11, va="top", color=CAPTION)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100, bbox_inches="tight", pad_inches=0.08, facecolor="white")
-    few, content = Image.open(stream).convert("RGB"), io.BytesIO()
+    return _stored(Image.open(stream).convert("RGB"), caption)
+
+
+def _stored(sheet: Image.Image, caption: str, most: int | None = None) -> Static:
+    """The figure as PNG, or as JPEG of at most `most` bytes."""
     if most is not None:
-        files = (jpeg(np.asarray(few), quality) for quality in range(92, 20, -6))
-        return Static(next((file for file in files if len(file) <= most), jpeg(np.asarray(few), 20)), caption, "jpeg")
-    few.quantize(256, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)  # a notebook keeps many of them
-    return Static(content.getvalue() if content.tell() <= FIGURE_BYTES else png(few, most=FIGURE_BYTES), caption)
+        files = (jpeg(np.asarray(sheet), quality) for quality in range(92, 20, -6))
+        return Static(next((file for file in files if len(file) <= most), jpeg(np.asarray(sheet), 20)), caption, "jpeg")
+    content = io.BytesIO()
+    few_colors(sheet).save(content, "PNG", compress_level=8)  # a notebook keeps many of them
+    return Static(content.getvalue() if content.tell() <= FIGURE_BYTES else png(sheet, most=FIGURE_BYTES), caption)

@@ -78,3 +78,31 @@ def fit(text: str, face: Any, width: float) -> str:
     while text and face.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"
+
+
+def wrap(text: str, face: Any, width: float) -> list[str]:
+    """The text in lines of at most `width` pixels, broken at spaces and kept line breaks; a longer word is cut.
+
+    Args:
+        text: any text.
+        face: of `font`.
+        width: in pixels.
+
+    Returns:
+        The lines; none of an empty text.
+
+    Example:
+        >>> from xai_lessons import plots
+        >>> plots.wrap("two words", plots.font(20), 70)
+        ['two', 'words']
+    """
+    lines: list[str] = []
+    for paragraph in text.split("\n") if text else ():
+        line = ""
+        for word in paragraph.split():
+            if line and face.getlength(f"{line} {word}") > width:
+                lines.append(line)
+                line = ""
+            line = f"{line} {word}" if line else fit(word, face, width)
+        lines.append(line)
+    return lines

@@ -45,7 +45,7 @@ class Canvas:
         self.parts: list[str] = [""]
         self.elements: list[str] = [""]
         self._element = 0
-        self._matrix = np.eye(3)
+        self._matrix, self._scale = np.eye(3), 1.0
         self._clips: list[tuple[Image.Image, Image.Image]] = []
         self._colors = Image.new("RGB", (self.fine, self.fine))
         self._ids = Image.new("I", (size, size))
@@ -120,15 +120,16 @@ class Canvas:
 
     def spots(self, rng: Rng, box: Sequence[float], color: ArrayLike, radius: float, n: int) -> None:
         """Scatter up to n round spots, the part "markings", over box (x0, y0, x1, y1), none touching another."""
-        centers: list[NDArray[np.float64]] = []
-        for spot in rng.uniform(box[:2], box[2:], (6 * n, 2)):
-            if len(centers) < n and all(((spot - c) ** 2).sum() > (2.3 * radius) ** 2 for c in centers):
-                centers.append(spot)
+        centers: list[list[float]] = []
+        apart = (2.3 * radius) ** 2
+        for x, y in rng.uniform(box[:2], box[2:], (6 * n, 2)).tolist():  # floats: 20 times faster than arrays of two
+            if len(centers) < n and all((x - a) * (x - a) + (y - b) * (y - b) > apart for a, b in centers):
+                centers.append([x, y])
         t = np.linspace(0, 2 * math.pi, 10, endpoint=False)
         size, squash, turn = rng.uniform((0.65, 0.7, 0), (1.35, 1.1, 3), (n, 3))[: len(centers), :, None].swapaxes(0, 1)
-        x, y = radius * size * np.cos(t), radius * size * squash * np.sin(t)
+        u, v = radius * size * np.cos(t), radius * size * squash * np.sin(t)
         c, s = np.cos(turn), np.sin(turn)
-        rings = np.stack([c * x - s * y, s * x + c * y], axis=2)
+        rings = np.stack([c * u - s * v, s * u + c * v], axis=2)
         if centers:
             self.many(np.array(centers)[:, None, :] + rings, "markings", color)
 
@@ -156,13 +157,14 @@ class Canvas:
         self, x: float = 0, y: float = 0, scale: float = 1, rotation: float = 0, flip: bool = False
     ) -> Iterator[None]:
         """Draw in a frame whose origin is at (x, y), scaled, turned (radians, clockwise) and mirrored left to right."""
-        before = self._matrix
+        before = self._matrix, self._scale
         c, s, f = scale * math.cos(rotation), scale * math.sin(rotation), -1 if flip else 1
-        self._matrix = before @ np.array([[c * f, -s, x], [s * f, c, y], [0, 0, 1]])
+        self._matrix = before[0] @ np.array([[c * f, -s, x], [s * f, c, y], [0, 0, 1]])
+        self._scale = math.sqrt(abs(float(np.linalg.det(self._matrix[:2, :2]))))
         try:
             yield
         finally:
-            self._matrix = before
+            self._matrix, self._scale = before
 
     @contextmanager
     def element(self, name: str, hidden: frozenset[str] = frozenset()) -> Iterator[None]:
@@ -195,10 +197,6 @@ class Canvas:
         """Return for each pixel the index of its element and that of its part, (size, size) each; 0 is none."""
         ids = np.asarray(self._ids, dtype=np.int32)
         return ids // 256, ids % 256
-
-    @property
-    def _scale(self) -> float:
-        return math.sqrt(abs(float(np.linalg.det(self._matrix[:2, :2]))))
 
     def _to_image(self, points: ArrayLike) -> NDArray[np.float64]:
         return np.asarray(points, dtype=float) @ self._matrix[:2, :2].T + self._matrix[:2, 2]

@@ -256,7 +256,7 @@ class Explorer:
         """The live widget, and what is seen where no widget runs: a PNG, and the sentence that describes it."""
         try:
             still: dict[str, Any] = {"text/plain": f"{self.title} {self.describe(self.result, self.shown)}"}
-            still["image/png"] = plots.png(self.render(), level=6, most=STORED_BYTES)
+            still["image/png"] = plots.png(self.render(), most=STORED_BYTES)
         except Exception as error:  # the widget says it too, where the student looks
             still = {"text/plain": error_text(error)}
         return {**self.widget._repr_mimebundle_(), **still}
