@@ -1,7 +1,6 @@
 """A JupyterLab server on copies of the notebooks, and Chromium to look at it."""
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -11,15 +10,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from browser.lab import TOKEN
+from browser.lab import TOKEN, fresh_page, open_notebook, replace_cells, run_all, show_cell
 from xai_lessons.command import lab as lessons
 
 CHROMIUM_FLAGS = [
@@ -131,13 +131,28 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(lab: Lab, browser: Browser) -> Iterator[Page]:
-    """A fresh page that remembers complaints; the kernels it started end with it."""
-    context = browser.new_context(base_url=lab.url, viewport={"width": 1400, "height": 1000})
-    fresh = context.new_page()
-    fresh.complaints = []
-    fresh.on("pageerror", lambda error: fresh.complaints.append(str(error)))
-    fresh.on("console", lambda message: fresh.complaints.append(message.text) if message.type == "error" else None)
-    yield fresh
-    context.close()
-    for session in json.loads(lab.ask("GET", "sessions")):
-        lab.ask("DELETE", f"sessions/{session['id']}")
+    """A fresh page, for one test."""
+    with fresh_page(lab, browser) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def desk(lab: Lab, browser: Browser) -> Iterator[Page]:
+    """A page with an open notebook, which the tests of a file use one after the other."""
+    with fresh_page(lab, browser) as fresh:
+        open_notebook(fresh, lab.put("desk.ipynb", "1"))
+        yield fresh
+
+
+@pytest.fixture
+def opened(desk: Page) -> Callable[..., list[dict[str, Any]]]:
+    """Run these cells on the desk, and scroll to the second one."""
+
+    def of(*sources: str) -> list[dict[str, Any]]:
+        replace_cells(desk, *sources)
+        cells = run_all(desk)
+        show_cell(desk, 1)
+        return cells
+
+    desk.complaints.clear()
+    return of

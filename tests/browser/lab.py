@@ -1,10 +1,13 @@
 """A student's hands: what the browser tests do in JupyterLab."""
 
+import contextlib
+import json
 import secrets
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 TOKEN = secrets.token_hex(16)
 MINUTE = 60_000  # Playwright counts in milliseconds
@@ -21,6 +24,20 @@ CELLS = f"""() => {NOTEBOOK}.content.widgets.filter(cell => cell.model.type === 
 }}))"""
 IDLE = f"""() => {NOTEBOOK}?.sessionContext?.session?.kernel?.status === 'idle'
     && {NOTEBOOK}.content.widgets.every(cell => cell.model.executionState !== 'running')"""
+
+
+@contextlib.contextmanager
+def fresh_page(lab: Any, browser: Browser, width: int = 1400, height: int = 1000) -> Iterator[Page]:
+    """A page that remembers complaints; the kernels it started end with it."""
+    context = browser.new_context(base_url=lab.url, viewport={"width": width, "height": height})
+    fresh = context.new_page()
+    fresh.complaints = []
+    fresh.on("pageerror", lambda error: fresh.complaints.append(str(error)))
+    fresh.on("console", lambda message: fresh.complaints.append(message.text) if message.type == "error" else None)
+    yield fresh
+    context.close()
+    for session in json.loads(lab.ask("GET", "sessions")):
+        lab.ask("DELETE", f"sessions/{session['id']}")
 
 
 def open_notebook(page: Page, name: str, timeout: float = 2 * MINUTE) -> None:
@@ -65,6 +82,26 @@ def code_cells(page: Page) -> list[dict[str, Any]]:
 def clear_outputs(page: Page) -> None:
     """Clear the stored outputs, so that what is seen next was made by this kernel."""
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+
+
+def replace_cells(page: Page, *sources: str) -> None:
+    """Let the open notebook hold these code cells alone; its kernel goes on."""
+    page.evaluate(
+        f"""sources => {{
+            const shared = {NOTEBOOK}.content.model.sharedModel;
+            shared.deleteCellRange(0, shared.cells.length);
+            sources.forEach(source => shared.addCell({{cell_type: 'code', source}}));
+        }}""",
+        list(sources),
+    )
+
+
+def press(page: Page, css: str, key: str, times: int = 1) -> None:
+    """Press a key on the handle of the first slider in an element."""
+    handle = page.locator(f"{css} .noUi-handle").first
+    handle.focus()
+    for _ in range(times):
+        handle.press(key)
 
 
 def show_cell(page: Page, number: int) -> None:

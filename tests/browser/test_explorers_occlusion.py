@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.sync_api import expect
 
-from browser.lab import console_errors, open_notebook, run_all, show_cell
+from browser.lab import console_errors
 
 NETWORK = """
 import torch
@@ -21,54 +20,42 @@ model = models.wrap(net, classes=menagerie.CLASSES, input_size=96)
 """
 
 
-@pytest.fixture
-def opened(lab, page):
-    """Open a notebook with one explorer, and run it."""
-
-    def of(name: str, cell: str) -> None:
-        open_notebook(page, lab.put(name, NETWORK, cell))
-        run_all(page)
-        show_cell(page, 1)
-
-    return of
-
-
-def test_the_mouse_erases_and_everything_comes_back(opened, page):
-    opened("eraser.ipynb", 'eraser = EraserExplorer("cat", model, fill="black")\neraser')
-    canvas, headline = page.locator(".xai-canvas"), page.locator(".xai-eraser .xai-headline")
+def test_the_mouse_erases_and_everything_comes_back(opened, desk):
+    opened(NETWORK, 'eraser = EraserExplorer("cat", model, fill="black")\neraser')
+    canvas, headline = desk.locator(".xai-canvas"), desk.locator(".xai-eraser .xai-headline")
     expect(headline).to_contain_text("Nothing is erased yet", timeout=60_000)
     box = canvas.bounding_box()
     assert box["width"] >= 220
-    page.mouse.move(box["x"] + 0.26 * box["width"], box["y"] + 0.39 * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.65 * box["width"], box["y"] + 0.42 * box["height"], steps=12)
-    page.mouse.up()
+    desk.mouse.move(box["x"] + 0.26 * box["width"], box["y"] + 0.39 * box["height"])
+    desk.mouse.down()
+    desk.mouse.move(box["x"] + 0.65 * box["width"], box["y"] + 0.42 * box["height"], steps=12)
+    desk.mouse.up()
     expect(headline).to_contain_text(re.compile(r"With [1-9]\d?% of the picture erased"), timeout=30_000)
-    ink = page.evaluate(
+    ink = desk.evaluate(
         "() => [...document.querySelector('.xai-canvas').getContext('2d').getImageData(180, 155, 1, 1).data]"
     )
     assert ink[:3] == [0, 0, 0]
-    page.locator(".xai-eraser .xai-control-clear").click()
+    desk.locator(".xai-eraser .xai-control-clear").click()
     expect(headline).to_contain_text("Nothing is erased yet", timeout=30_000)
-    page.wait_for_function(
+    desk.wait_for_function(
         "() => document.querySelector('.xai-canvas').getContext('2d').getImageData(180, 155, 1, 1).data[1] > 30"
     )
-    assert console_errors(page) == []
+    assert console_errors(desk) == []
 
 
-def test_a_map_that_forms_is_stopped(opened, page):
-    opened("occlusion.ipynb", 'OcclusionExplorer("cat", model, patch=24, stride=24)')
+def test_a_map_that_forms_is_stopped(opened, desk):
+    opened(NETWORK, 'OcclusionExplorer("cat", model, patch=24, stride=24)')
     css = ".xai-occlusion"
-    headline = page.locator(f"{css} .xai-headline")
+    headline = desk.locator(f"{css} .xai-headline")
     expect(headline).to_contain_text("The network says", timeout=60_000)
-    page.locator(f"{css} .xai-more-button").click()
-    handle = page.locator(f"{css} .xai-control-stride .noUi-handle").first
+    desk.locator(f"{css} .xai-more-button").click()
+    handle = desk.locator(f"{css} .xai-control-stride .noUi-handle").first
     handle.focus()
     handle.press("Home")  # a step of 2 pixels: more than a thousand windows
-    stop = page.locator(f"{css} .xai-stop")
+    stop = desk.locator(f"{css} .xai-stop")
     if stop.is_visible():
         stop.click()
     expect(stop).to_be_hidden(timeout=60_000)
     expect(headline).to_contain_text("The network says")
-    assert page.locator(f"{css} .xai-error").count() == 0
-    assert console_errors(page) == []
+    assert desk.locator(f"{css} .xai-error").count() == 0
+    assert console_errors(desk) == []

@@ -1,11 +1,16 @@
-"""Every lesson in JupyterLab in Chromium: Run All, scrolled from top to bottom, a slider of each explorer moved."""
+"""Every lesson in JupyterLab in Chromium: Run All, scrolled from top to bottom, a slider of each explorer moved.
 
+Lessons 1 and 7 are used at more length, on the same page: a click, a question, training; a game, a vote.
+"""
+
+import os
+import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
-from browser.lab import MINUTE, NOTEBOOK, console_errors, open_notebook, run_all, show_cell
+from browser.lab import MINUTE, NOTEBOOK, console_errors, open_notebook, press, run_all, show_cell
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 NAMES = sorted(p.name for p in (Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
@@ -33,10 +38,111 @@ def moves(page: Page, handle: Locator) -> bool:
     return False
 
 
+def cell_of(cells: list, text: str) -> int:
+    """The number of the first code cell that holds this text."""
+    return next(number for number, cell in enumerate(cells) if text in cell["source"])
+
+
+def keep(page: Page, name: str) -> None:
+    """A picture of the window, where a folder for it is named."""
+    if folder := os.environ.get("XAI_LESSONS_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def lesson_1(page: Page, cells: list) -> None:
+    """A part taken away by a click, a question, training with Stop while another slider moves."""
+    texts = [str(output.get("text", "")) for cell in cells for output in cell["outputs"]]
+    assert any("right on" in text for text in texts)
+
+    show_cell(page, cell_of(cells, "PredictionExplorer("))
+    headline = page.locator(".xai-prediction .xai-headline").first
+    expect(headline).to_contain_text("The network says cat")
+    picture = page.locator(".xai-prediction img.xai-touch").first
+    box = picture.bounding_box()
+    ear = {"x": 0.215 * box["width"], "y": 0.59 * box["height"]}
+    picture.click(position=ear)  # taken away by a click, brought back by another
+    expect(headline).to_contain_text("The network says umbrella", timeout=MINUTE)
+    expect(headline).to_contain_text("logit of cat")
+    picture.click(position=ear)
+    expect(headline).to_have_text("The network says cat, 39%, and is right.", timeout=MINUTE)
+    press(page, ".xai-prediction .xai-control-noise", "ArrowRight", 20)
+    expect(headline).to_contain_text("before: cat", timeout=MINUTE)
+
+    show_cell(page, cell_of(cells, 'quiz.ask("lesson1.shift")'))
+    question = page.locator(".xai-quiz").first
+    question.get_by_text("something else").click()
+    question.get_by_role("button", name="Reveal").click()
+    expect(question).to_contain_text("Choose again", timeout=MINUTE)  # a wrong first answer gets a hint
+    question.get_by_text("still cat, about as confident").click()
+    question.get_by_role("button", name="Reveal").click()
+    expect(question).to_contain_text("Right.", timeout=MINUTE)
+
+    show_cell(page, cell_of(cells, "LayerExplorer("))
+    page.locator(".xai-layers .xai-control-layer select").select_option("stage2.0")
+    expect(page.locator(".xai-layers .xai-headline")).to_contain_text("stage2.0: residual block", timeout=MINUTE)
+
+    show_cell(page, cell_of(cells, "TrainingExplorer("))
+    trained = page.locator(".xai-training .xai-headline")
+    expect(trained).to_contain_text("not trained yet")
+    page.locator(".xai-training .xai-run").click()
+    stop = page.locator(".xai-training .xai-stop")
+    expect(stop).to_be_visible(timeout=MINUTE)
+    show_cell(page, cell_of(cells, "LayerExplorer("))  # another slider stays live meanwhile
+    page.locator(".xai-layers .xai-control-layer select").select_option("stem.0")
+    expect(page.locator(".xai-layers .xai-headline")).to_contain_text("stem.0: convolution", timeout=MINUTE)
+    show_cell(page, cell_of(cells, "TrainingExplorer("))
+    stop.click()
+    expect(page.locator(".xai-training .xai-note")).to_have_text(re.compile("Stopped"), timeout=MINUTE)
+
+
+def lesson_7(page: Page, cells: list) -> None:
+    """The leaderboard, a game up to the repair and Stop, a vote."""
+    show_cell(page, cell_of(cells, "LeaderboardExplorer()"))
+    headline = page.locator(".xai-leaderboard .xai-headline").first
+    expect(headline).to_contain_text("pointing game: the best method is Grad-CAM")
+    page.locator(".xai-leaderboard .xai-control-metric select").select_option("deletion")
+    expect(headline).to_contain_text("The control 'random'", timeout=MINUTE)
+    keep(page, "leaderboard")
+
+    show_cell(page, cell_of(cells, "DetectiveExplorer("))
+    game = page.locator(".xai-detective").first
+    headline = game.locator(".xai-headline")
+    expect(headline).to_contain_text("10 points left")
+    keep(page, "detective")
+    game.locator(".xai-control-cue select").select_option("an umbrella with a tag")
+    game.locator(".xai-control-suspect select").select_option("suspect 4")
+    game.locator(".xai-control-act select").select_option("take the tag away (1 point)")
+    game.locator(".xai-control-do").click()
+    expect(headline).to_contain_text(
+        "9 points left. suspect 4, an umbrella with a tag, the tag taken away", timeout=MINUTE
+    )
+    game.locator(".xai-control-act select").select_option("accuse: it knows umbrellas by the tag")
+    game.locator(".xai-control-do").click()
+    expect(headline).to_contain_text("Right: suspect 4 knows umbrellas by the tag", timeout=MINUTE)
+    keep(page, "verdict")
+    game.locator(".xai-run").click()
+    stop = game.locator(".xai-stop")
+    expect(stop).to_be_visible(timeout=MINUTE)
+    expect(headline).to_contain_text("Repair, step", timeout=3 * MINUTE)
+    keep(page, "repair")
+    stop.click()
+    expect(game.locator(".xai-note")).to_have_text(re.compile("Stopped"), timeout=MINUTE)
+
+    show_cell(page, cell_of(cells, "three maps of guided backprop"))
+    page.locator(".xai-vote").nth(1).get_by_role("button", name="2", exact=True).click()
+    show_cell(page, cell_of(cells, "votes.plot("))
+    keep(page, "votes")
+
+
+USED = {"01": lesson_1, "07": lesson_7}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_lesson_runs_scrolls_and_moves(lab, page, name):
     open_notebook(page, name)
     cells = run_all(page, timeout=10 * MINUTE)
+    if name[:2] in USED:
+        USED[name[:2]](page, cells)
     moved = 0
     for number, cell in enumerate(cells):
         show_cell(page, number)

@@ -6,8 +6,8 @@ import json
 
 from playwright.sync_api import expect
 
-from browser.lab import MINUTE, NOTEBOOK, open_notebook, run_all, show_cell, wait_idle
-from browser.test_explorer_base import SETUP, press
+from browser.lab import MINUTE, NOTEBOOK, open_notebook, press, run_all, show_cell, wait_idle
+from browser.test_explorer_base import SETUP
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 ASK = 'from xai_lessons import quiz\nquiz.ask("lesson1.shift")'

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from browser.lab import MINUTE, console_errors, open_notebook, run_all, show_cell
+from browser.lab import MINUTE, console_errors, fresh_page, open_notebook, run_all, show_cell
 
 HEIGHT = 600
 TILE = 220
@@ -125,37 +125,32 @@ def complaints(found: dict) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def opened(lab, browser):
+def stage(lab, browser):
     """A page with all explorers, one to a cell."""
-    context = browser.new_context(base_url=lab.url, viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    page.complaints = []
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
-    open_notebook(page, lab.put("stage.ipynb", IMPORTS, *EXPLORERS.values()))
-    close_side_bar(page)
-    theme(page, "light")
-    run_all(page, timeout=15 * MINUTE)
-    yield page
-    context.close()
+    with fresh_page(lab, browser, 1280, 800) as page:
+        open_notebook(page, lab.put("stage.ipynb", IMPORTS, *EXPLORERS.values()))
+        close_side_bar(page)
+        theme(page, "light")
+        run_all(page, timeout=15 * MINUTE)
+        yield page
 
 
-def test_every_stage_fits_into_600_pixels(opened):
-    wrong = {name: complaints(measure(opened, name, "1280x800-light")) for name in EXPLORERS}
+def test_every_stage_fits_into_600_pixels(stage):
+    wrong = {name: complaints(measure(stage, name, "1280x800-light")) for name in EXPLORERS}
     assert not (found := {name: text for name, text in wrong.items() if text}), json.dumps(found, indent=1)
-    assert console_errors(opened) == []
+    assert console_errors(stage) == []
 
 
 @pytest.mark.parametrize(("width", "height", "colors"), [(1280, 720, "light"), (1920, 1080, "dark")])
-def test_the_opening_explorers_at_other_sizes(opened, width, height, colors):
-    opened.set_viewport_size({"width": width, "height": height})
-    theme(opened, colors)
+def test_the_opening_explorers_at_other_sizes(stage, width, height, colors):
+    stage.set_viewport_size({"width": width, "height": height})
+    theme(stage, colors)
     for name in OPENING:
-        found = measure(opened, name, f"{width}x{height}-{colors}")
+        found = measure(stage, name, f"{width}x{height}-{colors}")
         used = max(box["right"] for box in found["stage"])
         assert used > 0.75 * found["width"], f"{name} uses {used:.0f} of {found['width']:.0f} pixels"
         tall = max(box["bottom"] for box in found["stage"])
         assert tall <= (HEIGHT if height < 800 else height - 150), f"{name} is {tall:.0f} tall"
         assert found["cut"] == []
         assert found["scrolls"] == 0
-        assert barriers(opened, name) == []
+        assert barriers(stage, name) == []
