@@ -71,3 +71,17 @@ def test_another_wrong_answer_is_described():
 
 def test_a_wrong_index_is_an_error_and_not_a_stub():
     assert LESSON.box.judge(lambda M, t: M[t], 0).kind == "error"
+
+
+def test_after_right_the_students_function_runs_on_the_lessons_scenes():
+    words = {
+        LESSON.grad_cam_weights: (weights_by_torch, "pooling head, class cat: 46% of your map on the cat"),
+        LESSON.class_on_part: (class_by_hand, "tail: elephant, whose map peaks at 0.06"),
+        LESSON.box: (box_of_the_package, "threshold 0.2: mean overlap with the true box 0.6"),
+    }
+    for check, (solution, expected) in words.items():
+        found = check.findings(solution)
+        assert expected in repr(found[0]), found
+        assert "stopped" not in repr(found)
+    whole = LESSON.box.findings(lambda heatmap, threshold: (0, 0, 96, 96))
+    assert "threshold 0.2: mean overlap with the true box 0.3" in repr(whole[0])

@@ -93,3 +93,17 @@ def test_the_gradient_of_the_exercise_is_that_of_its_score(seed):
 def test_the_broken_network_is_any_of_the_three():
     drawn = [lesson3._three_maps(torch.Generator().manual_seed(seed)) for seed in range(20)]
     assert {broken_by_hand(*each)[1] for each in drawn} == {0, 1, 2}
+
+
+def test_after_right_the_students_function_runs_on_the_lessons_scenes():
+    words = {
+        LESSON.integrated_gradients: (integrated_in_one_batch, "from black: the logit rises by 12.4, yours add up to"),
+        LESSON.broken_network: (broken_by_hand, "the honest one in 0"),
+        LESSON.smooth_grad: (smooth_in_one_batch, "sigma 0.3: 39% on the elephant; 0 of 16"),
+    }
+    for check, (solution, expected) in words.items():
+        found = check.findings(solution)
+        assert expected in repr(found[0]), found
+        assert "stopped" not in repr(found)
+    halved = LESSON.integrated_gradients.findings(lambda *given: integrated_in_one_batch(*given) / 2)
+    assert "rises by 12.4, yours add up to 6.2" in repr(halved[0])

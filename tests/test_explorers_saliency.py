@@ -1,4 +1,4 @@
-"""SaliencyExplorer and SanityExplorer: every control, the shown code, and what stands on the screen."""
+"""SaliencyExplorer, PathExplorer and SanityExplorer: every control, the shown code, and what stands on the screen."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,10 @@ from torch import nn
 from sweep import check_code, sweep
 from xai_lessons import evaluation, models, plots
 from xai_lessons.data import menagerie
+from xai_lessons.explorers import PathExplorer as WholePath
 from xai_lessons.explorers import SaliencyExplorer as WholeSaliency
 from xai_lessons.explorers import SanityExplorer as WholeSanity
-from xai_lessons.explorers.kit import Reporter
+from xai_lessons.explorers.kit import Reporter, Touch
 from xai_lessons.explorers.saliency import METHODS
 from xai_lessons.explorers.sanity import METHODS as SANITY_METHODS
 from xai_lessons.methods import saliency
@@ -19,6 +20,12 @@ SIZE = 32
 
 
 class SaliencyExplorer(WholeSaliency):
+    """On a smaller screen, to be quick."""
+
+    screen = 64
+
+
+class PathExplorer(WholePath):
     """On a smaller screen, to be quick."""
 
     screen = 64
@@ -265,3 +272,38 @@ def test_a_figure_with_a_limit_keeps_it_and_is_a_jpeg():
     assert list(figure._repr_mimebundle_()) == ["image/jpeg", "text/plain"]
     assert len(figure.picture) <= 90_000
     assert "image/png" in plots.show([noise])._repr_mimebundle_()
+
+
+def test_every_control_of_the_path_changes_the_arrays_it_says(model, other):
+    explorer = PathExplorer("cat", networks=[model, other], steps=4, alpha=0.3)
+    sweep(explorer, starts={"seed": {"background": "any"}})
+    check_code(explorer, tolerance=1e-5)
+
+
+def test_the_path_adds_up_to_integrated_gradients(model):
+    explorer = PathExplorer("cat", model, steps=8, baseline="gray", target_class="dog")
+    result, image = explorer.result, explorer.image(explorer.state)
+    whole = saliency.integrated_gradients(model, image, "dog", steps=8, baseline=0.5).numpy()
+    np.testing.assert_allclose(result.attribution(1.0), whole, atol=1e-5)
+    assert not result.attribution(0.0).any()
+    half_a_step = (result.attribution(0.25) + result.attribution(0.375)) / 2
+    np.testing.assert_allclose(result.attribution(0.3125), half_a_step, atol=1e-6)
+    for alpha in (0.0, 0.2, 0.5, 1.0):
+        assert result.sum(alpha) == pytest.approx(float(result.attribution(alpha).sum()), abs=1e-4)
+    with torch.no_grad():
+        rise = float((model(image[None]) - model(torch.full_like(image, 0.5)[None]))[0, 1])
+    assert result.rise(1.0) == pytest.approx(rise, abs=1e-4)
+    assert f"{abs(result.sum(1.0) - rise) / abs(rise):.1%} off" in explorer.describe(result, explorer.state)
+    fine = explorer.set(steps=64)
+    assert abs(fine.sum(1.0) - rise) < abs(explorer.set(steps=1).sum(1.0) - rise)
+
+
+def test_alpha_is_dragged_across_a_picture_and_nothing_is_computed_again(model):
+    explorer = PathExplorer("cat", model, steps=4)
+    before = explorer.result
+    explorer.press_on(Touch("path", 0.27, 0.9, "drag"))
+    assert explorer.state.alpha == 0.27
+    assert explorer.result is before
+    assert not explorer._worker.running
+    explorer.press_on(Touch("path", 0.8, 0.1, "move"))
+    assert explorer.state.alpha == 0.27

@@ -49,7 +49,7 @@ ROWS: tuple[dict[str, str], ...] = (
         "explorers": """cam candidates classification deletion detection detective eraser fgsm filters hardening
             inversion judging kit kit.base kit.browser kit.cache kit.controls kit.image_explorer kit.live_training
             kit.panels kit.script kit.upload kit.view kit.worker layers mistakes
-            occlusion robustness saliency sanity scores training"""
+            occlusion path robustness saliency sanity scores training"""
     },
     {"command": "cli doctor kernels lab network_doctor student"},
 )

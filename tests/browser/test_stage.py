@@ -37,6 +37,7 @@ EXPLORERS = {
     "mistakes": 'MistakesExplorer(datasets.drawn(24, split="test"), ["menagerie-resnet", "menagerie-vgg"], '
     'which="it is right")',
     "sanity": 'SanityExplorer("bird", seed=3, background="any", tree=True, forgotten=7)',
+    "path": 'PathExplorer("cat", seed=1, alpha=0.6)',
     "occlusion": 'OcclusionExplorer("cat", seed=4, fill="gray", stride=16)',
     "deletion": 'DeletionExplorer("dog", seed=2, method="Grad-CAM", fill="gray", fraction=0.05)',
     "robustness": "RobustnessExplorer(pictures=10, largest=4)",

@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "layers": ["LayerExplorer"],
         "mistakes": ["MistakesExplorer"],
         "occlusion": ["OcclusionExplorer"],
+        "path": ["PathExplorer"],
         "robustness": ["RobustnessExplorer"],
         "saliency": ["SaliencyExplorer"],
         "sanity": ["SanityExplorer"],

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from xai_lessons import evaluation, models, plots
+from xai_lessons.core import activations
+from xai_lessons.data import menagerie
 from xai_lessons.lessons.exercise import exercise, integer
+from xai_lessons.methods import cam
 
 
 def _layer(rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -14,9 +21,31 @@ def _layer(rng: torch.Generator) -> tuple[Tensor, Tensor]:
     return torch.randn(K, h, w, generator=rng).relu(), torch.randn(K, h, w, generator=rng) + 0.2
 
 
+def _weights_found(student: Callable[..., Any]) -> Iterator[Any]:
+    """The student's weights on the lesson's cat and dog, for both networks."""
+    scene = menagerie.draw_pair("cat", "dog", seed=0, background="meadow", tree=False, tag=False)
+    lines, tiles, titles = [], [], []
+    for head, name in (("pooling head", "menagerie-resnet"), ("fully-connected head", "menagerie-vgg")):
+        model = models.load(name)
+        x = scene.image[None].to(model.device)
+        for animal, other in (("cat", "dog"), ("dog", "cat")):
+            target = torch.tensor([model.class_index(animal)], device=x.device)
+            A, gradient = (t[0].cpu() for t in activations.activation_and_gradient(model, None, x, target)[:2])
+            alpha = torch.as_tensor(student(A, gradient)).float()
+            heat = (alpha[:, None, None] * A).sum(dim=0).relu()
+            tiles.append(plots.overlay(scene.at(240).image, heat))
+            titles.append(f"{animal}, {head.split()[0]}")
+            large = torch.nn.functional.interpolate(heat[None, None], scene.image.shape[-1:] * 2, mode="bilinear")[0, 0]
+            on, off = (float(evaluation.energy_inside(large, scene.masks[which])) for which in (animal, other))
+            lines.append(f"{head}, class {animal}: {on:.0%} of your map on the {animal}, {off:.0%} on the {other}")
+    yield "Grad-CAM with your weights, on the lesson's cat and dog.\n" + "\n".join(lines)
+    yield plots.show(tiles, titles, "Your weights times the maps, added up; ReLU at the end.", size=2.1)
+
+
 @exercise(
     draw=_layer,
     arguments=("maps A", "gradient"),
+    shows=_weights_found,
     praise="One weight per map: the mean of its gradient. The map's own strength enters only when you multiply.",
     mistakes={
         "sum instead of mean": lambda A, g: g.sum((1, 2)),
@@ -95,9 +124,27 @@ def _fraction(maps: Tensor, mask: Tensor) -> Tensor:
     return maps[:, mask].sum(1) / maps.sum((1, 2))
 
 
+def _classes_found(student: Callable[..., Any]) -> Iterator[str]:
+    """Whose map lies on each part of the lesson's tabby, and how strong it is."""
+    model, tabby = models.load("menagerie-resnet"), menagerie.draw("cat", seed=0, grain=0.0)
+    K = len(model.classes)
+    maps = cam.grad_cam(model, tabby.image.expand(K, -1, -1, -1), list(range(K))).cpu()
+    lines = []
+    for part in menagerie.PARTS["cat"]:
+        if part in tabby.masks:
+            c = int(student(maps, tabby.masks[part]))
+            lines.append(f"{part}: {model.classes[c]}, whose map peaks at {float(maps[c].max()):.2f}")
+    peak = float(maps[tabby.label].max())
+    yield (
+        f"Whose map has the largest fraction on each part of the lesson's tabby? The map of cat peaks at {peak:.2f}; a "
+        "map that peaks far below that is nearly empty, wherever it lies.\n" + "\n".join(lines)
+    )
+
+
 @exercise(
     draw=_maps,
     arguments=("maps", "mask"),
+    shows=_classes_found,
     tolerance=1e-6,
     praise="A fraction does not depend on how strong a map is, only on where it lies.",
     mistakes={
@@ -152,9 +199,32 @@ def _order(box: tuple[int, int, int, int], *order: int) -> tuple[int, ...]:
     return tuple(box[i] for i in order)
 
 
+def _boxes_found(student: Callable[..., Any]) -> Iterator[Any]:
+    """The student's boxes around the maps of ten scenes, beside the true ones."""
+    model = models.load("menagerie-resnet")
+    scenes = [menagerie.draw(name, 60 + i, tree=False, tag=False) for i, name in enumerate(menagerie.CLASSES)]
+    heat = cam.grad_cam(model, torch.stack([scene.image for scene in scenes]), list(range(len(scenes)))).cpu()
+    truth = cam.bounding_box(torch.stack([scene.masks["object"] for scene in scenes]).float(), 0.5).tolist()
+    found, lines = {}, []
+    for threshold in (0.2, 0.4, 0.6):
+        found[threshold] = [[int(edge) for edge in student(M, threshold)] for M in heat]
+        ious = [evaluation.intersection_over_union(*pair) for pair in zip(found[threshold], truth, strict=True)]
+        lines.append(f"threshold {threshold}: mean overlap with the true box {sum(map(float, ious)) / len(ious):.2f}")
+    yield "Your boxes around the maps of ten pictures, one of each class.\n" + "\n".join(lines)
+    tiles, size = [], 240
+    for i in range(4):
+        tile = plots.overlay(scenes[i].at(size).image, heat[i])
+        for edges, color in ((truth[i], "#56B4E9"), (found[0.2][i], "white")):
+            scaled = [edge * size / heat.shape[-1] for edge in edges]
+            tile = plots.box(tile, tuple(scaled), color)
+        tiles.append(tile)
+    yield plots.show(tiles, menagerie.CLASSES[:4], "White: your box at threshold 0.2. Blue: the true one.", size=2.1)
+
+
 @exercise(
     draw=_blob,
     arguments=("heatmap", "threshold"),
+    shows=_boxes_found,
     tolerance=1e-6,
     praise="The package does one more thing: of several separate spots it takes the largest.",
     mistakes={

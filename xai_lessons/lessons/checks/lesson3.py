@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from xai_lessons import evaluation, models, plots
+from xai_lessons.data import menagerie
 from xai_lessons.lessons.exercise import exercise, integer
+from xai_lessons.methods import saliency
 
 SHAPE = (3, 5, 6)
+
+
+def _slope(model: Any, scene: Any) -> Callable[[Tensor], Tensor]:
+    """The gradient of the logit of a scene's class, as a function of one picture or of several."""
+    return lambda x: saliency.gradient(model, x, scene.label).cpu()
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,28 @@ def _integral(gradient: Gradient, x: Tensor, b: Tensor, alphas: Tensor) -> Tenso
     return (x - b) * _along(gradient, x, b, alphas).mean(0)
 
 
+def _integrated_found(student: Callable[..., Any]) -> Iterator[Any]:
+    """The student's attributions of the lesson's cat from three baselines, and what they add up to."""
+    model, scene = models.load("menagerie-resnet"), menagerie.draw("cat", 1, background="meadow", tree=False, tag=False)
+    x, lines, tiles = scene.image, [], [scene.at(240).image]
+    baselines = {"black": torch.zeros_like(x), "gray": torch.full_like(x, 0.5), "white": torch.ones_like(x)}
+    for name, b in baselines.items():
+        phi = torch.as_tensor(student(_slope(model, scene), x, b, 32))
+        with torch.no_grad():
+            ends = model(torch.stack([x, b]).to(model.device))[:, scene.label]
+        inside = float(evaluation.energy_inside(phi[None], scene.masks["object"][None])[0])
+        lines.append(
+            f"from {name}: the logit rises by {float(ends[0] - ends[1]):.1f}, yours add up to {float(phi.sum()):.1f}; "
+            f"{inside:.0%} of their absolute values lie on the cat"
+        )
+        tiles.append(plots.attribution(phi, size=240))
+    yield "Your attributions of the lesson's cat, in 32 steps.\n" + "\n".join(lines)
+    yield plots.show(tiles, ["the picture", *baselines], "Bright: a large attribution, whatever its sign.", size=2.1)
+
+
 @exercise(
     draw=_path,
+    shows=_integrated_found,
     arguments=("the gradient", "the picture", "the baseline", "m"),
     praise="And they add up: the sum of your attributions is the score of the picture minus that of the baseline.",
     mistakes={
@@ -148,8 +178,29 @@ def _right(maps: Tensor, mask: Tensor) -> tuple[Tensor, int]:
     return _verdict(_fractions(_absolute(maps), mask))
 
 
+def _broken_found(student: Callable[..., Any]) -> Iterator[str]:
+    """Which network the student's function calls broken, on ten birds, by two methods."""
+    honest, cheat = (models.load(f"menagerie-{name}") for name in ("resnet", "shortcut"))
+    networks = {"the honest one": honest, "the one that cheats": cheat}
+    networks["the broken one"] = evaluation.randomize_layers(honest, 7)
+    birds = [menagerie.draw("bird", seed=12 + k, tree=True) for k in range(10)]
+    x, lines = torch.stack([bird.image for bird in birds]), []
+    for title, method in (("guided backprop", saliency.guided_backprop), ("gradient", saliency.gradient)):
+        maps = torch.stack([method(network, x, birds[0].label).cpu() for network in networks.values()], dim=1)
+        answers = [student(each, bird.masks["object"]) for each, bird in zip(maps, birds, strict=True)]
+        first = ", ".join(f"{float(fraction):.0%}" for fraction in answers[0][0])
+        named = [int(number) for _, number in answers]
+        counts = (f"{name} in {named.count(i)}" for i, name in enumerate(networks))
+        lines.append(f"{title}: fractions on the first bird {first}; lowest of ten: {', '.join(counts)}")
+    yield (
+        "Ten birds in trees, the lesson's first; three networks: an honest one, one that cheats, one whose upper seven "
+        "layers are random. Which has the lowest fraction?\n" + "\n".join(lines)
+    )
+
+
 @exercise(
     draw=_three_maps,
+    shows=_broken_found,
     arguments=("the maps", "the mask"),
     praise="A broken network has no reason to look at the object. Strength proves nothing: its map may be strong.",
     mistakes={
@@ -205,8 +256,27 @@ def _copies(x: Tensor, noise: Tensor, sigma: float) -> Tensor:
     return (x + sigma * noise).clamp(0, 1)
 
 
+def _smooth_found(student: Callable[..., Any]) -> Iterator[Any]:
+    """How much of the student's map lies on the lesson's elephant, for several amounts of noise."""
+    model, scene = models.load("menagerie-resnet"), menagerie.draw("elephant", seed=3)
+    x, lines, tiles = scene.image, [], [scene.at(240).image]
+    noise = torch.randn(16, *x.shape, generator=torch.Generator().manual_seed(0))
+    sigmas = (0.0, 0.04, 0.15, 0.3)
+    for sigma in sigmas:
+        one = torch.as_tensor(student(_slope(model, scene), x, noise, sigma))
+        inside = float(evaluation.energy_inside(one[None], scene.masks["object"][None])[0])
+        said = model.predict((x + sigma * noise).clamp(0, 1)).cpu().argmax(dim=1)
+        right = int((said == scene.label).sum())
+        lines.append(f"sigma {sigma:g}: {inside:.0%} on the elephant; {right} of 16 copies are still recognized")
+        tiles.append(plots.attribution(one, size=240))
+    yield "Your SmoothGrad of the lesson's elephant, 16 copies.\n" + "\n".join(lines)
+    titles = ["the picture", *(f"sigma {sigma:g}" for sigma in sigmas)]
+    yield plots.show(tiles, titles, "Bright: a large mean gradient, whatever its sign.", columns=5, size=1.9)
+
+
 @exercise(
     draw=_noisy,
+    shows=_smooth_found,
     arguments=("the gradient", "the picture", "the noise", "sigma"),
     praise="The mean of the gradients of noisy pictures: the noise averages out; what the copies have in common "
     "remains.",
