@@ -62,7 +62,7 @@ class PathExplorer(ImageExplorer):
     """One slider runs along the path of integrated gradients; the gradients of all steps are computed once."""
 
     name, title = "path", "From the baseline to the picture"
-    question = "Drag α. Where on the path does the attribution come in, and what is left of the gradient at its end?"
+    question = "Drag α. Where on the path does the attribution come in?"
     State = PathState
     stage = ("alpha", "baseline", "steps", "network")
     shown_by_code = ("gradients", "logits")
@@ -152,10 +152,13 @@ class PathExplorer(ImageExplorer):
             _caption(sofar, result.mask, name, f"Its sum: {result.sum(alpha):.1f}."),
         )
         panels = [replace(tile, caption=text, touch="path") for tile, text in zip(tiles, captions, strict=True)]
-        curve, places = result.logits - result.logits[0], np.append(np.arange(0, alpha, 1 / m), alpha)
+        curve, places = result.logits - result.logits[0], [*np.arange(0, alpha, 1 / m).tolist(), alpha]
         every = np.concatenate([curve, result.sums])
         chart = plots.curves(
-            {LOGIT: (np.linspace(0, 1, POINTS), curve), SUM: (places, [result.sum(float(a)) for a in places])},
+            {
+                LOGIT: (np.linspace(0, 1, POINTS).tolist(), curve.tolist()),
+                SUM: (places, [result.sum(a) for a in places]),
+            },
             x_label="α",
             y_label=f"rise of the logit of {name}",
             x_limits=(0, 1),

@@ -66,7 +66,8 @@ def _integral(gradient: Gradient, x: Tensor, b: Tensor, alphas: Tensor) -> Tenso
 def _integrated_found(student: Callable[..., Any]) -> Iterator[Any]:
     """The student's attributions of the lesson's cat from three baselines, and what they add up to."""
     model, scene = models.load("menagerie-resnet"), menagerie.draw("cat", 1, background="meadow", tree=False, tag=False)
-    x, lines, tiles = scene.image, [], [scene.at(240).image]
+    x, lines = scene.image, []
+    tiles: list[Any] = [scene.at(240).image]
     baselines = {"black": torch.zeros_like(x), "gray": torch.full_like(x, 0.5), "white": torch.ones_like(x)}
     for name, b in baselines.items():
         phi = torch.as_tensor(student(_slope(model, scene), x, b, 32))
@@ -181,8 +182,8 @@ def _right(maps: Tensor, mask: Tensor) -> tuple[Tensor, int]:
 def _broken_found(student: Callable[..., Any]) -> Iterator[str]:
     """Which network the student's function calls broken, on ten birds, by two methods."""
     honest, cheat = (models.load(f"menagerie-{name}") for name in ("resnet", "shortcut"))
-    networks = {"the honest one": honest, "the one that cheats": cheat}
-    networks["the broken one"] = evaluation.randomize_layers(honest, 7)
+    broken: Any = evaluation.randomize_layers(honest, 7)
+    networks = {"the honest one": honest, "the one that cheats": cheat, "the broken one": broken}
     birds = [menagerie.draw("bird", seed=12 + k, tree=True) for k in range(10)]
     x, lines = torch.stack([bird.image for bird in birds]), []
     for title, method in (("guided backprop", saliency.guided_backprop), ("gradient", saliency.gradient)):
@@ -259,7 +260,8 @@ def _copies(x: Tensor, noise: Tensor, sigma: float) -> Tensor:
 def _smooth_found(student: Callable[..., Any]) -> Iterator[Any]:
     """How much of the student's map lies on the lesson's elephant, for several amounts of noise."""
     model, scene = models.load("menagerie-resnet"), menagerie.draw("elephant", seed=3)
-    x, lines, tiles = scene.image, [], [scene.at(240).image]
+    x, lines = scene.image, []
+    tiles: list[Any] = [scene.at(240).image]
     noise = torch.randn(16, *x.shape, generator=torch.Generator().manual_seed(0))
     sigmas = (0.0, 0.04, 0.15, 0.3)
     for sigma in sigmas:
