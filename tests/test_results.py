@@ -12,7 +12,8 @@ from xai_lessons import evaluation, models, results
 from xai_lessons.data import datasets, menagerie
 from xai_lessons.models import architectures, store
 from xai_lessons.results import __main__ as command
-from xai_lessons.results import cheat, cifar10, fills, hiding, histories, inversion, leaderboard, redrawn, sensitivity
+from xai_lessons.results import cams, cheat, cifar10, fills, hiding, histories, inversion, leaderboard
+from xai_lessons.results import redrawn, sensitivity
 from xai_lessons.results.cifar10 import Report
 from xai_lessons.training import scoring, test_set
 
@@ -209,6 +210,22 @@ def test_sensitivities_are_made_by_the_command(folder, monkeypatch, model):
     explain = few["LRP"][0]
     expected = evaluation.max_sensitivity(explain, model, images, labels, radius=0.005, samples=10).mean()
     assert results.load("sensitivity").values["small"]["LRP"] == pytest.approx(float(expected), rel=0.01)
+
+
+def test_what_lesson_2_says_of_many_pictures_is_measured_by_the_command(folder, monkeypatch, model):
+    monkeypatch.setattr(models, "load", lambda name, device=None: model)
+    monkeypatch.setattr(menagerie, "draw", partial(menagerie.draw, size=48))
+    monkeypatch.setattr(menagerie, "sample", partial(menagerie.sample, size=48))
+    monkeypatch.setattr(cams.measure, "__defaults__", (4, 3, 3, None))
+    command.main(["cams"])
+    kept, made = shipped("cams"), results.load("cams")
+    assert shape(made.settings) == shape(kept["settings"])
+    assert shape(made.values) == shape(kept["values"])
+    scenes = [menagerie.draw("cheetah", seed) for seed in range(3)]
+    effect = evaluation.part_importance(model, scenes, ["markings"], "cheetah")["markings"]
+    found = made.values["parts"]["pooling head"]["markings"]
+    assert found["drop"][0] == pytest.approx(float(effect.drop.mean()), rel=1e-4, abs=1e-6)
+    assert found["of"] == int((~effect.flipped.isnan()).sum())
 
 
 # inversion

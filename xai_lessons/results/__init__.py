@@ -21,6 +21,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submodules=(
         "attacks",
+        "cams",
         "cheat",
         "cifar10",
         "detection",

@@ -11,6 +11,7 @@ import torch
 from xai_lessons import models, results
 from xai_lessons.results import (
     attacks,
+    cams,
     cheat,
     cifar10,
     detection,
@@ -27,6 +28,7 @@ from xai_lessons.results.reference import measure as reference
 # name -> what measures it; inversion has figures, too
 MEASURES: dict[str, Callable[[], results.Result]] = {
     "attacks": lambda: attacks.measure(progress=True),
+    "cams": lambda: cams.measure(progress=True),
     "cheat": lambda: cheat.measure(progress=True),
     "detection": lambda: detection.measure(progress=True),
     "detection-cheat": lambda: detection.cheat(progress=True),
