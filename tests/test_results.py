@@ -12,8 +12,18 @@ from xai_lessons import evaluation, models, results
 from xai_lessons.data import datasets, menagerie
 from xai_lessons.models import architectures, store
 from xai_lessons.results import __main__ as command
-from xai_lessons.results import cams, cheat, cifar10, fills, hiding, histories, inversion, leaderboard
-from xai_lessons.results import redrawn, sensitivity
+from xai_lessons.results import (
+    cams,
+    cheat,
+    cifar10,
+    fills,
+    hiding,
+    histories,
+    inversion,
+    leaderboard,
+    redrawn,
+    sensitivity,
+)
 from xai_lessons.results.cifar10 import Report
 from xai_lessons.training import scoring, test_set
 

@@ -1,4 +1,4 @@
-"""What lesson 2 says of many pictures: five CAM methods, a network that cheats, and what a cheetah's parts are worth."""
+"""What lesson 2 says of many pictures: five CAM methods, a network that cheats, a cheetah without its parts."""
 
 from __future__ import annotations
 
