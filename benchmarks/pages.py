@@ -45,10 +45,10 @@ SECTIONS = {
 has 13 x 13 places.
 
 - *Found again:* the maps of a class of dogs and one of cats lie in different places of one photograph, though the
-  network predicts neither of the two; the Labrador is recognized by its face.
+  network predicts neither of the two; the Labrador's map lies in the middle, where its face is.
 - *Not found:* the cheetah's spots do not stand out from its face. The elephants are a dark line at a lake, and the
-  network says *lakeside*. Where a network is unsure (elephants, bloodhound, mushroom), the heat lies on whatever
-  speaks for the class.
+  network says *lakeside*. Elephants, bloodhound and mushroom are not what the network says of these
+  photographs, but there is a map of them all the same.
 - *Why:* another network, and other photographs.""",
     ),
     "eight": (
@@ -58,7 +58,8 @@ over the photograph. The numbers say what such images do not show.
 
 - Squares and variances are positive by definition, so *all* of them count as evidence; about half of each signed map
   is negative (which speaks against the class only where a value is a contribution).
-- Integrated gradients light up the bright window behind the animal: with a black baseline, black objects get nothing.
+- Integrated gradients light up the bright window behind the animal. From a black baseline a black pixel gets nothing;
+  whether that is the reason here was not tested.
 - *Why they differ:* another network (no residual sums, no batch norm), another photograph.""",
     ),
     "erased": (
@@ -71,8 +72,8 @@ in black.
 - *Not found:* their words, except by chance for other photographs (a mushroom becomes *perfume* here, a triceratops
   *birdhouse*).
 - *Why:* the reports do not say by which map, how much and with which black they masked; and the network and the
-  photographs differ. What a network says about black shapes is often a name for *them* (*television*,
-  *mortarboard*, *teddy*).""",
+  photographs differ. Some of the words may be names for the black shapes themselves (*television*,
+  *mortarboard*); that is a guess.""",
     ),
     "occluded": (
         "Lesson 4: hiding windows, the cheetah at p = 0.88",
