@@ -276,7 +276,7 @@ def test_a_repair_leaves_the_suspect_as_it_was(suspects):
     assert all(torch.equal(before[name], value) for name, value in suspects[0].model.state_dict().items())
     assert any(not torch.equal(before[name], value) for name, value in made.model.state_dict().items())
     assert made.model.training == suspects[0].model.training
-    assert list(made.accuracies) == ["umbrella without it", "others with it", "as they come"]
+    assert list(made.accuracies) == ["umbrella without the cue", "others with the cue", "ordinary images"]
     assert all(len(values) == 3 for values in made.accuracies.values())
 
 
@@ -339,7 +339,7 @@ def test_an_accusation_of_nothing_breaks_nothing():
     made = detective.repair_images("nothing", 6, ("tag",), size=32)
     expected = detective.datasets.drawn(6, seed=50, shortcuts=("tag",), size=32)
     assert torch.equal(made.images, expected.images)
-    assert list(detective.draw_test_sets("nothing", size=32)) == ["as they come"]
+    assert list(detective.draw_test_sets("nothing", size=32)) == ["ordinary images"]
 
 
 @pytest.mark.parametrize("cue", CUES)

@@ -198,11 +198,12 @@ class DetectionExplorer(PairExplorer):
     def describe(self, result: DetectionResult, state: DetectionState) -> str:
         """Where the map lies, and what happens without the part."""
         name = self.detector(state).classes[result.target]
-        text = f"{self._explained(state)} of the box {name} by {state.method}"
+        text = f"{state.method} of {self._explained(state)} of the box {name}"
         text = text[0].upper() + text[1:]
         if name in result.inside:
             text += (
-                f": {result.inside[name]:.0%} of the map lies on the {name}, {result.areas[name]:.0%} of the picture"
+                f": {result.inside[name]:.0%} of the map lies on the {name}, which covers "
+                f"{result.areas[name]:.0%} of the picture"
             )
         elif not result.inside:
             text += ": nobody knows the truth of a photograph"

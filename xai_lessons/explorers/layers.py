@@ -18,7 +18,7 @@ PAPER = "#9A9A9A"  # of the sheets: neither white on a dark theme nor black on a
 WHAT = {
     "convolution": "A convolution lays one small filter over every place and notes how well it fits.",
     "batch normalization": "Batch normalization shifts and stretches each channel, the same at every place.",
-    "ReLU": "ReLU keeps what is above zero and makes all else zero.",
+    "ReLU": "ReLU keeps what is above zero and sets everything else to zero.",
     "average pooling": "Pooling makes the map smaller: each number is the mean of 2 × 2 neighbors.",
     "max-pooling": "Pooling makes the map smaller: each number is the largest of its neighbors.",
     "residual block": "A residual block adds what its convolutions find to its input.",

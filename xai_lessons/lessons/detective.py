@@ -349,13 +349,16 @@ def draw_test_sets(cue: str, count: int = 40, *, size: int = 96) -> dict[str, tu
 
     Example:
         >>> list(draw_test_sets("tag", count=2, size=32))
-        ['umbrella without it', 'others with it', 'as they come']
+        ['umbrella without the cue', 'others with the cue', 'ordinary images']
     """
     wanted: dict[str, tuple[Sequence[str] | None, tuple[dict[str, Any], ...]]] = {}
     if cue in CUES:
         one = CUES[cue]
-        wanted = {f"{one.kind} without it": ((one.kind,), one.absent), "others with it": (one.others, (one.present,))}
-    wanted["as they come"] = (None, ({},))
+        wanted = {
+            f"{one.kind} without the cue": ((one.kind,), one.absent),
+            "others with the cue": (one.others, (one.present,)),
+        }
+    wanted["ordinary images"] = (None, ({},))
     sets = {}
     for name, (classes, variants) in wanted.items():
         each = -(-count // len(variants))
