@@ -10,7 +10,7 @@ UNIT := --doctest-modules xai_lessons tests
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300
 
 .DEFAULT_GOAL := help
-.PHONY: help environment lab test test-all test-unit test-notebooks test-browser test-devices test-gpu coverage oracles mutants lint notebooks student benchmark lock clean
+.PHONY: help environment lab test test-all test-unit test-notebooks test-browser test-devices test-site test-gpu coverage oracles mutants lint notebooks site student benchmark lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-browser: environment  ## JupyterLab in Chromium
 test-devices: environment  ## methods, explorers and notebooks on a second device made of the CPU's memory
 	@$(PY) -m tools.devices -n $(WORKERS) --dist loadfile
 
+test-site: site  ## the built web book in Chromium: every player is dragged
+	XAI_LESSONS_SITE=$(CURDIR)/build/site $(TEST_ENV) $(PY) -m pytest tests/browser/test_book.py
+
 test-gpu: environment  ## the notebooks and every method on CUDA, against the CPU's answers
 	@$(PY) -m tools.gpu
 
@@ -57,6 +60,9 @@ lint: environment  ## ruff (also on the notebooks) and mypy
 
 notebooks: environment  ## run the notebooks and store their outputs (NAMES="01 02": only these)
 	@$(PY) -m tools.execute_notebooks $(NAMES)
+
+site: environment  ## the web book in build/site, from the stored outputs; the frames of its players are computed (minutes)
+	@$(PY) -m tools.book
 
 student: environment  ## copies of the notebooks without solutions, in student/
 	@$(PY) -m xai_lessons lab --student --copy-only --folder student

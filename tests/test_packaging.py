@@ -59,7 +59,7 @@ def test_the_lock_holds_one_version_of_all_that_is_wanted(machine):
     chosen = active(LOCK, machine)
     versions = {pins.name(r.name): str(r.specifier).removeprefix("==") for r in chosen}
     assert len(versions) == len(chosen), "two versions of one distribution"
-    for wanted in [*direct(), *direct("dev")]:
+    for wanted in [*direct(), *direct("dev"), *direct("site")]:
         assert wanted.specifier.contains(versions[pins.name(wanted.name)]), wanted
 
 

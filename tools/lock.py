@@ -50,7 +50,9 @@ def conda(runtime: list[str]) -> str:
 
 def main() -> None:
     """Write the three files."""
-    pins.LOCK.write_text(HEADER + "\n".join(compile_pins("--extra", "dev", *sys.argv[1:])) + "\n", encoding="utf-8")
+    pins.LOCK.write_text(
+        HEADER + "\n".join(compile_pins("--extra", "dev", "--extra", "site", *sys.argv[1:])) + "\n", encoding="utf-8"
+    )
     lock = pins.read(pins.LOCK.read_text(encoding="utf-8"))
     runtime = {pins.name(pin) for pin in compile_pins("--constraint", str(pins.LOCK))}
     environment = conda([pin for pin in lock if pins.name(pin) in runtime])

@@ -61,7 +61,7 @@ class MistakesExplorer(Explorer):
 
     Args:
         pictures: any set with labels, such as `datasets.cifar10_test()`; bytes or floats.
-        networks: two of them, names or `models.Classifier`s that know the same classes.
+        networks: two of them, names or `models.Classifier`, which know the same classes.
         answers: their probabilities (N, K) if they are known already, by name; else they are predicted, which takes a
             while for many images.
         initial: fields of the state to start from.

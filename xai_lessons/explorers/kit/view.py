@@ -50,7 +50,7 @@ def _toggle(widget: Any) -> None:
     widget.layout.display = "" if widget.layout.display == "none" else "none"
 
 
-def _color_bar(scale: tuple[float, float, str] | None) -> str:
+def color_bar(scale: tuple[float, float, str] | None) -> str:
     """A bar of the colors of a map with its lowest, middle and highest value."""
     if scale is None:
         return ""
@@ -253,7 +253,7 @@ class _Slot:
     def show(self, panel: Panel) -> None:
         """Put a panel here; what has not changed is not sent again."""
         self.title.value = _div("panel-title", panel.title)
-        self.caption.value = _color_bar(panel.scale) + _div("panel-caption", panel.caption)
+        self.caption.value = color_bar(panel.scale) + _div("panel-caption", panel.caption)
         self.caption.layout.display = "" if self.caption.value else "none"
         part = 100 * panel.width / STAGE
         self.root.layout.width = f"max(min(220px, 100%), min({part:.2f}cqw, {1.7 * panel.width:.0f}px))"
