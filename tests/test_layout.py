@@ -50,7 +50,7 @@ ROWS: tuple[dict[str, str], ...] = (
             kit.panels kit.script kit.upload kit.view kit.worker layers mistakes
             occlusion path robustness saliency sanity scores training"""
     },
-    {"command": "cli doctor kernels lab network_doctor student"},
+    {"command": "app cli doctor kernels lab network_doctor student"},
 )
 NAMED = {name: number for number, row in enumerate(ROWS) for name in row} | {"__main__": len(ROWS) - 1}
 LIGHT = ("core", "data", "models", "methods", "training", "evaluation")  # without torchvision, matplotlib, ipywidgets

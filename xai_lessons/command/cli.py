@@ -1,4 +1,4 @@
-"""The command ``xai-lessons``: lab | collect | doctor | prefetch | kernels | train.
+"""The command ``xai-lessons``: lab | app | collect | doctor | prefetch | kernels | train.
 
 Each sub-command is a function that returns the exit status. It imports what it needs, so that ``--help`` is instant.
 """
@@ -33,6 +33,17 @@ def lab(options: argparse.Namespace) -> int:
         return 0
     extra = options.jupyter[1:] if options.jupyter[:1] == ["--"] else options.jupyter
     return lessons.serve(lessons.FIRST, folder, port=options.port, browser=not options.no_browser, extra=extra)
+
+
+def app(options: argparse.Namespace) -> int:
+    """Show one explorer, or one lesson, as a page of its own in the browser."""
+    from xai_lessons.command import app as pages
+
+    if options.name is None:
+        files = ", ".join(f"{number} ({file})" for number, file in pages.lessons().items())
+        print(f"explorers: {', '.join(pages.explorers())}\nlessons: {files}")
+        return 0
+    return pages.show(options.name, options.port, not options.no_browser)
 
 
 def collect(options: argparse.Namespace) -> int:
@@ -142,6 +153,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--no-browser", action="store_true", help="only print the address")
     one.add_argument("--port", type=int, help="the port of JupyterLab (default: the first free one from 8888)")
     one.add_argument("jupyter", nargs=argparse.REMAINDER, help="after --: further options for jupyter lab")
+
+    one = command(app, "show one explorer, or one lesson, as a page of its own (with Voila)")
+    one.add_argument("name", nargs="?", metavar="NAME", help="such as cam, or the number of a lesson (default: list)")
+    one.add_argument("--no-browser", action="store_true", help="only print the address")
+    one.add_argument("--port", type=int, help="the port of the page (default: the first free one from 8866)")
 
     one = command(collect, "make a table of the answers that students handed in")
     one.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of the files answers-NAME.json")
