@@ -1,8 +1,9 @@
-"""torchvision, imported when it is first needed, with one sentence where it does not match the installed torch."""
+"""Other libraries' versions: a torchvision that does not match the installed torch, and ipywidgets 7 (Google Colab)."""
 
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 
 def torchvision() -> ModuleType:
@@ -26,3 +27,21 @@ def torchvision() -> ModuleType:
             f"torchvision does not import beside this torch ({reason}): install both again, from one index"
         ) from error
     return torchvision
+
+
+def widget_view(widget: Any) -> dict[str, Any]:
+    """What tells a front end to show a widget; ipywidgets 8 makes it itself, ipywidgets 7 (Google Colab) does not.
+
+    Args:
+        widget: any widget of ipywidgets.
+
+    Returns:
+        A MIME bundle.
+
+    Example:
+        >>> import ipywidgets
+        >>> [*widget_view(ipywidgets.IntSlider())]
+        ['application/vnd.jupyter.widget-view+json']
+    """
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    return {"application/vnd.jupyter.widget-view+json": view}

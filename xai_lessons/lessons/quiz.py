@@ -16,6 +16,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xai_lessons.core import libraries
 from xai_lessons.core.inputs import closest
 from xai_lessons.lessons import quizzes
 from xai_lessons.lessons.exercise import Verdict, show
@@ -144,7 +145,7 @@ class Question:
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {**self.widget._repr_mimebundle_(), "text/plain": repr(self), "text/html": self._static()}
+        return {**libraries.widget_view(self.widget), "text/plain": repr(self), "text/html": self._static()}
 
 
 def ask(name: str, **values: Any) -> Question:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xai_lessons import plots
+from xai_lessons.core import libraries
 from xai_lessons.lessons.exercise import Verdict
 
 LEVELS = ("1", "2", "3", "4", "5")
@@ -71,7 +72,7 @@ class Vote:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         static = f"<p>{html.escape(repr(self))}</p><p><i>Run this cell to vote.</i></p>"
-        return {**self.widget._repr_mimebundle_(), "text/plain": repr(self), "text/html": static}
+        return {**libraries.widget_view(self.widget), "text/plain": repr(self), "text/html": static}
 
 
 class Votes:

@@ -73,6 +73,7 @@ import numpy as np
 import torch
 
 from xai_lessons import plots
+from xai_lessons.core import libraries
 from xai_lessons.core.progress import Cancelled
 from xai_lessons.explorers.kit.browser import Touch
 from xai_lessons.explorers.kit.controls import PANELS, Button, Control
@@ -252,14 +253,16 @@ class Explorer:
             except FileExistsError:
                 number += 1
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         """The live widget, and what is seen where no widget runs: a PNG, and the sentence that describes it."""
         try:
             still: dict[str, Any] = {"text/plain": f"{self.title} {self.describe(self.result, self.shown)}"}
             still["image/png"] = plots.png(self.render(), most=STORED_BYTES)
         except Exception as error:  # the widget says it too, where the student looks
             still = {"text/plain": error_text(error)}
-        return {**self.widget._repr_mimebundle_(), **still}
+        bundle = {**libraries.widget_view(self.widget), **still}
+        _, metadata = self._open().browser._repr_mimebundle_()  # anywidget knows what Google Colab needs
+        return (bundle, metadata) if metadata else bundle
 
     # How it works.
 

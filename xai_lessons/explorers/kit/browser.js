@@ -52,6 +52,7 @@ function name(root) {
   }
   for (const handle of root.querySelectorAll(".noUi-handle")) {
     const slider = handle.closest(".widget-inline-hbox");
+    put(handle, "data-lm-suppress-shortcuts", "true"); // or Notebook 7 takes the arrow keys
     put(handle, "aria-label", slider?.querySelector(".widget-label")?.textContent || "slider");
     put(handle, "aria-valuetext", slider?.querySelector(".widget-readout")?.textContent || "");
   }

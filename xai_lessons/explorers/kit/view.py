@@ -102,6 +102,7 @@ class View:
         if self._more.children:
             actions.insert(-2, self._button("More", self._toggle_more, "All other controls", "xai-more-button"))
         row = [*staged, widgets.Box(actions).add_class("xai-actions")]
+        self.browser = Browser(lambda touch: self._guard(lambda: explorer.press_on(touch)))
         panels = widgets.VBox([self._stage, self._below], layout=widgets.Layout(flex="1 1 0", min_width="0"))
         heading = f"{STYLE}<div>{_span('title', explorer.title)} {_span('question', explorer.question)}</div>"
         self.root = widgets.VBox(
@@ -113,7 +114,7 @@ class View:
                 self._more,
                 widgets.HBox([panels, self._code]),
                 self._note,
-                Browser(lambda touch: self._guard(lambda: explorer.press_on(touch))),
+                self.browser,
             ]
         )
         self.root.add_class("xai-explorer").add_class(f"xai-{explorer.name}")
