@@ -337,3 +337,20 @@ def test_an_error_of_the_network_is_raised_as_it_is():
 
     with pytest.raises(RuntimeError, match="broken on purpose"):
         passes.logits(Broken(), pictures(1))
+
+
+def test_an_operation_that_apples_gpu_lacks_is_one_sentence(model, monkeypatch):
+    sentence = "The operator 'aten::made_up' is not currently implemented for the MPS device. If you want this op ..."
+
+    def refuse(*_):
+        raise NotImplementedError(sentence)
+
+    training = model.training
+    monkeypatch.setattr(PoolingNet, "forward", refuse)
+    for method in (saliency.gradient, occlusion.occlusion):
+        with pytest.raises(ValueError, match=r"no aten::made_up on Apple's GPU \(mps\): set XAI_LESSONS_DEVICE=cpu"):
+            method(model, torch.zeros(3, 16, 16), 0)
+    assert model.training == training
+    sentence = "forward is not implemented"
+    with pytest.raises(NotImplementedError, match=sentence):
+        saliency.gradient(model, torch.zeros(3, 16, 16), 0)

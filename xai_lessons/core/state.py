@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,9 @@ def preserved(model: Any) -> Iterator[None]:
     Args:
         model: a network; any other callable is left alone.
 
+    Raises:
+        ValueError: inside, if the network needs an operation that Apple's GPU does not have.
+
     Example:
         >>> network = nn.Linear(2, 2)
         >>> with preserved(network):
@@ -64,6 +68,12 @@ def preserved(model: Any) -> Iterator[None]:
     mine.add(id(model))
     try:
         yield
+    except NotImplementedError as error:
+        missing = re.search(r"operator '([^']+)' is not currently implemented for the MPS device", str(error))
+        if missing is None:
+            raise
+        advice = "set XAI_LESSONS_DEVICE=cpu, or PYTORCH_ENABLE_MPS_FALLBACK=1, and start again"
+        raise ValueError(f"PyTorch has no {missing[1]} on Apple's GPU (mps): {advice}") from error
     finally:
         mine.remove(id(model))
         with _lock:
