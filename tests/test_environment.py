@@ -1,11 +1,14 @@
 """`make`'s environment: made once, made again when the lock changes, CPU wheels from one place, plain messages."""
 
+import importlib
+import json
 import subprocess
 import sys
 import types
 
 import pytest
 
+import tools
 from tools import environment, pins
 
 LOCK = """# made by hand
@@ -107,12 +110,28 @@ def test_without_venv_the_package_to_install_is_named(house, monkeypatch):
 
 def test_an_old_python_is_told_so(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 9, 1))
-    monkeypatch.setattr(sys, "argv", ["environment"])
     with pytest.raises(SystemExit, match=r"3\.11 or later, and this is 3\.9"):
-        environment.main()
+        importlib.reload(tools)
 
 
 def test_little_space_is_said_before(house, monkeypatch, capsys):
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=3e9))
     environment.main()
     assert "only 3.0 GB are free" in capsys.readouterr().err
+
+
+def test_the_dev_container_makes_the_environment_whose_python_it_names(monkeypatch):
+    container = json.loads((pins.ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    python, flag, module, *options = container["onCreateCommand"].split()
+    assert (python, flag, module) == ("python", "-m", environment.__name__)
+    made = []
+    monkeypatch.setattr(environment, "present", lambda cpu: False)
+    monkeypatch.setattr(environment, "make", made.append)
+    monkeypatch.setattr(sys, "argv", [module, *options])
+    environment.main()
+    assert made == [True]
+    settings = container["customizations"]["vscode"]["settings"]
+    named = settings["python.defaultInterpreterPath"].removeprefix("${containerWorkspaceFolder}/")
+    assert named == environment.PYTHON.relative_to(pins.ROOT).as_posix()
+    for name in container["customizations"]["codespaces"]["openFiles"]:
+        assert (pins.ROOT / name).is_file()

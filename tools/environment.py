@@ -3,8 +3,6 @@
 Done once; again only when the lock or pyproject.toml has changed, or the folder has moved.
 """
 
-from __future__ import annotations  # an old Python gets as far as the message
-
 import argparse
 import hashlib
 import shutil
@@ -71,9 +69,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cpu", action="store_true", help="PyTorch's CPU wheels: no CUDA, some GB less")
     options = parser.parse_args()
-    if sys.version_info < (3, 11):  # noqa: UP036 -- the one file that an old Python runs
-        found = ".".join(map(str, sys.version_info[:2]))
-        sys.exit(f"the course needs Python 3.11 or later, and this is {found}: make PYTHON=python3.12 lab")
     if not present(options.cpu):
         print("making the environment in .venv (once; some minutes) ...", flush=True)
         make(options.cpu)

@@ -1,7 +1,5 @@
 """The lock file, read: shared by the environment, the conda files and the tests that compare them."""
 
-from __future__ import annotations  # an old Python gets as far as the message
-
 import re
 from pathlib import Path
 
