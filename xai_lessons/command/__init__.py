@@ -1,1 +1,1 @@
-"""The command line: xai-lessons lab, doctor, prefetch, kernels, train."""
+"""The command line: xai-lessons lab, app, collect, doctor, prefetch, kernels, train."""

@@ -94,7 +94,7 @@ def serve(notebook: Path, port: int | None = None, browser: bool = True) -> int:
     except ImportError:
         raise ImportError('Voila is not installed: pip install "xai-lessons[app]"') from None
 
-    class App(voila.Voila):  # type: ignore[name-defined, misc]
+    class App(voila.Voila):  # type: ignore[name-defined]
         def launch_browser(self) -> None:  # Voila's own leaves out the token
             threading.Thread(target=webbrowser.open, args=(self.display_url,)).start()
 

@@ -261,8 +261,8 @@ class Explorer:
         except Exception as error:  # the widget says it too, where the student looks
             still = {"text/plain": error_text(error)}
         bundle = {**libraries.widget_view(self.widget), **still}
-        _, metadata = self._open().browser._repr_mimebundle_()  # anywidget knows what Google Colab needs
-        return (bundle, metadata) if metadata else bundle
+        made = self._open().browser._repr_mimebundle_()  # anywidget knows what Google Colab needs
+        return (bundle, made[1]) if made and made[1] else bundle
 
     # How it works.
 
