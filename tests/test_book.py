@@ -72,7 +72,7 @@ def test_a_player_without_anything_to_move_is_refused(tmp_path):
 
 def test_a_player_survives_hostile_texts(recorded):
     player, _ = recorded
-    text = frames.markup("x", {**player, "title": '"><script>alert(1)</script>'}, "frames")
+    text = pages.markup("x", {**player, "title": '"><script>alert(1)</script>'}, "frames")
     assert text.count("<script") == 1
     data = text.split('<script type="application/json">')[1].split("</script>")[0]
     assert json.loads(data)["title"] == '"><script>alert(1)</script>'

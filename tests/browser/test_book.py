@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 pytestmark = [
@@ -139,10 +140,14 @@ def test_a_phone_shows_it_all_and_the_dark_theme_reaches_players(reader):
         reader.goto(f"/notebooks/{lesson}.html")
         assert reader.evaluate(WIDE) <= 0
         assert reader.evaluate(CLIPPED) == []
-    light = reader.locator(".xai-player").first.evaluate("player => getComputedStyle(player).backgroundColor")
-    reader.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
-    dark = reader.locator(".xai-player").first.evaluate("player => getComputedStyle(player).backgroundColor")
-    assert light != dark
+    backgrounds = []
+    for theme in ("light", "dark"):
+        reader.evaluate(f"() => {{ document.documentElement.dataset.theme = '{theme}'; }}")
+        first = reader.locator(".xai-player").first
+        backgrounds.append(first.evaluate("player => getComputedStyle(player).backgroundColor"))
+        found = Axe().run(reader, context={"include": [[".xai-player"]]}).response["violations"]
+        assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+    assert backgrounds[0] != backgrounds[1]
 
 
 def test_the_search_finds_a_method(reader):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import html
 import io
 import itertools
 import json
@@ -127,9 +126,9 @@ def record(one: Explorer, player: Player, folder: Path) -> dict[str, Any]:
 
 
 def version() -> str:
-    """A digest of all that frames depend on but for the cell: the package with its weights, this tool, torch."""
+    """A digest of all that frames depend on but for the cell: the package with its weights, this module, torch."""
     digest = hashlib.sha256(torch.__version__.encode() + np.__version__.encode())
-    for path in sorted([*(pins.ROOT / "xai_lessons").rglob("*"), *Path(__file__).parent.glob("*.py")]):
+    for path in sorted([*(pins.ROOT / "xai_lessons").rglob("*"), Path(__file__)]):
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(path.relative_to(pins.ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
@@ -146,38 +145,10 @@ def recorded(notebook: Path, cell_id: str, cache: Path, basis: str) -> dict[str,
     """
     book = nbformat.read(notebook, as_version=4)
     cell = next(cell for cell in book.cells if cell.id == cell_id)
-    key = hashlib.sha256(f"{basis} {cell.source}".encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{basis} {cell.source} {PLAYERS[cell_id]}".encode()).hexdigest()[:12]
     path = cache / f"{cell_id}-{key}.json"
     if not path.exists():
         torch.set_num_threads(1)
         player = record(explorer(book, cell), PLAYERS[cell_id], cache / "images")
         path.write_text(json.dumps(player, ensure_ascii=False), encoding="utf-8")
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def markup(name: str, player: dict[str, Any], where: str) -> str:
-    """The HTML of a player: the first frame for readers without JavaScript, and all frames as data for `player.js`.
-
-    Args:
-        name: its id on the page.
-        player: what `record` returns.
-        where: the address of the folder of images, seen from the page.
-    """
-    shape = [len(control["positions"]) for control in player["controls"]]
-    first = int(np.ravel_multi_index([control["start"] for control in player["controls"]], shape))
-    shown = player["frames"][first]
-    stills = "".join(
-        f'<div class="xp-panel"><img src="{where}/{panel["src"]}" alt="{html.escape(panel["alt"])}"></div>'
-        for panel in shown["panels"]
-    )
-    data = json.dumps({**player, "where": where}, ensure_ascii=False).replace("<", "\\u003c")
-    return (
-        f'<div class="xai-player" id="{name}" role="group" aria-label="{html.escape(player["title"])}">'
-        f'<p class="xp-head"><span class="xp-title">{html.escape(player["title"])}</span> '
-        f'<span class="xp-question">{html.escape(player["question"])}</span></p>'
-        f'<p class="xp-sentence" role="status">{html.escape(shown["sentence"])}</p>'
-        f'<div class="xp-controls"></div><div class="xp-stage">{stills}</div><div class="xp-stage xp-below"></div>'
-        '<p class="xp-note">Recorded: the frames were computed beforehand, by this explorer. '
-        "In the live lesson all of its controls move.</p>"
-        f'<script type="application/json">{data}</script></div>'
-    )

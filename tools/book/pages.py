@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import importlib
 import inspect
+import json
 import os
 import re
 import shutil
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 
 from tools import pins
 from tools.book import repository
-from tools.book.frames import explorer_cells, markup
+from tools.book.frames import explorer_cells
 from xai_lessons.methods import catalog
 
 SOURCES = ("docs/*.md", "TEACHING.md", "docs/img/*")
@@ -92,6 +94,34 @@ def lesson(path: Path, players: Mapping[str, Any]) -> Any:
             elif {"image/png", "image/jpeg"} & data.keys():
                 cell.metadata["mystnb"] = {"image": {"alt": data.get("text/plain", "figure")}}
     return book
+
+
+def markup(name: str, player: dict[str, Any], where: str) -> str:
+    """The HTML of a player: the first frame for readers without JavaScript, and all frames as data for `player.js`.
+
+    Args:
+        name: its id on the page.
+        player: what `record` returns.
+        where: the address of the folder of images, seen from the page.
+    """
+    shape = [len(control["positions"]) for control in player["controls"]]
+    first = int(np.ravel_multi_index([control["start"] for control in player["controls"]], shape))
+    shown = player["frames"][first]
+    stills = "".join(
+        f'<div class="xp-panel"><img src="{where}/{panel["src"]}" alt="{html.escape(panel["alt"])}"></div>'
+        for panel in shown["panels"]
+    )
+    data = json.dumps({**player, "where": where}, ensure_ascii=False).replace("<", "\\u003c")
+    return (
+        f'<div class="xai-player" id="{name}" role="group" aria-label="{html.escape(player["title"])}">'
+        f'<p class="xp-head"><span class="xp-title">{html.escape(player["title"])}</span> '
+        f'<span class="xp-question">{html.escape(player["question"])}</span></p>'
+        f'<p class="xp-sentence" role="status">{html.escape(shown["sentence"])}</p>'
+        f'<div class="xp-controls"></div><div class="xp-stage">{stills}</div><div class="xp-stage xp-below"></div>'
+        '<p class="xp-note">Recorded: the controls choose among frames that this explorer computed beforehand. '
+        "In the live lesson all of its controls move, and some pictures answer a click.</p>"
+        f'<script type="application/json">{data}</script></div>'
+    )
 
 
 def methods() -> str:
