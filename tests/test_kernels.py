@@ -12,7 +12,7 @@ def test_kernels_set_the_device(tmp_path):
     for (title, folder), device in zip(installed.items(), ("cpu", "cuda"), strict=True):
         spec = json.loads((folder / "kernel.json").read_text())
         assert spec["display_name"] == title
-        assert spec["env"] == {"XAI_LESSONS_DEVICE": device}
+        assert spec["env"] == {"XAI_LESSONS_DEVICE": device, **kernels.MEMORY}
         assert spec["argv"][0] == sys.executable
         assert tmp_path in folder.parents
 

@@ -116,7 +116,7 @@ def test_the_address_stands_in_one_place_but_for_badges():
                 assert found == where, f"{path.name} names {found}, pyproject.toml {where}"
 
 
-@pytest.mark.parametrize("name", [".ci/run", "binder/postBuild"])
+@pytest.mark.parametrize("name", [".ci/run", "binder/postBuild", "binder/start"])
 def test_scripts_can_be_run(name):
     assert (ROOT / name).read_text(encoding="utf-8").startswith("#!/usr/bin/env bash\n")
     assert os.access(ROOT / name, os.X_OK) or sys.platform == "win32"

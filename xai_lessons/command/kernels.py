@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+#: For glibc: one arena, and freed memory given back early. Of a lesson's kernel that is a fifth of its own memory.
+MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
 KERNELS = {"cpu": ("xai-lessons-cpu", "XAI lessons (CPU)"), "cuda": ("xai-lessons-gpu", "XAI lessons (GPU)")}
 
 
@@ -29,8 +31,7 @@ def install(prefix: str | None = None, devices: tuple[str, ...] | None = None) -
     installed = {}
     for device in devices:
         name, title = KERNELS[device]
-        folder = install_kernel(
-            user=prefix is None, prefix=prefix, kernel_name=name, display_name=title, env={"XAI_LESSONS_DEVICE": device}
-        )
+        settings = {"XAI_LESSONS_DEVICE": device, **MEMORY}
+        folder = install_kernel(user=prefix is None, prefix=prefix, kernel_name=name, display_name=title, env=settings)
         installed[title] = Path(folder)
     return installed

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from xai_lessons.command.kernels import MEMORY
 from xai_lessons.core.files import write_whole
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -124,7 +125,7 @@ def serve(notebook: str, root: Path, port: int | None = None, browser: bool = Tr
 def environment() -> dict[str, str]:
     """The environment variables for JupyterLab: the current ones, with the course's settings before the user's."""
     paths = [str(SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH", "")]
-    return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))}
+    return {**MEMORY, **os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))}
 
 
 def _hash(content: bytes) -> str:
