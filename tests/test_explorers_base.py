@@ -3,6 +3,8 @@
 import datetime
 import io
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -318,3 +320,13 @@ def test_css_classes_for_tests_and_styles():
     explorer = Disc()
     assert set(explorer.widget._dom_classes) == {"xai-explorer", "xai-disc"}
     assert "xai-control-size" in explorer.inputs["size"]._dom_classes
+
+
+def test_google_colab_is_told_which_widget_manager_shows_it(monkeypatch):
+    kind, url = "application/vnd.jupyter.widget-view+json", "https://example.org/manager.js"
+    colab = SimpleNamespace(enable_custom_widget_manager=lambda: None, _widgets=SimpleNamespace(_installed_url=url))
+    monkeypatch.setitem(sys.modules, "google.colab.output", colab)
+    explorer = Disc()
+    data, metadata = explorer._repr_mimebundle_()
+    assert data[kind]["model_id"] == explorer.widget.model_id
+    assert metadata == {kind: {"colab": {"custom_widget_manager": {"url": url}}}}
