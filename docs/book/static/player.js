@@ -50,7 +50,7 @@
   }
 
   function panel(entry, where) {
-    const box = make("div", { className: entry.chart ? "xp-panel xp-charted" : "xp-panel" });
+    const box = make("div", { className: entry.chart || entry.width > 400 ? "xp-panel xp-large" : "xp-panel" });
     box.style.setProperty("--part", entry.width);
     const picture = make("img", { src: `${where}/${entry.src}`, alt: entry.alt, className: entry.chart ? "xp-chart" : "" });
     picture.style.aspectRatio = entry.ratio;
