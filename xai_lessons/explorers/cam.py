@@ -68,9 +68,7 @@ class CamExplorer(ImageExplorer):
     """A class activation map of any class, layer, method and network, scored against the truth."""
 
     name, title = "cam", "Where did it look?"
-    question = (
-        "Choose one class after the other: does the heat move to the right object? And for a class that is absent?"
-    )
+    question = "Choose one class after the other: does the heat move?"
     State = CamState
     stage = ("target_class", "method", "layer", "seed")
     shown_by_code = ("heatmap", "box")

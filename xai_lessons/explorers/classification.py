@@ -59,7 +59,7 @@ class PredictionExplorer(ImageExplorer):
     """
 
     name, title = "prediction", "What does the network say?"
-    question = "How much can you do to the picture before the answer changes? Click on a part: it is taken away."
+    question = "Click on a part: what changes the answer?"
     State = PredictionState
     stage = ("without", "shift_right", "noise", "scores")
     shown_by_code = ("image", "logits", "probabilities")
@@ -110,7 +110,7 @@ class PredictionExplorer(ImageExplorer):
             title,
             image,
             f"{self.alt(state)}{_in_words(state)}",
-            380,
+            350,
             sharp=state.as_seen,
             caption="Click on a part to take it away." if self._is_single(state) else "",
             touch="picture" if self._is_single(state) else "",

@@ -71,9 +71,7 @@ class DetectionExplorer(PairExplorer):
     """One box explained: its class score or one of its edges, by a method, and without a part of the object."""
 
     name, title = "detection", "Why this box?"
-    question = (
-        "Which pixels hold the left edge? Choose an edge, look at its map, then remove a part: does the edge move?"
-    )
+    question = "Which pixels hold the left edge? Remove a part: does the edge move?"
     State = DetectionState
     stage = ("box", "explain", "method", "without")
     shown_by_code = ("heatmap", "after")
@@ -181,8 +179,8 @@ class DetectionExplorer(PairExplorer):
         )
         title = f"{state.method}: {self._explained(state)}"
         return [
-            Panel(f"The boxes{gone}", image, f"boxes on {alt}{gone}", 335, caption=caption, touch="boxes"),
-            Panel(title, laid, f"{title}, over {alt}", 335, caption=self._meaning(state), scale=(*scale, colors)),
+            Panel(f"The boxes{gone}", image, f"boxes on {alt}{gone}", 304, caption=caption, touch="boxes"),
+            Panel(title, laid, f"{title}, over {alt}", 304, caption=self._meaning(state), scale=(*scale, colors)),
             self._bars(result, state),
         ]
 

@@ -68,7 +68,7 @@ class EraserExplorer(ImageExplorer):
     """Paint over the image, and see what the network still says."""
 
     name, title = "eraser", "Erase with the mouse"
-    question = "Paint over the picture. What is the smallest spot that changes the answer?"
+    question = "What is the smallest spot of paint that changes the answer?"
     State = EraserState
     stage = ("fill", "clear", "picture", "seed")
     shown_by_code = ("left", "probabilities")

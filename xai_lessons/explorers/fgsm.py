@@ -60,7 +60,7 @@ class AttackExplorer(ImageExplorer):
     """An image under attack: the change magnified, the answer before and after, and the way from one to the other."""
 
     name, title = "attack", "How is it fooled?"
-    question = "How few gray values change the answer? And what do random signs of the same size do?"
+    question = "How few gray values change the answer? And what do random signs do?"
     State = AttackState
     stage = ("epsilon", "method", "target", "enough")
     shown_by_code = ("attacked", "probabilities")

@@ -56,7 +56,7 @@ class InversionExplorer(ImageExplorer):
     """From noise, step by step, to an image that the layer cannot tell from the given one."""
 
     name, title = "inversion", "What does a layer remember?"
-    question = "The picture on the right is found from the layer's numbers alone. What is missing?"
+    question = "What is missing on the right?"
     State = InversionState
     stage = ("layer", "parametrization", "tv", "network")
     shown_by_code = ("found", "losses")

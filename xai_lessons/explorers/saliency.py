@@ -31,7 +31,7 @@ COMPLETE = ("Integrated gradients", "Gradient SHAP", "DeepLIFT")  # their attrib
 BASELINES: dict[str, float | str] = {"black": 0.0, "gray": 0.5, "white": 1.0, "mean color": "mean", "blurred": "blur"}
 SIGNED, SIZE, POSITIVE = "for and against", "size", "only for"
 HOW = {SIGNED: "signed", SIZE: "absolute", POSITIVE: "positive"}  # as `plots.attribution` calls it
-TILE = 249
+TILE = 236
 OWN, ONE = "each its own", "one for all"
 
 
@@ -68,7 +68,7 @@ class SaliencyExplorer(ImageExplorer):
     """Several methods side by side on one image; each map appears as it is ready."""
 
     name, title = "saliency", "Which pixels?"
-    question = "One picture, one network: do the methods agree? What do network, noise, baseline and colors change?"
+    question = "One picture, one network: do the methods agree? What changes their maps?"
     State = SaliencyState
     stage = ("network", "target_class", "shown_as", "seed")
     shown_by_code = ("maps",)
@@ -176,7 +176,7 @@ class SaliencyExplorer(ImageExplorer):
             if done:
                 blob, caption = [result.blob[item]] * len(done), "Line: a blob in the center."
                 width = 526 if len(result.inside) > 1 else 700
-                sizes: dict[str, Any] = {"width": width, "row": 24, "caption": caption}
+                sizes: dict[str, Any] = {"width": width, "row": 19, "caption": caption}
                 bars = bar_panel(f"How much lies on the {item}?", list(done), list(done.values()), before=blob, **sizes)
                 panels.append(bars)
         return [*panels, _colors(state, name)]

@@ -56,9 +56,7 @@ class ScoresExplorer(Explorer):
     """
 
     name, title = "scores", "Which score notices?"
-    question = (
-        "Mix in a map that ignores the network. Which score notices at once, which one last, and which one not at all?"
-    )
+    question = "Mix in a map that ignores the network. Which score notices it?"
     State = ScoresState
     stage = ("mixture", "control", "fill", "method")
     shown_by_code = ("heatmap", "scores")

@@ -1,9 +1,9 @@
 """The view of an explorer: controls become ipywidgets, panels become `ipywidgets.Image`.
 
 Nothing is computed here. Every callback runs guarded: what it raises is shown in the error line, because JupyterLab and
-Voila show exceptions of callbacks nowhere. The layout is made in `View._build`: the headline with status and Stop, the
-controls of the stage in one row with the actions, all other controls folded under More, then the panels side by side,
-with the shown code beside them.
+Voila show exceptions of callbacks nowhere. The layout is made in `View._build`: the title with the actions, the
+headline with status and Stop, the controls of the stage in one row, all other controls folded under More, then the
+panels side by side, with the shown code beside them.
 """
 
 from __future__ import annotations
@@ -101,16 +101,17 @@ class View:
         staged = self._groups()
         if self._more.children:
             actions.insert(-2, self._button("More", self._toggle_more, "All other controls", "xai-more-button"))
-        row = [*staged, widgets.Box(actions).add_class("xai-actions")]
         self.browser = Browser(lambda touch: self._guard(lambda: explorer.press_on(touch)))
         panels = widgets.VBox([self._stage, self._below], layout=widgets.Layout(flex="1 1 0", min_width="0"))
         heading = f"{STYLE}<div>{_span('title', explorer.title)} {_span('question', explorer.question)}</div>"
         self.root = widgets.VBox(
             [
-                widgets.HTML(heading),
+                widgets.Box([widgets.HTML(heading), widgets.Box(actions).add_class("xai-actions")]).add_class(
+                    "xai-heading"
+                ),
                 widgets.HBox([self._headline, self._status]).add_class("xai-top"),
                 self._error,
-                widgets.Box(row).add_class("xai-controls"),
+                widgets.Box(staged).add_class("xai-controls"),
                 self._more,
                 widgets.HBox([panels, self._code]),
                 self._note,
