@@ -53,10 +53,8 @@ def here(folder, monkeypatch):
 def own_cells(path):
     """The code of the set-up and what else is taken from above, and that of the part "Your own picture"."""
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    before = [cell for cell in cells if cell.id in BEFORE]
-    return [cell.source for cell in (cells[0], *before)], [
-        cell.source for cell in cells if re.match(r"l\d-own", cell.id)
-    ]
+    before = [cell for cell in cells if cell.id.endswith("-setup") or cell.id in BEFORE]
+    return [cell.source for cell in before], [cell.source for cell in cells if re.match(r"l\d-own", cell.id)]
 
 
 def run(code, names):
