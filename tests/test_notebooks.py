@@ -10,6 +10,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+import types
 from pathlib import Path
 
 import nbformat
@@ -189,3 +191,18 @@ def test_tidying_joins_what_a_stream_was_cut_into():
     book = nbformat.v4.new_notebook(cells=[cell(*parts)])
     execute_notebooks.tidy(book)
     assert [output.text for output in book.cells[0].outputs] == ["ab"]
+
+
+@every_notebook
+def test_its_opening_installs_what_is_missing_on_google_colab_and_nothing_elsewhere(path, monkeypatch):
+    book = nbformat.read(path, as_version=4)
+    source = next(cell.source for cell in book.cells if cell.cell_type == "code")
+    asked = []
+    shell = types.SimpleNamespace(run_line_magic=lambda *words: asked.append(words))
+    install = compile(source[: source.index("from xai_lessons")], path.name, "exec")
+    exec(install, {"get_ipython": lambda: shell})
+    assert asked == []
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    exec(install, {"get_ipython": lambda: shell})
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
+    assert asked == [("pip", f"install -q --no-deps git+{address} anywidget psygnal")]
