@@ -198,8 +198,7 @@ def test_a_leaderboard_is_made_by_the_command(folder, monkeypatch, model):
     assert 0 <= rows[0]["pointing_game"] <= 1
     assert rows[0]["seconds"] > 0
     assert shape(settings) == shape(kept["settings"])
-    older = [{key: value for key, value in row.items() if key != "standard_errors"} for row in rows]  # as shipped
-    assert shape(older) == shape(next(iter(kept["values"].values())))
+    assert shape(rows) == shape(next(iter(kept["values"].values())))
 
 
 def test_the_stored_sensitivities_are_of_all_methods_and_networks():
