@@ -19,7 +19,7 @@ hypothesis.settings.load_profile("repeatable")
 collect_ignore = [] if os.environ["XAI_LESSONS_DEVICE"] == "ghost" else ["second_device"]
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("tests", "browser", "notebooks")
+STAGES = ("browser", "notebooks", "tests")
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def some_of_cifar10(test_data, tmp_path_factory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests, then the browser's in one process, which mostly wait, while the other runs the notebooks."""
+    """What takes longest first: the browser's tests in one process, the notebooks beside them, then unit tests in both."""
     items.sort(key=lambda item: STAGES.index(_stage(item)))
     for item in items:
         if _stage(item) == "browser":

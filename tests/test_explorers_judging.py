@@ -110,7 +110,7 @@ def test_what_was_computed_stays_when_only_the_order_changes(model):
     explorer.set(metric="max_sensitivity")
     assert np.array_equal(explorer.result.scores, first.scores, equal_nan=True)
     assert "max sensitivity: the best method is" in explorer.describe(explorer.result, explorer.state)
-    assert "(0.00) does at least as well as every method" in explorer.describe(explorer.result, explorer.state)
+    assert "(0.00) equals or beats every method" in explorer.describe(explorer.result, explorer.state)
 
 
 def test_the_order_is_that_of_the_metric_and_controls_can_be_hidden(model):
@@ -139,7 +139,7 @@ def test_a_method_that_refuses_a_network_is_last_and_does_not_win():
     assert picture.dtype == np.uint8
     explorer = LeaderboardExplorer("menagerie-resnet", methods=("Grad-CAM", "Gradient"))
     assert "best method is b (0.50)" in explorer.describe(result, state)
-    assert "does at least as well as every method" in explorer.describe(result, state)
+    assert "equals or beats every method" in explorer.describe(result, state)
 
 
 def test_the_stored_rows_are_shown_before_run():

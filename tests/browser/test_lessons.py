@@ -101,7 +101,7 @@ def lesson_7(page: Page, cells: list) -> None:
     headline = page.locator(".xai-leaderboard .xai-headline").first
     expect(headline).to_contain_text("pointing game: the best method is Grad-CAM")
     page.locator(".xai-leaderboard .xai-control-metric select").select_option("deletion")
-    expect(headline).to_contain_text("The control 'random'", timeout=MINUTE)
+    expect(headline).to_contain_text("The control 'empty'", timeout=MINUTE)
     keep(page, "leaderboard")
 
     show_cell(page, cell_of(cells, "DetectiveExplorer("))

@@ -146,9 +146,14 @@ class AttackExplorer(ImageExplorer):
         maps: list[Panel] = []
         for i, (when, c) in enumerate((("Before", was), ("After", now))):
             if len(result.maps):
-                overlay = plots.overlay(self._shown_image(result, state, attacked=bool(i)), result.maps[i])
+                shown = self._shown_image(result, state, attacked=bool(i))
+                overlay = plots.overlay(shown, result.maps[i], scale=(0.0, float(result.maps.max()) or 1.0))
                 title = f"{when}: Grad-CAM for {classes[c]}"
-                maps.append(Panel(title, overlay, f"{when.lower()}, the map", 320, below=True))
+                maps.append(
+                    Panel(
+                        title, overlay, f"{when.lower()}, the map", 320, below=True, caption="Both maps on one scale."
+                    )
+                )
         magnified = plots.enlarge(plots.pixels(0.5 + state.magnify * change), self.screen)
         caption = f"Gray: no change. The largest is {GRAY * float(np.abs(change).max()):.1f} gray values."
         name = f"The change, {state.magnify} times"
@@ -189,7 +194,11 @@ class AttackExplorer(ImageExplorer):
             "    print(f'{model.classes[i]:20} {p:.1%}')",
             *["maps = [cam.grad_cam(model, one) for one in (image, attacked)]"] * state.maps,
             f"shown = [image, attacked, 0.5 + {state.magnify} * (attacked - image)]",
-            *["shown += [plots.overlay(*pair) for pair in zip((image, attacked), maps)]"] * state.maps,
+            *[
+                "scale = (0, float(max(M.max() for M in maps)))",
+                "shown += [plots.overlay(*pair, scale=scale) for pair in zip((image, attacked), maps)]",
+            ]
+            * state.maps,
             "plots.show(shown, ['before', 'after', 'the change, magnified'])",
         )
 

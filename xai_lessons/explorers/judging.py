@@ -156,8 +156,8 @@ class LeaderboardExplorer(ImageExplorer):
         if controls:
             first = _best(controls, state.metric)
             lost = evaluation.beaten(own, controls[first], state.metric)
-            text += f"The control {first!r} ({controls[first]:.2f}) does at least as well as "
-            text += f"{', '.join(lost) if 0 < len(lost) < len(own) else 'every method' if lost else 'none'}. "
+            text += f"The control {first!r} ({controls[first]:.2f}) equals or beats "
+            text += f"{', '.join(lost) if 0 < len(lost) < len(own) else 'every method' if lost else 'no method'}. "
         if state.metric == "pointing_game":
             text += f"With {result.pictures} pictures a single one counts {1 / result.pictures:.2f}. "
         if len(result.methods) < result.rows:

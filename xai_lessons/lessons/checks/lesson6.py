@@ -253,7 +253,7 @@ def _gray(student: Callable[..., Any]) -> Iterator[str]:
     draw=_colors,
     arguments=("names", "color", "limit"),
     shows=_gray,
-    praise="From there on it does not come back at any layer: that is what lost means.",
+    praise="From there on it is found at no layer. (Not found by this search: it may still be in the code.)",
     mistakes={
         "first below": lambda n, c, t: next(name for name, value in zip(n, c, strict=True) if value < t),
         "last above": lambda n, c, t: [name for name, value in zip(n, c, strict=True) if value >= t][-1],
@@ -267,8 +267,8 @@ def _gray(student: Callable[..., Any]) -> Iterator[str]:
     },
     hints={
         "first below": "You take the first layer that is below the limit. A later layer is above it again, so the "
-        "color was still in the code. It is lost only where it never comes back.",
-        "last above": "That is the last layer that still has the color. The one after it is the first that lost it.",
+        "color was still in the code. Look for the layer from which on it is never found again.",
+        "last above": "That is the last layer that still has the color. The one after it is the answer.",
         "at the limit": "A value equal to the limit is not below it: compare with < (and its opposite is >=).",
         "smallest": "You take the layer with the smallest value. Being below the limit is enough.",
         "largest drop": "You take the layer after the largest drop. The size of the drop does not matter, only where "
