@@ -51,7 +51,7 @@ def some_of_cifar10(test_data, tmp_path_factory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest first: the browser's tests in one process, the notebooks beside them, then unit tests in both."""
+    """The longest first: the browser's tests in one process, the notebooks beside them, then unit tests in both."""
     items.sort(key=lambda item: STAGES.index(_stage(item)))
     for item in items:
         if _stage(item) == "browser":
