@@ -50,8 +50,8 @@ def fresh(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def moves_the_headline(page: Page) -> None:
-    """Move the first slider by three steps, and wait until the explorer's sentence is another one."""
+def said_before_and_after(page: Page) -> tuple[str, str]:
+    """The explorer's sentence before its first slider is moved by three steps, and when it is another one."""
     before = page.locator(HEADLINE).first.inner_text()
     page.locator(SLIDER).first.focus()
     for _ in range(3):
@@ -59,13 +59,15 @@ def moves_the_headline(page: Page) -> None:
     page.wait_for_function(
         "([css, before]) => document.querySelector(css).innerText !== before", arg=[HEADLINE, before], timeout=MINUTE
     )
+    return before, page.locator(HEADLINE).first.inner_text()
 
 
 def test_an_explorer_is_a_page_of_voila(fresh, tmp_path):
     with app("cam", tmp_path) as address:
         fresh.goto(address, timeout=MINUTE)
         fresh.locator(HEADLINE).first.wait_for(timeout=2 * MINUTE)
-        moves_the_headline(fresh)
+        before, after = said_before_and_after(fresh)
+        assert before != after
         assert fresh.locator("pre").count() == 1, "the only code is the explorer's own, under Show code"
         fresh.locator(".xai-save").first.click()
         fresh.get_by_text(f"Saved as cam-1.png in {tmp_path}").wait_for(timeout=MINUTE)
@@ -93,4 +95,7 @@ def test_notebook_7_runs_a_lessons_beginning_and_moves_a_slider(lab, page):
     page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
     page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
     page.locator(HEADLINE).first.wait_for(timeout=2 * MINUTE)
-    moves_the_headline(page)
+    before, after = said_before_and_after(page)
+    assert before != after
+    assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    assert not page.locator(".xai-error").first.is_visible()
