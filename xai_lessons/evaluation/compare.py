@@ -42,14 +42,14 @@ def random_map(x: Tensor) -> Tensor:
 
 @_control
 def center_blob(x: Tensor) -> Tensor:
-    """A Gaussian in the center, where photographers put things."""
+    """A Gaussian in the center, where photographers put things (a control of Zhang et al., 2016, arXiv:1608.00507)."""
     down, across = (torch.linspace(-1, 1, n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
     return torch.exp(-3 * (down[:, None] ** 2 + across**2)).expand(len(x), -1, -1).clone()
 
 
 @_control
 def edge_filter(x: Tensor) -> Tensor:
-    """Sobel's edges of the gray image."""
+    """Sobel's edges of the gray image: an edge detector is a control of Adebayo et al., 2018, arXiv:1810.03292."""
     gray = F.pad(x.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     sobel = x.new_tensor([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
     return F.conv2d(gray, torch.stack([sobel, sobel.T])[:, None]).norm(dim=1)

@@ -225,8 +225,8 @@ def infidelity(
         torch.Size([])
 
     Source:
-        Yeh et al.: On the (In)fidelity and Sensitivity of Explanations, 2019, arXiv:1901.09392, definition 1; β
-        from its section 3.
+        Yeh et al.: On the (In)fidelity and Sensitivity of Explanations, 2019, arXiv:1901.09392 (INFD); β as in the
+        authors' code.
 
     Differs from the paper:
         the fitted β is never negative: else a map and its negative would score the same.

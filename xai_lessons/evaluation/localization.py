@@ -94,7 +94,8 @@ def pointing_game(maps: Tensor, masks: Masks, *, tolerance: int = 0, name: str =
         [1.0]
 
     Source:
-        Zhang et al.: Top-down Neural Attention by Excitation Backprop, 2016, arXiv:1608.00507, section 4.2 (there 15).
+        Zhang et al.: Top-down Neural Attention by Excitation Backprop, 2016, arXiv:1608.00507 (with 15
+        pixels of tolerance).
 
     Differs from the paper:
         where several pixels share the peak, the fraction of them that hits: an empty map scores the object's area, as
@@ -208,7 +209,8 @@ def intersection_over_union(a: Box, b: Box) -> float:
         0.25
 
     Source:
-        Everingham et al.: The PASCAL Visual Object Classes (VOC) Challenge, 2010, section 4.2.
+        Everingham et al.: The PASCAL Visual Object Classes (VOC) Challenge, 2010,
+        doi:10.1007/s11263-009-0275-4, section 4.2.
     """
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = ([float(v) for v in box] for box in (a, b))
     intersection = max(min(ax2, bx2) - max(ax1, bx1), 0) * max(min(ay2, by2) - max(ay1, by1), 0)

@@ -54,8 +54,8 @@ def max_sensitivity(
         True
 
     Source:
-        Yeh et al.: On the (In)fidelity and Sensitivity of Explanations, 2019, arXiv:1901.09392, definition 3; divided
-        by ||Φ(x)||_F as is usual.
+        Yeh et al.: On the (In)fidelity and Sensitivity of Explanations, 2019, arXiv:1901.09392 (SENS_MAX); divided by
+        ||Φ(x)||_F, as in the authors' code.
 
     Differs from the paper:
         x + δ is clipped to [0, 1]: what is explained is always an image.

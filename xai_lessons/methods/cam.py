@@ -270,7 +270,8 @@ def layer_cam(
         >>> tuple(layer_cam(model, image, "cat", layer=model.layers[0]).shape)
         (96, 96)
 
-    Source: Jiang et al., 2021, "LayerCAM: exploring hierarchical class activation maps", IEEE TIP 30.
+    Source: Jiang et al., 2021, "LayerCAM: exploring hierarchical class activation maps for localization",
+    doi:10.1109/TIP.2021.3089943.
     Differs from the paper: no tanh scaling of the early layers' maps; maps are never scaled here.
     """
 

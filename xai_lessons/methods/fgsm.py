@@ -188,6 +188,9 @@ def smallest_epsilon(
         >>> from xai_lessons import menagerie, models
         >>> smallest_epsilon(models.load("menagerie-resnet"), menagerie.draw("cat", seed=3).image, "cat") < 0.1
         True
+
+    Source: Goodfellow, Shlens and Szegedy, 2014, "Explaining and harnessing adversarial examples", arXiv 1412.6572, for
+    the attack.
     """
     _check_targeted(targets, targeted)
     inputs.at_least("largest", largest, 0, 1)

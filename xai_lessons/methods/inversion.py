@@ -107,7 +107,7 @@ def invert(
 
     Source:
         Mahendran and Vedaldi, 2014, "Understanding deep image representations by inverting them", arXiv 1412.0035; for
-        "fourier" Olah, Mordvintsev and Schubert, 2017, "Feature visualization", distill.pub/2017/feature-visualization.
+        "fourier" Olah, Mordvintsev and Schubert, 2017, "Feature visualization", doi:10.23915/distill.00007.
 
     Differs from the paper:
         Adam and L-BFGS besides SGD with momentum; pixels are kept in [0, 1] instead of pulled there by an alpha-norm.
@@ -188,7 +188,7 @@ def maximize(
 
     Source:
         Erhan et al., 2009, "Visualizing higher-layer features of a deep network"; Olah, Mordvintsev and Schubert, 2017,
-        "Feature visualization", https://distill.pub/2017/feature-visualization.
+        "Feature visualization", doi:10.23915/distill.00007.
     """
     inputs.check_network("inversion", model)
     inputs.at_least("tv", tv, 0)
@@ -240,7 +240,7 @@ def fourier_image(u: Tensor, width: int) -> Tensor:
         tensor([0.5000])
 
     Source:
-        Olah, Mordvintsev and Schubert, 2017, "Feature visualization", distill.pub/2017/feature-visualization.
+        Olah, Mordvintsev and Schubert, 2017, "Feature visualization", doi:10.23915/distill.00007.
     """
     height = u.shape[2]
     waves = torch.view_as_complex(u) / _frequencies(height, width).to(u)

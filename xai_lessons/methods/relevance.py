@@ -76,9 +76,9 @@ def lrp(
 
     Source:
         Bach et al., 2015, "On pixel-wise explanations", doi:10.1371/journal.pone.0130140; Montavon et al., 2019,
-        "Layer-wise relevance propagation: an overview" (gamma); Andeol et al., 2021, "Learning domain
-        invariant representations by joint Wasserstein distance minimization", arXiv 2106.04923 (gamma for inputs of
-        either sign).
+        "Layer-wise relevance propagation: an overview", doi:10.1007/978-3-030-28954-6_10 (gamma); Andéol et al., 2021,
+        "Learning domain invariant representations by joint Wasserstein distance minimization", arXiv 2106.04923 (gamma
+        for inputs of either sign).
 
     Differs from the paper:
         the first layer has no rule of its own (the box rule); the normalized input is taken with its sign.

@@ -37,8 +37,8 @@ def superpixels(images: Tensor, segments: int | Tensor = 50) -> Tensor:
         >>> tuple(superpixels(menagerie.draw("cat", seed=3).image, 20).shape)
         (96, 96)
 
-    Source: Achanta et al., 2012, "SLIC superpixels compared to state-of-the-art superpixel methods"; scikit-image's
-    `slic`.
+    Source: Achanta et al., 2012, "SLIC superpixels compared to state-of-the-art superpixel methods",
+    doi:10.1109/TPAMI.2012.120; scikit-image's `slic`.
     """
     if images.ndim == 3:
         return superpixels(images[None], segments)[0]

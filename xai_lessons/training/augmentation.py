@@ -85,7 +85,7 @@ def adversarial(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float
         >>> bool((attacked - images).abs().max() <= 0.1001)
         True
 
-    Source: Wong, Rice, Kolter, 2020, arXiv:2001.03994.
+    Source: Wong, Rice, Kolter, 2020, "Fast is better than free", arXiv:2001.03994.
     """
     start = epsilon * (2 * torch.rand(images.shape, generator=rng).to(images.device) - 1)
     probe = (images + start).clamp(0, 1).detach().requires_grad_()

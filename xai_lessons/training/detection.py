@@ -126,8 +126,8 @@ def average_precision(found: Sequence[Detections], labels: Tensor, target: int, 
         >>> average_precision([found], torch.tensor([[[0, 0, 4, 5, 0]]]), 0)
         1.0
 
-    Source: Everingham et al., 2010, "The PASCAL visual object classes (VOC) challenge", section 4.2, with all recalls
-    as in the challenges from 2010 on.
+    Source: Everingham et al., 2010, "The PASCAL visual object classes (VOC) challenge",
+    doi:10.1007/s11263-009-0275-4, section 4.2, with all recalls as in the challenges from 2010 on.
     """
     answers, objects = [], 0
     for each, truth in zip(found, labels, strict=True):

@@ -80,7 +80,7 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 10) -> Reliab
         >>> reliability(p, torch.tensor([0, 0])).expected_calibration_error
         0.25
 
-    Source: Guo, Pleiss, Sun, Weinberger, 2017, arXiv:1706.04599.
+    Source: Guo, Pleiss, Sun, Weinberger, 2017, "On calibration of modern neural networks", arXiv:1706.04599.
     """
     confidence, answer = probabilities.max(dim=1)
     right = (answer == labels).to(inputs.widest(labels.device))
