@@ -249,9 +249,9 @@ def test_jpeg_and_png_open_again():
     assert np.abs(opened(plots.jpeg(picture)).astype(int) - picture).mean() < 6
 
 
-def test_png_keeps_its_limit():
+def test_jpeg_keeps_its_limit():
     noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
-    assert len(plots.png(noise)) > 40_000 >= len(plots.png(noise, most=40_000))
+    assert len(plots.jpeg(noise, 40)) > 40_000 >= len(plots.jpeg(noise, most=40_000))
 
 
 def test_show_draws_pictures_and_caption():

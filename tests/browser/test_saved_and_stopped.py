@@ -31,7 +31,7 @@ def test_saved_reloaded_stopped_run_again_and_opened_without_its_kernel(lab, pag
     handle = page.locator(".xai-disc .xai-control-size .noUi-handle")
     assert (handle.get_attribute("aria-label"), handle.get_attribute("aria-valuetext")) == ("Size", "4")
     disc, question = saved(lab, page, name)
-    assert (set(disc["data"]), set(question["data"])) == ({"text/plain", "image/png"}, {"text/plain", "text/html"})
+    assert (set(disc["data"]), set(question["data"])) == ({"text/plain", "image/jpeg"}, {"text/plain", "text/html"})
     assert VIEW in page.evaluate(f"() => JSON.stringify({NOTEBOOK}.content.widgets[1].model.outputs.toJSON())")
 
     open_notebook(page, name)  # the page anew, the kernel still there: the explorer lives

@@ -25,12 +25,13 @@ from xai_lessons.explorers.kit.panels import Panel
 from xai_lessons.explorers.kit.view import color_bar
 
 QUALITY = 80  # of WebP
+PICTURES = {"image/png", "image/jpeg"}
 
 
 def explorer_cells(book: Any) -> list[Any]:
     """The cells of a notebook that show an explorer."""
     made = [cell for cell in book.cells if cell.cell_type == "code" and re.search(r"\w+Explorer\(", cell.source)]
-    return [cell for cell in made if any("image/png" in output.get("data", {}) for output in cell.outputs)]
+    return [cell for cell in made if any(PICTURES & output.get("data", {}).keys() for output in cell.outputs)]
 
 
 def explorer(book: Any, cell: Any) -> Explorer:

@@ -19,7 +19,7 @@ import numpy as np
 
 from tools import pins
 from tools.book import repository
-from tools.book.frames import explorer_cells
+from tools.book.frames import PICTURES, explorer_cells
 from xai_lessons.methods import catalog
 
 SOURCES = ("docs/*.md", "TEACHING.md", "docs/img/*")
@@ -84,14 +84,14 @@ def lesson(path: Path, players: Mapping[str, Any]) -> Any:
         cell.metadata["tags"] = sorted(tags)
         for output in cell.outputs:
             data = output.get("data", {})
-            if cell.id in shown and "image/png" in data:
+            if cell.id in shown and PICTURES & data.keys():
                 output["data"] = {"text/html": markup(cell.id, players[cell.id], "../_static/frames")}
             elif "text/html" in data:
                 invitation = f'<i>The <a href="{live}">live lesson</a> lets you \\1.</i>'
                 data["text/html"] = re.sub(
                     r"<i>Run this cell to (.*?)\.</i>", invitation, data["text/html"], flags=re.S
                 )
-            elif {"image/png", "image/jpeg"} & data.keys():
+            elif PICTURES & data.keys():
                 cell.metadata["mystnb"] = {"image": {"alt": data.get("text/plain", "figure")}}
     return book
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from xai_lessons.plots.images import enlarge, few_colors, jpeg, pixels, png
+from xai_lessons.plots.images import enlarge, few_colors, jpeg, pixels
 from xai_lessons.plots.text import PALETTE, fitting, font, wrap
 
-FIGURE_BYTES = 100_000
+FIGURE_BYTES, FIGURE_QUALITY = 100_000, 85  # of a figure of images: at most
 LINE, GAP, CAPTION = 20, 12, "#333333"  # pixels from line to line and between images, and the color of a caption
 
 
@@ -60,7 +60,7 @@ def show(
     *,
     columns: int = 4,
     size: float = 2.6,
-    most: int | None = None,
+    most: int = FIGURE_BYTES,
 ) -> Static:
     """Images side by side as a figure with a caption that says what to see.
 
@@ -70,7 +70,7 @@ def show(
         caption: what to see; drawn below and read out to those who cannot.
         columns: images per row.
         size: width of each in inches of 100 pixels.
-        most: largest size in bytes, as JPEG; by default a PNG, which is large for maps full of detail.
+        most: largest size in bytes, as JPEG.
 
     Returns:
         A figure that a notebook shows, and that `save` writes to a file.
@@ -102,7 +102,7 @@ def show(
         y += height
     for n, line in enumerate(lines):
         draw.text((GAP, y + GAP + LINE * n), line, CAPTION, font(15))
-    return _stored(sheet, caption, most)
+    return Static(jpeg(np.asarray(sheet), FIGURE_QUALITY, most), caption, "jpeg")
 
 
 def _tile(image: np.ndarray, side: int) -> np.ndarray:
@@ -216,16 +216,7 @@ def _finish(figure: Any, caption: str) -> Static:
     """The matplotlib figure with the caption wrapped below it."""
     width = figure.get_size_inches()[0]
     figure.text(0.01, -0.01, textwrap.fill(caption, int(width * 12.5)), fontsize=11, va="top", color=CAPTION)
-    stream = io.BytesIO()
+    stream, chart = io.BytesIO(), io.BytesIO()
     figure.savefig(stream, format="png", dpi=100, bbox_inches="tight", pad_inches=0.08, facecolor="white")
-    return _stored(Image.open(stream).convert("RGB"), caption)
-
-
-def _stored(sheet: Image.Image, caption: str, most: int | None = None) -> Static:
-    """The figure as PNG, or as JPEG of at most `most` bytes."""
-    if most is not None:
-        files = (jpeg(np.asarray(sheet), quality) for quality in range(92, 20, -6))
-        return Static(next((file for file in files if len(file) <= most), jpeg(np.asarray(sheet), 20)), caption, "jpeg")
-    content = io.BytesIO()
-    few_colors(sheet).save(content, "PNG", compress_level=8)  # a notebook keeps many of them
-    return Static(content.getvalue() if content.tell() <= FIGURE_BYTES else png(sheet, most=FIGURE_BYTES), caption)
+    few_colors(Image.open(stream).convert("RGB")).save(chart, "PNG", compress_level=8)  # a notebook keeps many of them
+    return Static(chart.getvalue(), caption)

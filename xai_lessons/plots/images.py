@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw
 
 from xai_lessons.plots.text import INK, PALETTE, fit, fitting
 
+CRISP = 40  # the lowest quality of a JPEG at which text is still easy to read
+
 
 def pixels(image: Any) -> np.ndarray:
     """The image as uint8 (H, W, 3), from a tensor or array in [0, 1] (3, H, W), (H, W, 3), (H, W), or uint8.
@@ -204,12 +206,13 @@ def wall(
     return np.asarray(sheet)
 
 
-def jpeg(image: Any, quality: int = 90) -> bytes:
-    """The image as JPEG: a millisecond, for photographs and drawings.
+def jpeg(image: Any, quality: int = 90, most: int | None = None) -> bytes:
+    """The image as JPEG: a millisecond, for photographs, drawings and maps.
 
     Args:
         image: as `pixels` takes it.
         quality: 1 to 95.
+        most: the largest size in bytes; kept by a lower quality, then by fewer pixels.
 
     Returns:
         The bytes of the file.
@@ -220,18 +223,25 @@ def jpeg(image: Any, quality: int = 90) -> bytes:
         >>> plots.jpeg(image)[6:10]
         b'JFIF'
     """
-    stream = io.BytesIO()
-    Image.fromarray(pixels(image)).save(stream, "JPEG", quality=quality, subsampling=0)
-    return stream.getvalue()
+    canvas = Image.fromarray(pixels(image))
+    while True:
+        stream = io.BytesIO()
+        canvas.save(stream, "JPEG", quality=quality, subsampling=0)
+        if most is None or stream.tell() <= most or min(canvas.size) <= 16:
+            return stream.getvalue()
+        if quality > CRISP:
+            quality = max(quality - 5, CRISP)
+        else:
+            scale = min(0.95, (most / stream.tell()) ** 0.5)
+            canvas = canvas.resize((int(canvas.width * scale), int(canvas.height * scale)), Image.Resampling.LANCZOS)
 
 
-def png(image: Any, level: int = 1, most: int | None = None) -> bytes:
-    """The image as PNG; `most` bytes at most, if given: by fewer colors, then by fewer pixels.
+def png(image: Any, level: int = 1) -> bytes:
+    """The image as PNG: exact, for charts and hard-edged pixels.
 
     Args:
         image: as `pixels` takes it.
         level: of compression, 0 to 9.
-        most: the largest size in bytes.
 
     Returns:
         The bytes of the file.
@@ -242,18 +252,8 @@ def png(image: Any, level: int = 1, most: int | None = None) -> bytes:
         >>> plots.png(image)[1:4]
         b'PNG'
     """
-    canvas = Image.fromarray(pixels(image))
     stream = io.BytesIO()
-    canvas.save(stream, "PNG", compress_level=level)
-    colors = 512
-    while most is not None and stream.tell() > most and min(canvas.size) > 16:
-        if colors > 128:
-            colors //= 2
-        else:
-            scale = min(0.9, (most / stream.tell()) ** 0.5)
-            canvas = canvas.resize((int(canvas.width * scale), int(canvas.height * scale)), Image.Resampling.LANCZOS)
-        stream = io.BytesIO()
-        few_colors(canvas, colors).save(stream, "PNG", compress_level=8)
+    Image.fromarray(pixels(image)).save(stream, "PNG", compress_level=level)
     return stream.getvalue()
 
 

@@ -82,7 +82,7 @@ from xai_lessons.explorers.kit.view import View, error_text
 from xai_lessons.explorers.kit.worker import Job, Reporter, Worker
 
 BUSY_AFTER = 0.3  # seconds until the busy sign
-STORED_BYTES = 90_000  # of the image in a stored notebook
+STORED_BYTES, STORED_QUALITY = 80_000, 75  # of the JPEG in a stored notebook: at most
 
 
 class Explorer:
@@ -254,10 +254,10 @@ class Explorer:
                 number += 1
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        """The live widget, and what is seen where no widget runs: a PNG, and the sentence that describes it."""
+        """The live widget, and what is seen where no widget runs: a JPEG, and the sentence that describes it."""
         try:
             still: dict[str, Any] = {"text/plain": f"{self.title} {self.describe(self.result, self.shown)}"}
-            still["image/png"] = plots.png(self.render(), most=STORED_BYTES)
+            still["image/jpeg"] = plots.jpeg(self.render(), STORED_QUALITY, most=STORED_BYTES)
         except Exception as error:  # the widget says it too, where the student looks
             still = {"text/plain": error_text(error)}
         bundle = {**libraries.widget_view(self.widget), **still}

@@ -93,7 +93,7 @@ function savePictures(notebook) {
     const book = whole();
     for (const output of book.cells.flatMap((cell) => cell.outputs ?? [])) {
       const { [VIEW]: view, ...rest } = output.data ?? {};
-      if (!view || !(rest["image/png"] || rest["text/html"])) continue;
+      if (!view || !(rest["image/jpeg"] || rest["text/html"])) continue;
       output.data = rest;
       output.metadata = { ...output.metadata, xai_view: view };
     }
