@@ -70,8 +70,8 @@ student: environment  ## copies of the notebooks without solutions, in student/
 benchmark: environment  ## speed, accuracy, and peers side by side
 	@$(PY) -m benchmarks
 
-lock: environment  ## pyproject.toml -> requirements.lock, environment.yml, binder/environment.yml
-	@$(PY) -m tools.lock
+lock: environment  ## pyproject.toml -> requirements.lock, environment.yml, binder/environment.yml (UPGRADE=1: newest versions)
+	@$(PY) -m tools.lock $(if $(UPGRADE),--upgrade)
 
 clean:  ## remove the environment and what tools left
 	rm -rf .venv build dist student .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov

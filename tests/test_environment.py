@@ -1,14 +1,17 @@
 """`make`'s environment: made once, made again when the lock changes, CPU wheels from one place, plain messages."""
 
+import ast
 import importlib
 import json
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 import tools
+import xai_lessons
 from tools import environment, pins
 
 LOCK = """# made by hand
@@ -108,10 +111,12 @@ def test_without_venv_the_package_to_install_is_named(house, monkeypatch):
         environment.main()
 
 
-def test_an_old_python_is_told_so(monkeypatch):
+@pytest.mark.parametrize("package", [tools, xai_lessons], ids=["make", "python -m xai_lessons"])
+def test_an_old_python_is_told_so(package, monkeypatch):
+    ast.parse(Path(package.__file__).read_text(encoding="utf-8"), feature_version=(3, 7))
     monkeypatch.setattr(sys, "version_info", (3, 9, 1))
     with pytest.raises(SystemExit, match=r"3\.11 or later, and this is 3\.9"):
-        importlib.reload(tools)
+        importlib.reload(package)
 
 
 def test_little_space_is_said_before(house, monkeypatch, capsys):

@@ -205,6 +205,7 @@ def test_an_unknown_mask_is_refused_with_what_there_is():
 def test_larger_is_the_same_image(name):
     scene = draw(name, 9, 96, grain=0.02)
     large = scene.at(384)
+    assert scene.at(384) is large, "a size is drawn once"
     small = torch.nn.functional.avg_pool2d(large.image, 4)
     assert (small - scene.image).abs().mean() < 0.02
     reduced = torch.nn.functional.avg_pool2d(large.masks["object"][None].float(), 4)[0] > 0.5

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import types
 import zipfile
 from pathlib import Path
 
@@ -124,6 +125,27 @@ def test_scripts_can_be_run(name):
         ["git", "-C", str(ROOT), "ls-files", "-s", name], capture_output=True, text=True, check=False
     )
     assert listed.stdout.startswith(("100755", "")) if not listed.stdout else listed.stdout.startswith("100755")
+
+
+def test_the_lock_moves_no_pin_unless_asked(monkeypatch, tmp_path):
+    for name in ("requirements.lock", "pyproject.toml", "binder/", "environment.yml"):
+        (tmp_path / name).mkdir() if name.endswith("/") else shutil.copy(ROOT / name, tmp_path)
+    asked = []
+
+    def uv(command, **_):
+        asked.append(command)
+        return types.SimpleNamespace(stdout=(ROOT / "requirements.lock").read_text(encoding="utf-8"))
+
+    monkeypatch.setattr(pins, "ROOT", tmp_path)
+    monkeypatch.setattr(pins, "LOCK", tmp_path / "requirements.lock")
+    monkeypatch.setattr(lock.subprocess, "run", uv)
+    for options in [], ["--upgrade"]:
+        monkeypatch.setattr(sys, "argv", ["lock", *options])
+        lock.main()
+        first = asked[-2]
+        assert first[first.index("--output-file") + 1] == str(pins.LOCK), "uv keeps the pins of the file it writes to"
+        assert ("--upgrade" in first) == bool(options)
+    assert pins.LOCK.read_text(encoding="utf-8") == (ROOT / "requirements.lock").read_text(encoding="utf-8")
 
 
 def test_every_target_of_make_is_explained():

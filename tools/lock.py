@@ -1,7 +1,8 @@
 """``make lock``: pyproject.toml -> requirements.lock, environment.yml and binder/environment.yml.
 
-One lock for every platform and every Python from 3.11 on: exact pins with markers, no addresses. The conda files hold
-the pins of what the course needs to run (not of what its tests need), with PyTorch's CPU wheels.
+One lock for every platform and every Python from 3.11 on: exact pins with markers, no addresses. A pin that still fits
+pyproject.toml stays as it is; `make lock UPGRADE=1` takes the newest versions. The conda files hold the pins of what
+the course needs to run (not of what its tests need), with PyTorch's CPU wheels.
 """
 
 import subprocess
@@ -50,10 +51,10 @@ def conda(runtime: list[str]) -> str:
 
 def main() -> None:
     """Write the three files."""
-    pins.LOCK.write_text(
-        HEADER + "\n".join(compile_pins("--extra", "dev", "--extra", "site", *sys.argv[1:])) + "\n", encoding="utf-8"
-    )
+    # uv keeps the pins of the file that it writes to
+    compile_pins("--extra", "dev", "--extra", "site", "--output-file", str(pins.LOCK), *sys.argv[1:])
     lock = pins.read(pins.LOCK.read_text(encoding="utf-8"))
+    pins.LOCK.write_text(HEADER + "\n".join(lock) + "\n", encoding="utf-8")
     runtime = {pins.name(pin) for pin in compile_pins("--constraint", str(pins.LOCK))}
     environment = conda([pin for pin in lock if pins.name(pin) in runtime])
     for path in ("environment.yml", "binder/environment.yml"):

@@ -206,19 +206,26 @@ class Scene:
         return replace(self, given={**self.given, **check_factors(self.names, factors)})
 
     def at(self, size: int) -> "Scene":
-        """Draw the same image at another size, in pixels.
+        """Draw the same image at another size, in pixels; each size is drawn once.
 
         Args:
             size: height and width in pixels, 16 to 1024.
 
         Returns:
-            A new scene.
+            The scene of that size.
 
         Example:
             >>> draw("cat", seed=3).at(384).image.shape
             torch.Size([3, 384, 384])
         """
-        return replace(self, size=check_size(size))
+        if check_size(size) not in self._sizes:
+            self._sizes[size] = replace(self, size=int(size))
+        return self._sizes[size]
+
+    @cached_property
+    def _sizes(self) -> dict[int, "Scene"]:
+        """The scenes that `at` has made."""
+        return {}
 
 
 def draw(name: str, seed: int = 0, size: int = 96, **factors: Any) -> Scene:
