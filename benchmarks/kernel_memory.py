@@ -1,10 +1,11 @@
-"""The memory that each lesson's kernel needs at most above ``import torch``: python -m benchmarks.kernel_memory.
+"""The memory that each lesson's kernel needs at most above ``import torch``.
 
 Binder gives all kernels together 2 GB; the bar is 500 MB a lesson.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -36,11 +37,14 @@ def lesson(path: Path) -> float:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, of all lessons or of those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.kernel_memory")
+    parser.add_argument("numbers", nargs="*", metavar="NUMBER", help="of lessons: 01 02; without one all (10 minutes)")
+    numbers = tuple(parser.parse_args().numbers) or ("",)
     os.environ |= {"XAI_LESSONS_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
     start = bare()
     print(f"import torch alone: {start:.0f} MB\n\n| lesson | peak, MB | above torch, MB | bar |\n|---|---|---|---|")
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+    for path in sorted(p for p in NOTEBOOKS.glob("*.ipynb") if p.name.startswith(numbers)):
         peak = lesson(path)
         print(
             f"| {path.stem} | {peak:.0f} | {peak - start:.0f} | {'ok' if peak - start <= BAR else 'over'} |", flush=True
