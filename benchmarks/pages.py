@@ -22,17 +22,16 @@ the image, which is what a guess scores in the pointing game.
 
 ↑ high is good, ↓ low is good; *in italics* the controls, which ignore the network; † a control does at least
 as well. An empty map never moves, so every method carries a † for its sensitivity: one number alone proves nothing.
-These values were measured before the scale of infidelity was limited to values of at least 0; measure them anew for
-that.
+The column *infidelity* is older than the rule that the scale is not negative: where a map predicts the wrong sign, its
+value is too good. The command above measures it anew.
 
 {columns}
 """
 
 REFERENCE = """# Published figures on photographs, and ours
 
-Made by `python -m xai_lessons.results reference --photos FOLDER` with {network} and {count} photographs: scikit-
-image's
-({samples}) and a folder of others, which go by the names of their files and are not in this repository.
+Made by `python -m xai_lessons.results reference --photos FOLDER` with {network} and {count} photographs:
+scikit-image's ({samples}) and a folder of others, which go by the names of their files and are not in this repository.
 "Published" is what student reports and papers say. Their photographs, code and, but for a name, networks are not known
 to us: so do not expect the same digits. Expect the same *findings*; each section says which were found.
 """
