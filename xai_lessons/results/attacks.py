@@ -57,7 +57,9 @@ def made(images: int, progress: Progress = None) -> dict[str, Any]:
         "transfer": "clean" and "random signs": network -> accuracy with its 95 % interval; per attack: the network that
         the attack was made on -> the network that is evaluated -> accuracy with its 95 % interval. "answers": network
         -> "nothing", "random signs" or an attack -> the Grad-CAM maps of the "answer" and of the "true class", over the
-        images whose answer was right and, after an attack, is wrong: "images" is their number.
+        images whose answer was right and, after an attack, is wrong: "images" is their number. After an attack also of
+        both classes before it, and the numbers of right answers that are wrong where only the object's pixels were
+        changed, and only the others.
     """
     x, labels, masks = menagerie.sample(images, seed=SEED)
     loaded = {name: models.load(name, device="cpu") for name in NETWORKS}
@@ -68,20 +70,34 @@ def made(images: int, progress: Progress = None) -> dict[str, Any]:
             for name, model in loaded.items()
         }
 
+    def maps_of(model: models.Classifier, images: Tensor, c: Tensor, counted: Tensor) -> dict[str, list[float]]:
+        M = cam.grad_cam(model, images, c)
+        elsewhere = {name: mask.roll(1, dims=0) for name, mask in masks.items()}
+        return {
+            "peak": interval(M.amax(dim=(1, 2))[counted]),
+            "on the object": interval(evaluation.energy_inside(M, masks)[counted]),
+            "peak on the object": interval(evaluation.pointing_game(M, masks)[counted], proportion=True),
+            "peak on another image's object": interval(
+                evaluation.pointing_game(M, elsewhere)[counted], proportion=True
+            ),
+        }
+
     def explained(model: models.Classifier, changed: Tensor, fooled: bool) -> dict[str, Any]:
         p = model.predict(changed)
-        answer = p.argmax(dim=1)
-        counted = (model.predict(x).argmax(dim=1) == labels) & ((answer != labels) == fooled)
+        answer, right = p.argmax(dim=1), model.predict(x).argmax(dim=1) == labels
+        counted = right & ((answer != labels) == fooled)
         if not counted.any():
             return {"images": 0}
         values: dict[str, Any] = {"images": int(counted.sum()), "probability": interval(p.amax(dim=1)[counted])}
         for name, c in {"answer": answer, "true class": labels}.items():
-            M = cam.grad_cam(model, changed, c)
-            values[name] = {
-                "peak": interval(M.amax(dim=(1, 2))[counted]),
-                "on the object": interval(evaluation.energy_inside(M, masks)[counted]),
-                "peak on the object": interval(evaluation.pointing_game(M, masks)[counted], proportion=True),
-            }
+            values[name] = maps_of(model, changed, c, counted)
+            if fooled:
+                values[f"{name}, before"] = maps_of(model, x, c, counted)
+        if fooled:
+            own = masks["object"][:, None]
+            for name, where in {"object": own, "background": ~own}.items():
+                wrong = model.predict(torch.where(where, changed, x)).argmax(dim=1) != labels
+                values[f"wrong, only the {name} changed"] = int((wrong & right).sum())
         return values
 
     coin = fgsm.random_signs(x, EPSILON)
@@ -131,6 +147,24 @@ def targeted(images: int, progress: Progress = None) -> dict[str, Any]:
                     reached["target"][name] = interval(there.double().view(images, -1).mean(dim=1))
                     meter.add(1)
                 found[network][str(gray)] = reached
+    return found
+
+
+def smallest(images: int) -> dict[str, list[float]]:
+    """The smallest epsilon at which FGSM changes the right answer.
+
+    Args:
+        images: how many.
+
+    Returns:
+        Network -> the quartiles over the images, in gray values.
+    """
+    x, labels, _ = menagerie.sample(images, seed=SEED)
+    quarters = torch.tensor([0.25, 0.5, 0.75])
+    found = {}
+    for network in EXPLAINED:
+        epsilons = fgsm.smallest_epsilon(models.load(network, device="cpu"), x, labels)
+        found[network] = (255 * torch.as_tensor(epsilons).quantile(quarters, interpolation="lower")).tolist()
     return found
 
 
@@ -188,8 +222,14 @@ def measure(attacked: int = 200, aimed: int = 30, explained: int = 50, progress:
         progress: True, or a callback (done, total), of each part.
 
     Returns:
-        "transfer" and "answers" as of `made`, "targeted" as of `targeted`, and "maps" as of `moved`.
+        "transfer" and "answers" as of `made`, "smallest" as of `smallest`, "targeted" as of `targeted`, and "maps" as
+        of `moved`.
     """
     settings = {"attacked": attacked, "aimed": aimed, "explained": explained, "epsilon": EPSILON, "steps": STEPS}
-    values = {**made(attacked, progress), "targeted": targeted(aimed, progress), "maps": moved(explained, progress)}
+    values = {
+        **made(attacked, progress),
+        "smallest": smallest(attacked),
+        "targeted": targeted(aimed, progress),
+        "maps": moved(explained, progress),
+    }
     return results.Result({**settings, "seed": SEED}, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,16 +17,44 @@ from xai_lessons.methods import occlusion
 Box = tuple[int, int, int, int]
 
 
-def _of_the_lesson() -> Iterator[menagerie.Scene]:
-    """Ten scenes, one of each class, as the lesson draws them."""
-    return (menagerie.draw(name, 60 + i, tree=False, tag=False) for i, name in enumerate(menagerie.CLASSES))
+@cache
+def _network() -> models.Classifier:
+    """The lesson's network, loaded once: a student's loop calls it a hundred times."""
+    return models.load("menagerie-resnet")
 
 
 def _logits(images: Tensor) -> Tensor:
     """What the lesson's network says, on the CPU."""
-    model = models.load("menagerie-resnet")
+    model = _network()
     with torch.no_grad():
         return model(images.to(model.device)).cpu()
+
+
+@cache
+def _without_parts() -> list[tuple[menagerie.Scene, list[str], Tensor]]:
+    """Ten scenes of the lesson, one of each class; their parts; the logits of each as it is, and without each part."""
+    found = []
+    for i, name in enumerate(menagerie.CLASSES):
+        scene = menagerie.draw(name, 60 + i, tree=False, tag=False)
+        parts = [part for part in menagerie.PARTS[name] if part in scene.masks]
+        images = torch.stack([scene.image, *(scene.without(part).image for part in parts)])
+        found.append((scene, parts, _logits(images)))
+    return found
+
+
+@cache
+def _drops_of_fills() -> tuple[dict[str, Tensor], Tensor]:
+    """For all parts of these scenes: the drop in the logit with each fill, and without the part."""
+    redrawn: list[Tensor] = []
+    filled: dict[str, list[Tensor]] = {fill: [] for fill in occlusion.FILLS}
+    for scene, parts, logits in _without_parts():
+        x, c = scene.image, scene.label
+        redrawn.append(logits[0, c] - logits[1:, c])
+        for fill, found in filled.items():
+            filling = occlusion.filling(x, fill)
+            hidden = [torch.where(scene.masks[part], filling, x) for part in parts]
+            found.append(logits[0, c] - _logits(torch.stack(hidden))[:, c])
+    return {fill: torch.cat(found) for fill, found in filled.items()}, torch.cat(redrawn)
 
 
 def _cat() -> menagerie.Scene:
@@ -366,19 +395,9 @@ def _best(filled: dict[str, Tensor], error: Callable[[Tensor], Tensor], largest:
 
 
 def _fill_found(student: Callable[..., Any]) -> Iterator[Any]:
-    redrawn: list[Tensor] = []
-    filled: dict[str, list[Tensor]] = {fill: [] for fill in occlusion.FILLS}
-    for scene in _of_the_lesson():
-        parts = [part for part in menagerie.PARTS[scene.name] if part in scene.masks]
-        x, c = scene.image, scene.label
-        whole = _logits(x[None])[0, c]
-        redrawn.append(whole - _logits(torch.stack([scene.without(part).image for part in parts]))[:, c])
-        for fill, found in filled.items():
-            hidden = [torch.where(scene.masks[part], occlusion.filling(x, fill), x) for part in parts]
-            found.append(whole - _logits(torch.stack(hidden))[:, c])
-    drops, truth = {fill: torch.cat(found) for fill, found in filled.items()}, torch.cat(redrawn)
+    drops, truth = _drops_of_fills()
     errors = {fill: float((drop - truth).abs().mean()) for fill, drop in drops.items()}
-    name = student(drops, truth)
+    name = student({fill: drop.clone() for fill, drop in drops.items()}, truth.clone())
     worst = max(errors, key=errors.__getitem__)
     yield (
         f"Ten scenes, {len(truth)} parts: your function chooses {name}, whose drops are off by {errors[name]:.1f} on "
@@ -458,10 +477,8 @@ def _answers(rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
 
 def _flips_found(student: Callable[..., Any]) -> Iterator[Any]:
     found: dict[str, str] = {}
-    for scene in _of_the_lesson():
-        parts = [part for part in menagerie.PARTS[scene.name] if part in scene.masks]
-        images = torch.stack([scene.image, *(scene.without(part).image for part in parts)])
-        before, *after = _logits(images).softmax(dim=1)
+    for scene, parts, logits in _without_parts():
+        before, *after = logits.softmax(dim=1)
         if flips := student(before, dict(zip(parts, after, strict=True))):
             found[scene.name] = ", ".join(flips)
     listed = "; ".join(f"{name}: {flips}" for name, flips in found.items()) or "none"
