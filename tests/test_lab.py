@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -224,6 +225,6 @@ def test_sigterm_ends_jupyterlab_too(tmp_path):
     ) as process:
         jupyter = int(next(line for line in process.stdout if line.strip().isdigit()))
         process.terminate()
-        assert process.wait(timeout=30) != 0
+        assert process.wait(timeout=30) == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         os.kill(jupyter, 0)

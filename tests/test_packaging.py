@@ -161,7 +161,8 @@ def test_a_wheel_brings_the_lessons_and_copies_them(tmp_path):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    (source / "notebooks" / "my notes.txt").write_text("a stray file")
+    for stray in ("my notes.txt", "02_cam_to_gradcam-Copy1.ipynb", "02_cam_to_gradcam.new.ipynb"):
+        (source / "notebooks" / stray).write_text("a stray file")
     (source / "notebooks" / "Untitled.ipynb").write_text("{}")
     build = [
         sys.executable,

@@ -117,7 +117,8 @@ def serve(notebook: str, root: Path, port: int | None = None, browser: bool = Tr
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # JupyterLab ends with this process
         while True:
             try:
-                return process.wait()
+                status = process.wait()
+                return status if status >= 0 else 128 - status  # ended by a signal: as a shell says it
             except KeyboardInterrupt:  # Ctrl-C reaches JupyterLab too, which asks for confirmation
                 continue
 

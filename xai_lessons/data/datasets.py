@@ -326,6 +326,8 @@ def _cifar10_part(source: str | os.PathLike[str] | None, part: str, each: int | 
     library = torchvision()
     try:
         stored = library.datasets.CIFAR10(str(root or _cache()), train=part == "train", download=root is None)
+    except PermissionError:
+        raise
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if root is not None:

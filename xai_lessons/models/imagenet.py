@@ -143,6 +143,7 @@ def download(entry: Any) -> dict[str, Tensor]:
 
     Raises:
         ConnectionError: in one sentence, if the download fails; no incomplete file is left behind.
+        PermissionError: if the file cannot be written.
 
     Example:
         >>> from types import SimpleNamespace
@@ -161,6 +162,8 @@ def download(entry: Any) -> dict[str, Tensor]:
     try:
         with _timeout(TIMEOUT):
             return entry.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         advice = "connect and run xai-lessons prefetch, or go on with a built-in network"

@@ -232,6 +232,7 @@ def _train(
     name: str, out: Path, source: Path | None, device: str | None, progress: Progress, changes: dict[str, Any]
 ) -> tuple[models.Classifier | models.Detector, list[Measure]]:
     made = recipe(name)
+    out.mkdir(parents=True, exist_ok=True)  # what cannot be written fails before hours of training
     began = time.perf_counter()
     data, validation, facts, drawn = _data(made, out, source, progress)
     drawing = {"pictures": round(time.perf_counter() - began, 1)} if drawn else {}  # not the time to read them again
