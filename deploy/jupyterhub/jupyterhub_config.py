@@ -1,8 +1,8 @@
 """JupyterHub for one class on one machine: `jupyterhub -f deploy/jupyterhub/jupyterhub_config.py`.
 
 It listens on this machine only; put the site's HTTPS server in front, or change `bind_url`. Who may log in is the
-site's decision: JupyterHub's default is the machine's own accounts (PAM). What the site wants otherwise goes into the
-file that XAI_LESSONS_HUB names, which is read last.
+site's decision: JupyterHub asks for an account of this machine (PAM), and lets in only whom the site allows. That, and
+what the site wants otherwise, goes into the file that XAI_LESSONS_HUB names, which is read last.
 """
 
 import os
