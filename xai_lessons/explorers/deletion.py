@@ -153,7 +153,7 @@ class DeletionExplorer(ImageExplorer):
             f"Areas: deletion {gone:.2f} (small is good), insertion {back:.2f} (large is good)." if gone == gone else ""
         )
         panels = [
-            Panel(f"What the network is shown: {done}", left, f"{self.alt(state)}, {done}", 300, sharp=True),
+            Panel(done, left, f"{self.alt(state)}, {done}", 300, sharp=True),
             bars,
             chart_panel("Deletion and insertion", curves, f"deletion and insertion curves. {areas}", 395, areas),
         ]

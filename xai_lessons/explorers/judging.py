@@ -135,7 +135,7 @@ class LeaderboardExplorer(ImageExplorer):
         legend = "Dark: best in its column. †: a control does at least as well."
         return [
             chart_panel(title, bars, f"Bars, the best first: {listed}", 420, caption),
-            chart_panel("The whole table", table(result, order), whole, 620, legend),
+            chart_panel("The whole table", table(result, order), whole, 630, legend),
         ]
 
     def describe(self, result: LeaderboardResult, state: LeaderboardState) -> str:
@@ -188,14 +188,15 @@ class LeaderboardExplorer(ImageExplorer):
 
 def table(result: LeaderboardResult, order: Sequence[int]) -> np.ndarray:
     """The table as an image at twice its size: one row per method, one column per metric, colored by rank."""
-    names, row, cell, head = 330, 44, 124, 96
+    names, row, cell, head = 284, 44, 134, 96
     columns = [*result.metrics, "ms per picture"]
     image = Image.new("RGB", (names + cell * len(columns), head + row * len(order)), "white")
     draw, face = ImageDraw.Draw(image), plots.font(26)
     for k, metric in enumerate(columns):
         arrow = "" if metric not in METRICS else " ↑" if METRICS[metric].high else " ↓"
         text, middle = (_words(metric) + arrow).replace(" ", "\n", 1), (names + cell * (k + 0.5), head / 2)
-        draw.multiline_text(middle, text, plots.INK, plots.font(20), anchor="mm", align="center")
+        small = plots.fitting(text.split("\n"), cell - 4, (20, 18))
+        draw.multiline_text(middle, text, plots.INK, small, anchor="mm", align="center")
     for j, i in enumerate(order):
         top, y = head + row * j, head + row * (j + 0.5)
         color = plots.PALETTE[1] if result.control[i] else plots.INK

@@ -122,7 +122,7 @@ class SanityExplorer(ImageExplorer):
                 f"Correlation with the whole network's map: {value:.2f}.",
             )
             panels.append(Panel(method, now, alt, TILE, caption=caption, below=i > 2))
-            under.append(Panel(f"{method}, whole network", whole, f"{method} with all layers", TILE, below=True))
+            under.append(Panel(f"{method}, before", whole, f"{method} with all layers", TILE, below=True))
         done = ~np.isnan(result.curve).any(axis=0)
         if done.any():
             xs = result.counts[done].tolist()

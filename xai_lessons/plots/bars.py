@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,6 +52,7 @@ def bars(
     draw, face = ImageDraw.Draw(image), fitting([str(label) for label in labels], twice * 0.45, (30, 28, 26, 24, 22))
     names = [fit(str(label), face, twice * 0.5) for label in labels]
     x0 = max([face.getlength(name) for name in names], default=0) + 16
+    decimals = max(0, 2 - math.floor(math.log10(max(abs(low), abs(high), 1e-3))))  # three digits of the longest bar
     room = twice - x0 - face.getlength("100.0%" if percent else "-00.000") - 20
 
     def place(value: float) -> float:
@@ -68,7 +70,8 @@ def bars(
         if before is not None:
             x = place(before[i])
             draw.line((x, middle - step * 0.42, x, middle + step * 0.42), INK, 4)
-        draw.text((x0 + room + 12, middle), f"{100 * value:.1f}%" if percent else f"{value:.3g}", INK, face, "lm")
+        said = f"{100 * value:.1f}%" if percent else f"{round(value, decimals) + 0.0:.{decimals}f}"  # no minus before 0
+        draw.text((x0 + room + 12, middle), said, INK, face, "lm")
     return np.asarray(image)
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from xai_lessons import plots
-from xai_lessons.plots import INK, PALE, fit, font
+from xai_lessons.plots import INK, PALE, fit, font, wrap
 
-GAP, HEAD = 14, 26
+GAP, HEAD, NOTE = 14, 26, 16  # pixels between panels, of a title, of a line below a panel
 STAGE = 1068  # the width that the panels of a stage share in JupyterLab, 1280 pixels wide, side bar closed
 
 
@@ -53,7 +53,10 @@ def top_classes(scores: np.ndarray, include: int | None = None, count: int = 5) 
 
 
 def contact_sheet(title: str, sentence: str, panels: Sequence[Panel], width: int = STAGE + 40) -> np.ndarray:
-    """A title, a sentence, and the panels in rows on white, uint8 (H, W, 3): what Save image writes."""
+    """A title, a sentence, and the panels in rows on white, uint8 (H, W, 3): what Save image writes.
+
+    The caption of a panel stands below it, unless the panel is touched: a saved picture cannot be clicked.
+    """
     rows: list[list[tuple[Panel, Image.Image]]] = [[]]
     for panel in panels:
         array = plots.pixels(panel.image)
@@ -61,6 +64,8 @@ def contact_sheet(title: str, sentence: str, panels: Sequence[Panel], width: int
         if panel.scale is not None:
             bar = plots.color_bar(panel.scale[:2], panel.scale[2], panel.width)
             tile = Image.fromarray(np.concatenate([np.asarray(tile), np.asarray(_resized(bar, panel.width))]))
+        if panel.caption and not panel.touch:
+            tile = _captioned(tile, panel.caption)
         if rows[-1] and sum(other.width + GAP for _, other in rows[-1]) + tile.width + 2 * GAP > width:
             rows.append([])
         rows[-1].append((panel, tile))
@@ -81,6 +86,17 @@ def contact_sheet(title: str, sentence: str, panels: Sequence[Panel], width: int
             x += tile.width + GAP
         top += height
     return np.asarray(image)
+
+
+def _captioned(tile: Image.Image, caption: str) -> Image.Image:
+    """The image with a text below it."""
+    lines = wrap(caption, font(12), tile.width)
+    image = Image.new("RGB", (tile.width, tile.height + 4 + NOTE * len(lines)), "white")
+    image.paste(tile)
+    draw = ImageDraw.Draw(image)
+    for i, line in enumerate(lines):
+        draw.text((0, tile.height + 4 + NOTE * i), line, PALE, font(12))
+    return image
 
 
 def _resized(array: np.ndarray, width: int) -> Image.Image:
