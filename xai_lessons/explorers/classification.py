@@ -59,7 +59,7 @@ class PredictionExplorer(ImageExplorer):
     """
 
     name, title = "prediction", "What does the network say?"
-    question = "Click on a part: what changes the answer?"
+    question = "Change the picture: what changes the answer?"
     State = PredictionState
     stage = ("without", "shift_right", "noise", "scores")
     shown_by_code = ("image", "logits", "probabilities")

@@ -245,7 +245,10 @@ class AttackExplorer(ImageExplorer):
         if target is not None and classes.index(target) != was:
             rival = classes.index(target)
         lines: dict[str, Any] = {classes[c]: (result.epsilons, result.logits[:, c]) for c in (was, rival)}
-        chart = plots.curves(lines, x_label="ε, of 255", y_label="logit", marker=state.epsilon, width=384, height=300)
+        colors = (classes[rival], classes[was])  # orange is the answer before, as among the bars
+        chart = plots.curves(
+            lines, x_label="ε, of 255", y_label="logit", marker=state.epsilon, places=colors, width=384, height=300
+        )
         alt = f"The logits of {classes[was]} and {classes[rival]} along the way to the largest ε"
         return chart_panel("The way there", chart, alt, 384, "Where the lines cross, the answer flips.", below=True)
 

@@ -103,7 +103,7 @@ class RobustnessExplorer(Explorer):
         axes |= {"marker": at, "places": self.network_names}
         chart = plots.curves(lines, x_label="ε, of 255", y_label="accuracy", **axes)
         listed = ", ".join(f"{name} {value:.0%}" for name, value in zip(result.names, values, strict=True))
-        title = f"Right under {state.attack} with ε up to {state.largest} of 255"
+        title = f"Accuracy under {state.attack}, ε up to {state.largest} of 255"
         return [
             chart_panel(title, chart, f"Curves of the accuracy; at {at:g} of 255: {listed}", 560),
             bar_panel(f"At ε = {at:g} of 255", result.names, values, width=460, row=50),

@@ -119,9 +119,10 @@ def _line(draw: Any, points: Sequence[tuple[float, float]], color: str, dashed: 
         if not np.isfinite((x0, y0, x1, y1)).all():
             continue
         length = float(np.hypot(x1 - x0, y1 - y0)) or 1.0
-        for start in np.arange(0, length, 12) if dashed else (0.0,):
-            end = min(start + 12, length) if dashed else length
-            if not dashed or int((traveled + start) // 12) % 2 == 0:
+        inner = np.arange(12 - traveled % 12, length, 12) if dashed else ()  # a dash goes on around the corner
+        cuts = [0.0, *inner, length]
+        for start, end in zip(cuts, cuts[1:], strict=False):
+            if not dashed or int((traveled + (start + end) / 2) // 12) % 2 == 0:
                 a, b = start / length, end / length
                 draw.line(
                     (x0 + a * (x1 - x0), y0 + a * (y1 - y0), x0 + b * (x1 - x0), y0 + b * (y1 - y0)), color, width

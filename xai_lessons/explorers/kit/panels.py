@@ -53,10 +53,7 @@ def top_classes(scores: np.ndarray, include: int | None = None, count: int = 5) 
 
 
 def contact_sheet(title: str, sentence: str, panels: Sequence[Panel], width: int = STAGE + 40) -> np.ndarray:
-    """A title, a sentence, and the panels in rows on white, uint8 (H, W, 3): what Save image writes.
-
-    The caption of a panel stands below it, unless the panel is touched: a saved picture cannot be clicked.
-    """
+    """A title, a sentence, and the panels in rows on white, uint8 (H, W, 3): what Save image writes."""
     rows: list[list[tuple[Panel, Image.Image]]] = [[]]
     for panel in panels:
         array = plots.pixels(panel.image)
@@ -64,7 +61,7 @@ def contact_sheet(title: str, sentence: str, panels: Sequence[Panel], width: int
         if panel.scale is not None:
             bar = plots.color_bar(panel.scale[:2], panel.scale[2], panel.width)
             tile = Image.fromarray(np.concatenate([np.asarray(tile), np.asarray(_resized(bar, panel.width))]))
-        if panel.caption and not panel.touch:
+        if panel.caption:
             tile = _captioned(tile, panel.caption)
         if rows[-1] and sum(other.width + GAP for _, other in rows[-1]) + tile.width + 2 * GAP > width:
             rows.append([])
