@@ -130,7 +130,7 @@ class DeletionExplorer(ImageExplorer):
             result.before,
             marked=name,
             include=result.target,
-            caption="Line: of the whole picture.",
+            caption=f"Orange: {name}. Line: the whole picture.",
             width=330,
             row=46,
         )
@@ -144,7 +144,7 @@ class DeletionExplorer(ImageExplorer):
             x_limits=(0, 1),
             y_limits=(0, 1),
             marker=state.fraction,
-            width=400,
+            width=395,
             height=320,
         )
         done = f"{state.fraction:.0%} of the picture {'gone' if state.way == ERASE else 'kept'}"

@@ -2,6 +2,7 @@
 function render({ model, el }) {
   const side = model.get("side"), canvas = document.createElement("canvas"), bar = document.createElement("div");
   const picture = new Image(), filling = new Image(), brush = document.createElement("input"), words = document.createElement("label");
+  const title = document.createElement("div");
   canvas.width = canvas.height = side;
   canvas.className = "xai-canvas";
   canvas.style.cssText = "cursor:crosshair;border-radius:4px;touch-action:none;width:100%";
@@ -12,7 +13,9 @@ function render({ model, el }) {
   words.append("Brush ", brush);
   words.style.cssText = "font-size:14px;display:flex;align-items:center;gap:8px";
   bar.append(words);
-  el.append(canvas, bar);
+  title.className = "xai-panel-title";
+  title.textContent = "Paint here";
+  el.append(title, canvas, bar);
   const pen = canvas.getContext("2d");
   let strokes = [], down = false, last = null, timer = null;
   function uncover(shape) {

@@ -125,7 +125,7 @@ class LeaderboardExplorer(ImageExplorer):
             marked=[k for k, i in enumerate(order) if result.control[i]],
             high=float(np.nanmax(np.abs(values), initial=1e-9)),
             percent=False,
-            width=430,
+            width=420,
             row=22,
         )
         listed = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))

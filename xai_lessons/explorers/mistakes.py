@@ -130,7 +130,7 @@ class MistakesExplorer(Explorer):
         """The images, and the confusion matrix with the chosen cell."""
         classes = self.pictures.classes
         marked = [None if name == ANY else classes.index(name) for name in (state.truth, state.said)]
-        matrix = plots.matrix(result.counts, classes, marked=(marked[0], marked[1]), width=430)
+        matrix = plots.matrix(result.counts, classes, marked=(marked[0], marked[1]), width=350)
         right = result.counts.trace() / max(1, result.counts.sum())
         said = f"{state.network} is right on {right:.1%} of {result.counts.sum():,} pictures"
         first = SHOWN * (state.page % _pages(result.found))

@@ -190,6 +190,7 @@ class OcclusionExplorer(ImageExplorer):
             laid = plots.box(laid, (x0, y0, x1, y1), ORANGE)
         answer = torch.from_numpy(scores).softmax(dim=0).numpy()
         top = int(answer.argmax())
+        other = "" if top == result.target else f"; {name} {answer[result.target]:.0%}"
         bars = self.probability_panel(
             state,
             answer,
@@ -198,8 +199,7 @@ class OcclusionExplorer(ImageExplorer):
             marked=name,
             include=top,
             order=result.probabilities,
-            caption=f"It says {classes[top]}, {answer[top]:.0%}; {name} {answer[result.target]:.0%}. "
-            "Line: the whole picture.",
+            caption=f"It says {classes[top]}, {answer[top]:.0%}{other}. Orange: {name}. Line: the whole picture.",
             width=350,
             row=46,
         )

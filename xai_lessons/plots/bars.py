@@ -106,7 +106,7 @@ def matrix(
         raise ValueError(f"counts must have the shape ({k}, {k}) of {k} names, got {values.shape}")
     wrong = np.where(np.eye(k, dtype=bool), 0.0, values)
     most = max(wrong.max() if high is None else high, 1)
-    face, twice = font(min(width // 16, 360 // k)), 2 * width
+    face, twice = font(min(width // 14, 360 // k)), 2 * width
     left = int(max(face.getlength(name) for name in names)) + 24
     side = (twice - left - 6) // k
     image = Image.new("RGB", (twice, left + side * k + 6), "white")

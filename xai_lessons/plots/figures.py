@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from xai_lessons.plots.images import enlarge, few_colors, jpeg, pixels
 from xai_lessons.plots.text import PALETTE, fitting, font, wrap
 
-FIGURE_BYTES, FIGURE_QUALITY = 60_000, 75  # of a figure of images: at most
+FIGURE_BYTES, FIGURE_QUALITY = 60_000, 70  # of a figure of images: at most
 LINE, GAP, CAPTION = 20, 12, "#333333"  # pixels from line to line and between images, and the color of a caption
 
 

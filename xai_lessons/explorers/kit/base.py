@@ -82,7 +82,7 @@ from xai_lessons.explorers.kit.view import View, error_text
 from xai_lessons.explorers.kit.worker import Job, Reporter, Worker
 
 BUSY_AFTER = 0.3  # seconds until the busy sign
-STORED_BYTES, STORED_QUALITY = 80_000, 75  # of the JPEG in a stored notebook: at most
+STORED_BYTES, STORED_QUALITY = 65_000, 70  # of the JPEG in a stored notebook: at most
 
 
 class Explorer:
