@@ -172,7 +172,8 @@ class DetectiveExplorer(Explorer):
         tests = [move for move in state.moves if move.act != ACCUSE]
         after = _after(Move(0, state.cue, _act(state), state.seed), self.screen)
         caption = f"The maps above: {state.method} for {kind}."
-        panels.append(Panel(f"Next: {state.act}", after, f"the scene: {state.act}", TILE, caption=caption, below=True))
+        title = f"Next: {state.act.partition(' (')[0]}"  # the cost stands beside Move
+        panels.append(Panel(title, after, f"the scene: {state.act}", TILE, caption=caption, below=True))
         if tests:
             panels.append(_evidence(tests, result.effects))
         if result.verdict:

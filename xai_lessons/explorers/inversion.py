@@ -121,7 +121,7 @@ class InversionExplorer(ImageExplorer):
         left = self._on_screen(given[0], result.shown, state)
         if len(given) > 1:
             alt, title = f"{len(given)} drawings like {alt}", f"{len(given)} drawings"
-            left = plots.grid(list(given), columns=2 if len(given) < 5 else 3, size=180)
+            left = plots.grid(list(given), columns=2 if len(given) < 5 else 3, size=180, gap=0)
         big = resized(torch.from_numpy(result.found), self.screen).numpy()
         right = self._on_screen(result.found, big, state)
         last = int(result.steps[-1]) if len(result.steps) else 0

@@ -132,7 +132,7 @@ class LeaderboardExplorer(ImageExplorer):
         caption = f"{metric.help[0].upper()}{metric.help[1:]}. Orange: controls, which ignore the network."
         title = f"{words}: {'high' if metric.high else 'low'} is good"
         whole = f"A table of {len(order)} rows and {len(result.metrics)} metrics, ordered by {words}"
-        legend = "Dark: best in its column. †: a control does at least as well."
+        legend = "Strongest blue: best in its column. †: a control does at least as well."
         return [
             chart_panel(title, bars, f"Bars, the best first: {listed}", 420, caption),
             chart_panel("The whole table", table(result, order), whole, 630, legend),
@@ -205,7 +205,7 @@ def table(result: LeaderboardResult, order: Sequence[int]) -> np.ndarray:
             text, beaten = _cell(result, order, i, k)
             x, shade = names + cell * k, PALE + (DARK - PALE) * beaten
             draw.rectangle((x + 2, top + 2, x + cell - 2, top + row - 2), tuple(shade.astype(int).tolist()))
-            draw.text((x + cell / 2, y), text, "white" if beaten > 0.5 else plots.INK, face, anchor="mm")
+            draw.text((x + cell / 2, y), text, "white" if beaten > 0.85 else plots.INK, face, anchor="mm")
     return np.asarray(image)
 
 

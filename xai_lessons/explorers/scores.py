@@ -112,6 +112,7 @@ class ScoresExplorer(Explorer):
         chart = plots.curves(
             {name: (xs, result.curves[done, k]) for k, name in enumerate(SCORES)},
             x_label="fraction of the map that ignores the network",
+            y_label="score",
             x_limits=(0, 1),
             y_limits=(0, 1),
             marker=state.mixture,
