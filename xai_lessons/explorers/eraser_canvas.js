@@ -15,6 +15,7 @@ function render({ model, el }) {
   bar.append(words);
   title.className = "xai-panel-title";
   title.textContent = "Paint here";
+  title.style.marginTop = "2px";
   el.append(title, canvas, bar);
   const pen = canvas.getContext("2d");
   let strokes = [], down = false, last = null, timer = null;
