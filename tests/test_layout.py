@@ -41,8 +41,9 @@ ROWS: tuple[dict[str, str], ...] = (
     {
         "lessons": """checks checks.lesson1 checks.lesson2 checks.lesson3 checks.lesson4 checks.lesson5 checks.lesson6
             checks.lesson7 checks.lesson8 detective exercise quiz quizzes submission trust""",
-        "results": """__main__ attacks cams cheat cifar10 detection fills hiding histories inversion leaderboard
-            redrawn reference reference.figures reference.measure reference.tables sensitivity""",
+        "results": """__main__ attacks attributions cams cheat cifar10 detection fills hiding histories inversion
+            leaderboard pairs parts redrawn reference reference.figures reference.measure reference.tables
+            sensitivity""",
     },
     {
         "explorers": """cam candidates classification deletion detection detective eraser fgsm filters hardening

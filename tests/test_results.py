@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from functools import partial
 
 import pytest
@@ -10,9 +11,11 @@ import torch
 from benchmarks import pages
 from xai_lessons import evaluation, models, results
 from xai_lessons.data import datasets, menagerie
+from xai_lessons.methods import cam, saliency
 from xai_lessons.models import architectures, store
 from xai_lessons.results import __main__ as command
 from xai_lessons.results import (
+    attributions,
     cams,
     cheat,
     cifar10,
@@ -21,6 +24,8 @@ from xai_lessons.results import (
     histories,
     inversion,
     leaderboard,
+    pairs,
+    parts,
     redrawn,
     sensitivity,
 )
@@ -221,20 +226,67 @@ def test_sensitivities_are_made_by_the_command(folder, monkeypatch, model):
     assert results.load("sensitivity").values["small"]["LRP"] == pytest.approx(float(expected), rel=0.01)
 
 
-def test_what_lesson_2_says_of_many_pictures_is_measured_by_the_command(folder, monkeypatch, model):
+def test_what_lessons_2_and_3_say_of_many_pictures_is_measured_by_the_command(folder, monkeypatch, model):
     monkeypatch.setattr(models, "load", lambda name, device=None: model)
-    monkeypatch.setattr(menagerie, "draw", partial(menagerie.draw, size=48))
-    monkeypatch.setattr(menagerie, "sample", partial(menagerie.sample, size=48))
-    monkeypatch.setattr(cams.measure, "__defaults__", (4, 3, 3, None))
-    command.main(["cams"])
-    kept, made = shipped("cams"), results.load("cams")
-    assert shape(made.settings) == shape(kept["settings"])
-    assert shape(made.values) == shape(kept["values"])
+    for name in ("draw", "draw_pair", "sample"):
+        monkeypatch.setattr(menagerie, name, partial(getattr(menagerie, name), size=48))
+    monkeypatch.setattr(cams.measure, "__defaults__", (4, 3, None))
+    monkeypatch.setattr(pairs.measure, "__defaults__", (3, 2, None))
+    monkeypatch.setattr(parts.measure, "__defaults__", (3, 2, None))
+    monkeypatch.setattr(attributions.measure, "__defaults__", (1, 2, 1, None))
+    names = ("cams", "pairs", "parts", "attributions")
+    command.main(names)
+    for name in names:
+        kept, made = shipped(name), results.load(name)
+        assert shape(made.settings) == shape(kept["settings"])
+        assert shape(blurred(made.values)) == shape(blurred(kept["values"])), name
     scenes = [menagerie.draw("cheetah", seed) for seed in range(3)]
     effect = evaluation.part_importance(model, scenes, ["markings"], "cheetah")["markings"]
-    found = made.values["parts"]["pooling head"]["markings"]
+    found = results.load("parts").values["parts"]["ResNet"]["markings"]
     assert found["drop"][0] == pytest.approx(float(effect.drop.mean()), rel=1e-4, abs=1e-6)
     assert found["of"] == int((~effect.flipped.isnan()).sum())
+
+
+def blurred(values):
+    """Values whose keys that name a network's own layers and their places are made one."""
+    if isinstance(values, dict):
+        return {re.sub(r"stem|stage\d", "#", key): blurred(one) for key, one in values.items()}
+    return values
+
+
+def test_what_is_stored_of_pairs_parts_and_attributions_is_what_the_networks_do():
+    """A few pictures anew: within four of their standard errors of what is stored for many."""
+    model, vgg = (models.load(f"menagerie-{name}", device="cpu") for name in ("resnet", "vgg"))
+    kept = {name: results.load(name).values for name in ("pairs", "parts", "attributions", "cams")}
+
+    def near(found, stored):
+        return abs(float(found.mean()) - stored[0]) < 4 * float(found.std()) / len(found) ** 0.5 + 1e-6
+
+    scenes = [menagerie.draw_pair("cat", "dog", seed=seed) for seed in range(10)]
+    x, masks = torch.stack([scene.image for scene in scenes]), [scene.masks for scene in scenes]
+    maps = {
+        "Grad-CAM, pooling head": cam.grad_cam(model, x, "cat"),
+        "Grad-CAM, fully-connected": cam.grad_cam(vgg, x, 0),
+    }
+    maps["the true mask, 12 x 12 places"] = pairs.at_places(torch.stack([one["cat"] for one in masks]))
+    for name, M in maps.items():
+        assert near(evaluation.energy_inside(M, masks, name="cat"), kept["pairs"]["found"]["cat"][name]["fraction"])
+    cheetahs = [menagerie.draw("cheetah", seed) for seed in range(10)]
+    x = torch.stack([scene.image for scene in cheetahs])
+    spots, whole = (torch.stack([scene.masks[name] for scene in cheetahs]) for name in ("markings", "object"))
+    heat = evaluation.heat(saliency.gradient(model, x, "cheetah"))
+    assert near(
+        (heat * spots).sum((1, 2)) / (heat * whole).sum((1, 2)), kept["parts"]["spots"]["ResNet"]["maps"]["Gradient"]
+    )
+    (effect,) = evaluation.part_importance(vgg, cheetahs, ["markings"], "cheetah").values()
+    assert near(effect.drop, kept["parts"]["parts"]["VGG"]["markings"]["drop"])
+    drawn = [menagerie.draw(name, seed=100) for name in menagerie.CLASSES]
+    x, objects = torch.stack([s.image for s in drawn]), torch.stack([s.masks["object"] for s in drawn])
+    inside = evaluation.energy_inside(saliency.guided_backprop(model, x, list(range(10))), objects)
+    assert near(inside, kept["attributions"]["on the object"]["Guided backprop"])
+    images, labels, truth = menagerie.sample(10, seed=2)
+    inside = evaluation.energy_inside(cam.grad_cam(model, images, labels, layer="stage2"), truth)
+    assert near(inside, kept["cams"]["layers"]["pooling head"]["stage2"]["fraction"])
 
 
 # inversion

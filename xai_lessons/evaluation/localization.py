@@ -113,7 +113,7 @@ def pointing_game(maps: Tensor, masks: Masks, *, tolerance: int = 0, name: str =
 
 
 def energy_inside(maps: Tensor, masks: Masks, *, name: str = "object") -> Tensor:
-    """The fraction of each map that lies on the object.
+    """Energy inside: the fraction of each map that lies on the object.
 
         sum over p inside the mask of M_p / sum over all p of M_p
 

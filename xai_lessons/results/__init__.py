@@ -21,6 +21,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submodules=(
         "attacks",
+        "attributions",
         "cams",
         "cheat",
         "cifar10",
@@ -30,6 +31,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "histories",
         "inversion",
         "leaderboard",
+        "pairs",
+        "parts",
         "redrawn",
         "reference",
         "sensitivity",

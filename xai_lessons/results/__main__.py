@@ -11,6 +11,7 @@ import torch
 from xai_lessons import models, results
 from xai_lessons.results import (
     attacks,
+    attributions,
     cams,
     cheat,
     cifar10,
@@ -20,6 +21,8 @@ from xai_lessons.results import (
     histories,
     inversion,
     leaderboard,
+    pairs,
+    parts,
     redrawn,
     sensitivity,
 )
@@ -28,6 +31,7 @@ from xai_lessons.results.reference import measure as reference
 # name -> what measures it; inversion has figures, too
 MEASURES: dict[str, Callable[[], results.Result]] = {
     "attacks": lambda: attacks.measure(progress=True),
+    "attributions": lambda: attributions.measure(progress=True),
     "cams": lambda: cams.measure(progress=True),
     "cheat": lambda: cheat.measure(progress=True),
     "detection": lambda: detection.measure(progress=True),
@@ -38,6 +42,8 @@ MEASURES: dict[str, Callable[[], results.Result]] = {
     "leaderboard": lambda: leaderboard.measure(progress=True),
     "leaderboard-all": lambda: leaderboard.measure_all(progress=True),
     "leaderboard-detector": lambda: detection.leaderboard(progress=True),
+    "pairs": lambda: pairs.measure(progress=True),
+    "parts": lambda: parts.measure(progress=True),
     "redrawn": lambda: redrawn.measure(progress=True),
     "sensitivity": lambda: sensitivity.measure_all(),
 }

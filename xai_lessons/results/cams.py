@@ -1,4 +1,4 @@
-"""What lesson 2 says of many pictures: five CAM methods, a network that cheats, a cheetah without its parts."""
+"""What lesson 2 says of pictures of one object: five CAM methods, all layers, boxes, and a network that cheats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,26 @@ METHODS: dict[str, Callable[..., Tensor]] = {
 NETWORKS = {"pooling head": "menagerie-resnet", "fully-connected": "menagerie-vgg"}
 CHEATS = {"honest": "menagerie-resnet", "this one": "menagerie-shortcut"}
 CUES = (("umbrella", "tag"), ("bird", "tree"))
-PARTS = ("markings", "eyes", "tear lines", "nose", "mouth", "muzzle", "ears", "body", "legs", "tail", "clutter")
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # of boxes
+
+
+def scores(maps: Tensor, masks: Any, *others: str, name: str = "object") -> dict[str, list[float]]:
+    """How well maps find what they are asked for.
+
+    Args:
+        maps: (N, H, W) or (N, 3, H, W).
+        masks: as for `evaluation.pointing_game`.
+        others: names of other masks.
+        name: of the mask to find.
+
+    Returns:
+        "peak": the fraction of peaks on it; "fraction": of the map on it; and for each of the others the fraction of
+        the map there; with 95 % intervals.
+    """
+    found = {"peak": interval(evaluation.pointing_game(maps.cpu(), masks, name=name), proportion=True)}
+    for key, mask in [("fraction", name), *((other, other) for other in others)]:
+        found[key] = interval(evaluation.energy_inside(maps.cpu(), masks, name=mask))
+    return found
 
 
 def family(model: Any, images: Tensor, labels: Tensor, objects: Tensor) -> dict[str, dict[str, list[float]]]:
@@ -37,13 +56,46 @@ def family(model: Any, images: Tensor, labels: Tensor, objects: Tensor) -> dict[
         objects: bool (N, H, W), the masks.
 
     Returns:
-        Method -> "peak": the fraction of peaks on the object, "fraction": of the map on it, with 95 % intervals.
+        Method -> `scores`.
     """
-    found = {}
-    for name, method in METHODS.items():
-        maps = method(model, images, labels).cpu()
-        peak = interval(evaluation.pointing_game(maps, objects), proportion=True)
-        found[name] = {"peak": peak, "fraction": interval(evaluation.energy_inside(maps, objects))}
+    return {name: scores(method(model, images, labels), objects) for name, method in METHODS.items()}
+
+
+def layers(model: Any, images: Tensor, labels: Tensor, objects: Tensor) -> dict[str, dict[str, Any]]:
+    """How well Grad-CAM finds the object at each layer.
+
+    Args:
+        model: the network.
+        images: (N, 3, H, W).
+        labels: (N,), the classes.
+        objects: bool (N, H, W), the masks.
+
+    Returns:
+        Layer -> `scores`, and "side": how many places the map has each way.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for layer in model.layers:
+        found[layer] = {"side": cam.grad_cam(model, images[0], layer=layer, size=None).shape[-1]}
+        found[layer] |= scores(cam.grad_cam(model, images, labels, layer=layer), objects)
+    return found
+
+
+def boxes(maps: Tensor, objects: Tensor) -> list[list[float]]:
+    """How much the boxes of maps overlap with those of the objects, for each threshold.
+
+    Args:
+        maps: (N, H, W).
+        objects: bool (N, H, W), the masks.
+
+    Returns:
+        For each of `THRESHOLDS` the mean intersection over union, with its 95 % interval.
+    """
+    true = cam.bounding_box(objects.float(), 0.5).tolist()
+    found = []
+    for threshold in THRESHOLDS:
+        drawn = cam.bounding_box(maps, threshold).tolist()
+        overlaps = [evaluation.intersection_over_union(a, b) for a, b in zip(drawn, true, strict=True)]
+        found.append(interval(torch.tensor(overlaps)))
     return found
 
 
@@ -69,70 +121,44 @@ def with_and_without(model: Any, scenes: Sequence[menagerie.Scene], cue: str) ->
     return {key: interval(value, proportion=True) for key, value in found.items()}
 
 
-def parts(model: Any, scenes: Sequence[menagerie.Scene], names: Sequence[str] = PARTS) -> dict[str, dict[str, Any]]:
-    """What each part of an object is worth to a network, beside its area and what the map shows of it.
+def measure(images: int = 200, cues: int = 100, progress: Progress = None) -> results.Result:
+    """All of them, on drawn images.
 
     Args:
-        model: the network.
-        scenes: of one class.
-        names: of the parts.
-
-    Returns:
-        Part -> of the scenes in which it is seen: "area": its fraction of the object; "map": of Grad-CAM; "drop" of
-        the logit without it and "moved", the control (see `evaluation.part_importance`), each with its standard error;
-        "flips": how many are no longer of their class, and "of" how many.
-    """
-    effects = evaluation.part_importance(model, scenes, names, scenes[0].name)
-    maps = cam.grad_cam(model, torch.stack([scene.image for scene in scenes]), scenes[0].name).cpu()
-    found = {}
-    for part, effect in effects.items():
-        seen = [n for n, scene in enumerate(scenes) if part in scene.masks]
-        inside = torch.stack([scenes[n].masks[part] for n in seen])
-        whole = torch.stack([scenes[n].masks["object"] for n in seen])
-        found[part] = {
-            "area": float((inside.float().sum((1, 2)) / whole.sum((1, 2))).mean()),
-            "map": float(evaluation.energy_inside(maps[seen], inside).mean()),
-            "drop": _mean(effect.drop[seen]),
-            "moved": _mean(effect.moved[seen]),
-            "flips": int(effect.flipped.nansum()),
-            "of": int((~effect.flipped.isnan()).sum()),
-        }
-    return found
-
-
-def measure(images: int = 60, cues: int = 100, cheetahs: int = 24, progress: Progress = None) -> results.Result:
-    """All three, on drawn images.
-
-    Args:
-        images: how many, of all classes, for the five methods.
+        images: how many, of all classes.
         cues: how many scenes of each class with a cue.
-        cheetahs: how many, for the parts.
         progress: True, or a callback (done, total), in networks.
 
     Returns:
-        "family": network -> `family`; "cheat": class -> network -> `with_and_without`; "parts": network -> `parts`.
+        "family": network -> `family`; "layers": network -> `layers`; "right": network -> how often it is; "blob": the
+        `scores` of the center blob; "boxes": map -> `boxes`; "exam": how often the honest and the cheating network are
+        right on images of the test split with all cues; "cheat": class -> network -> `with_and_without`.
     """
     networks = {title: models.load(name, device="cpu") for title, name in (NETWORKS | CHEATS).items()}
     pictures, labels, masks = menagerie.sample(images, seed=2)
-    spotted = [menagerie.draw("cheetah", seed=seed) for seed in range(cheetahs)]
-    values: dict[str, Any] = {"family": {}, "cheat": {}, "parts": {}}
+    objects = masks["object"]
+    planted, solution, _ = menagerie.sample(images, seed=4, split="test", shortcuts=("tree", "tag"))
+    blob = evaluation.CONTROLS["center blob"](None, pictures)
+    heat = cam.grad_cam(networks["pooling head"], pictures, labels)
+    values: dict[str, Any] = {key: {} for key in ("family", "layers", "right", "exam", "cheat")}
+    values["blob"] = scores(blob, objects)
+    values["boxes"] = {"Grad-CAM": boxes(heat, objects), "center blob": boxes(blob, objects)}
     with Meter(progress, len(NETWORKS) + len(CUES)) as meter:
         for title in NETWORKS:
-            values["family"][title] = family(networks[title], pictures, labels, masks["object"])
-            values["parts"][title] = parts(networks[title], spotted)
+            model = networks[title]
+            values["family"][title] = family(model, pictures, labels, objects)
+            values["layers"][title] = layers(model, pictures, labels, objects)
+            values["right"][title] = interval(_right(model, pictures, labels), proportion=True)
             meter.add(1)
+        for title in CHEATS:
+            values["exam"][title] = interval(_right(networks[title], planted, solution), proportion=True)
         for name, cue in CUES:
             scenes = [menagerie.draw(name, seed=seed, **{cue: True}) for seed in range(cues)]
             values["cheat"][name] = {title: with_and_without(networks[title], scenes, cue) for title in CHEATS}
             meter.add(1)
-    settings = {"images": images, "cues": cues, "cheetahs": cheetahs, "networks": list((NETWORKS | CHEATS).values())}
-    return results.Result(settings, values)
+    settings = {"images": images, "cues": cues, "thresholds": THRESHOLDS}
+    return results.Result(settings | {"networks": list((NETWORKS | CHEATS).values())}, values)
 
 
-def _right(model: Any, images: Tensor, label: int) -> Tensor:
-    return (model.predict(images).argmax(dim=1).cpu() == label).float()
-
-
-def _mean(values: Tensor) -> list[float]:
-    """The mean and its standard error."""
-    return [float(values.mean()), float(values.std() / len(values) ** 0.5)]
+def _right(model: Any, images: Tensor, labels: Tensor | int) -> Tensor:
+    return (model.predict(images).argmax(dim=1).cpu() == labels).float()
