@@ -100,10 +100,11 @@ def fainter(maps: Tensor, scenes: list[Any]) -> Tensor:
         scenes: N pairs.
 
     Returns:
-        (N,), at most 1.
+        (N,), at most 1; 0 where the map is empty on both.
     """
     highs = [[float(M[p.masks[n]].max()) for n in p.objects] for M, p in zip(maps.cpu(), scenes, strict=True)]
-    return torch.tensor([min(two) / max(two) for two in highs])
+    low, high = torch.tensor(highs).aminmax(dim=1)
+    return torch.where(high > 0, low / high, 0)
 
 
 def measure(pairs: int = 100, strangers: int = 24, progress: Progress = None) -> results.Result:
