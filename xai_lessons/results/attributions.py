@@ -36,7 +36,7 @@ SUSPECTS: dict[str, Callable[..., Tensor]] = {
 }
 FORGOTTEN = (0, 1, 4, 7, 9, 10, 11)  # layers
 SIGMAS = (0.0, 0.02, 0.04, 0.08, 0.15, 0.3)
-BASELINES = {"black": 0.0, "gray": 0.5, "white": 1.0, "mean color": "mean", "blurred": "blur"}
+BASELINES: dict[str, Any] = {"black": 0.0, "gray": 0.5, "white": 1.0, "mean color": "mean", "blurred": "blur"}
 
 
 def on_the_object(model: Any, x: Tensor, classes: Tensor, objects: Tensor) -> dict[str, list[float]]:
@@ -194,7 +194,7 @@ def baselines(model: Any, x: Tensor, classes: Tensor, objects: Tensor) -> dict[s
         of_the_object = (heat * dark).sum((1, 2)) / (heat * objects).sum((1, 2))
         return {"object": interval(evaluation.energy_inside(heat, objects)), "dark": interval(of_the_object)}
 
-    start: dict[str, Any] = {name: BASELINES[name] for name in ("black", "gray")} | {"ten drawings": others}
+    start = {name: BASELINES[name] for name in ("black", "gray")} | {"ten drawings": others}
     integrated = partial(saliency.integrated_gradients, model, x, classes, steps=STEPS)
     expected = partial(saliency.gradient_shap, model, x, classes, samples=20)
     return {
