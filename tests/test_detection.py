@@ -299,3 +299,6 @@ def test_the_cheat_and_the_masks_are_measured_as_they_are_stored(monkeypatch):
     masks = measured.enough_masks(scenes_of=1, chunks=2)
     assert list(masks.values) == ["4", "8"]
     assert all(-1 <= row["correlation of two maps"][0] <= 1 for row in masks.values.values())
+    rows = measured.options(images=2, samples=4, many=6).values
+    assert [row["samples"] for row in rows] == [4] * 6 + [6]
+    assert all(low <= mean <= high for row in rows for mean, low, high in list(row.values())[3:])

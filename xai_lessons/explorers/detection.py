@@ -71,7 +71,7 @@ class DetectionExplorer(PairExplorer):
     """One box explained: its class score or one of its edges, by a method, and without a part of the object."""
 
     name, title = "detection", "Why this box?"
-    question = "Which pixels hold the left edge? Remove a part: does the edge move?"
+    question = "Which pixels move the left edge? Remove a part: does the edge move?"
     State = DetectionState
     stage = ("box", "explain", "method", "without")
     shown_by_code = ("heatmap", "after")

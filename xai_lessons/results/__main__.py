@@ -37,6 +37,7 @@ MEASURES: dict[str, Callable[[], results.Result]] = {
     "detection": lambda: detection.measure(progress=True),
     "detection-cheat": lambda: detection.cheat(progress=True),
     "detection-masks": lambda: detection.enough_masks(progress=True),
+    "detection-options": lambda: detection.options(progress=True),
     "fills": lambda: fills.measure(progress=True),
     "hiding": lambda: hiding.measure(progress=True),
     "leaderboard": lambda: leaderboard.measure(progress=True),

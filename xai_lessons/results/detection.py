@@ -422,6 +422,43 @@ def enough_masks(scenes_of: int = 6, chunks: int = 16, progress: Progress = None
     return results.Result({"images": scenes_of, "split": "test", "seed": 2, "chunk": CHUNK}, values)
 
 
+def options(images: int = 24, samples: int = 100, many: int = 1000, progress: Progress = None) -> results.Result:
+    """What the grid, the fill and the number of masks do to D-RISE.
+
+    Args:
+        images: how many scenes of two objects.
+        samples: masks per image.
+        many: masks per image of the paper's grid and fill, once more.
+        progress: True, or a callback (done, total), called after every setting.
+
+    Returns:
+        A list with "cells", "fill", "samples", "peak on the object" and "above the median": the fraction of the map
+        above its median that lies on the object; each with its 95 % interval.
+    """
+    model = models.load(NETWORK, device="cpu")
+    drawn = [each for each in scenes(2 * images) if each[1] in each[0].masks][:images]
+    x, targets = torch.stack([scene.image for scene, _, _ in drawn]), [target for _, target, _ in drawn]
+    masks = torch.stack([scene.masks[target] for scene, target, _ in drawn])
+    settings = [(cells, fill, samples) for cells in (16, 8, 4) for fill in ("black", "mean")]
+    rows = []
+    with Meter(progress, len(settings) + 1) as meter:
+        for cells, fill, number in (*settings, (16, "black", many)):
+            H = detection.d_rise(model, x, targets, samples=number, cells=cells, fill=fill)
+            above = (H - H.flatten(1).median(dim=1).values[:, None, None]).clamp(min=0)
+            rows.append(
+                {
+                    "cells": cells,
+                    "fill": fill,
+                    "samples": number,
+                    "peak on the object": interval(evaluation.pointing_game(H, masks), proportion=True),
+                    "above the median": interval(evaluation.energy_inside(above, masks)),
+                }
+            )
+            meter.add(1)
+    area = float(masks.float().mean())
+    return results.Result({"images": images, "split": "test", "seed": 2, "area": area}, rows)
+
+
 def table(result: results.Result) -> str:
     """The figures as lines of text, each with its standard error and the number of scenes.
 
