@@ -22,10 +22,16 @@ the image, which is what a guess scores in the pointing game.
 
 ↑ high is good, ↓ low is good; *in italics* the controls, which ignore the network; † a control does at least
 as well. An empty map never moves, so every method carries a † for its sensitivity: one number alone proves nothing.
-The column *infidelity* is older than the rule that the scale is not negative: where a map predicts the wrong sign, its
-value is too good. The command above measures it anew.
-
+{older}
 {columns}
+"""
+
+OLDER = """
+**This table is older than the leaderboard of lesson 7** (`python -m xai_lessons.results leaderboard`, {newer} scenes of
+the open split, ten methods, with standard errors). It was measured on {images} scenes and without standard errors: one
+scene counts {one:.2f} in the pointing game, so read it for what is far apart. Its column *infidelity* is older than the
+rule that the scale is not negative: where a map predicts the wrong sign, its value is too good. The command above now
+measures {newer} scenes, which takes more than an hour.
 """
 
 REFERENCE = """# Published figures on photographs, and ours
@@ -137,7 +143,9 @@ def leaderboard_page() -> str:
     """All methods on all networks: a table per network, and why a method is missing from it."""
     settings, networks = results.load("leaderboard-all")
     columns = "\n".join(f"- *{name.replace('_', ' ')}*: {metric.help}." for name, metric in evaluation.METRICS.items())
-    parts = [LEADERBOARD.format(columns=columns, **settings)]
+    images, newer = settings["images"], results.load("leaderboard").settings["images"]
+    older = OLDER.format(images=images, newer=newer, one=1 / images) if images < newer else ""
+    parts = [LEADERBOARD.format(columns=columns, older=older, **settings)]
     for network, rows in networks.items():
         parts.append(f"## {network}\n\n{evaluation.table(rows)}\n")
         parts += [f"{row['method']}: {row['note']}.\n" for row in rows if row["note"]]

@@ -238,6 +238,14 @@ def test_the_table_shows_where_a_control_wins() -> None:
     assert "deletion" not in table(rows, ["energy_inside"])
 
 
+def test_leaders_are_those_within_two_standard_errors_of_the_difference() -> None:
+    errors = {"a": 0.03, "b": 0.04, "c": 0.0, "d": math.nan, "e": 0.1}
+    scores = {"a": 0.9, "b": 0.81, "c": 0.83, "d": 0.9, "e": math.nan}
+    assert evaluation.leaders(scores, errors, "energy_inside") == ["a", "b"], "c is 0.07 away, and 2 x 0.03 reach 0.06"
+    assert evaluation.leaders(scores, errors, "deletion") == ["a", "b", "c"]
+    assert evaluation.leaders({"a": 0.2, "d": 0.9}, errors, "energy_inside") == ["d"], "an unknown error reaches nobody"
+
+
 def test_everything_of_the_design_is_there() -> None:
     names = "pointing_game energy_inside insertion deletion max_sensitivity infidelity randomize_layers compare"
     for name in names.split():

@@ -142,6 +142,26 @@ def test_a_method_that_refuses_a_network_is_last_and_does_not_win():
     assert "equals or beats every method" in explorer.describe(result, state)
 
 
+def test_the_sentence_says_when_the_lead_is_within_the_errors():
+    def said(**scores):
+        rows = [
+            {"method": name, "control": False, "energy_inside": score, "seconds": 0.1}
+            | {"standard_errors": {"energy_inside": 0.02}}
+            for name, score in scores.items()
+        ]
+        state = judging.LeaderboardState(methods=tuple(scores), metrics=("energy_inside",), metric="energy_inside")
+        result = judging._result(rows, state, 8)
+        assert "one standard error" in explorer.panels(result, state)[0].caption
+        return explorer.describe(result, state)
+
+    explorer = WholeLeaderboard("menagerie-resnet")
+    assert "a (0.90 ± 0.02), but its lead over 1 of the 2 others is within two standard errors" in said(
+        a=0.9, b=0.86, c=0.8
+    )
+    assert "a (0.90 ± 0.02), but its lead over all others is within two standard errors" in said(a=0.9, b=0.86, c=0.87)
+    assert "a (0.90 ± 0.02), and its lead is larger than two standard errors" in said(a=0.9, b=0.8, c=0.7)
+
+
 def test_the_stored_rows_are_shown_before_run():
     for network, rows in results.load("leaderboard").values.items():
         explorer = WholeLeaderboard(network)
@@ -165,6 +185,13 @@ def test_every_control_of_the_scores_changes_what_it_says(monkeypatch):
     result = explorer.result
     assert np.allclose(result.scores, result.curves[1])
     assert "pointing game" in explorer.describe(result, explorer.state)
+
+
+def test_stored_curves_are_those_that_would_be_computed():
+    explorer = ScoresExplorer(mixture=0.9, control="edges", fill="mean")
+    first, *rest = explorer.compute(explorer.state, Reporter())
+    assert not rest, "nothing is left to compute"
+    assert np.allclose(first.scores, first.curves[9], atol=1e-4)
 
 
 # the detective

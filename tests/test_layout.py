@@ -42,7 +42,7 @@ ROWS: tuple[dict[str, str], ...] = (
         "lessons": """checks checks.lesson1 checks.lesson2 checks.lesson3 checks.lesson4 checks.lesson5 checks.lesson6
             checks.lesson7 checks.lesson8 detective exercise quiz quizzes submission trust""",
         "results": """__main__ attacks attributions cams cheat cifar10 detection fills hiding histories inversion
-            leaderboard pairs parts redrawn reference reference.figures reference.measure reference.tables
+            leaderboard mixtures pairs parts redrawn reference reference.figures reference.measure reference.tables
             sensitivity""",
     },
     {

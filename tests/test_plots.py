@@ -1,6 +1,7 @@
 """Pictures and charts: values to colors, on scales that can be compared."""
 
 import io
+import math
 import subprocess
 import sys
 
@@ -205,6 +206,15 @@ def test_bars_mark_and_remember():
     assert not np.array_equal(plain, plots.bars(["cat", "dog"], [0.7, 0.3], marked=[1]))
     assert not np.array_equal(plain, plots.bars(["cat", "dog"], [0.7, 0.3], before=[0.1, 0.9]))
     assert plain.shape == (2 * 34 * 2, 2 * 384, 3)
+
+
+def test_error_bars_are_as_wide_as_their_ends_say():
+    def dark(errors):
+        changed = plots.bars(["cat"], [0.5]) != plots.bars(["cat"], [0.5], errors=[errors])
+        return np.ptp(changed.any(axis=(0, 2)).nonzero()[0]) if changed.any() else 0
+
+    assert 1.9 < dark((0.3, 0.7)) / dark((0.4, 0.6)) < 2.1
+    assert dark((math.nan, math.nan)) == 0
 
 
 def test_bars_cut_long_names_and_count_them():

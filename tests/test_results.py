@@ -24,6 +24,7 @@ from xai_lessons.results import (
     histories,
     inversion,
     leaderboard,
+    mixtures,
     pairs,
     parts,
     redrawn,
@@ -163,6 +164,20 @@ def test_the_stored_fills_turn_deletion_around_and_are_made_by_the_command(folde
         assert list(scores) == list(fills.METHODS)
         assert all(0 <= one["mean"] <= 1 and 0 <= one["below_random"] <= 1 for one in scores.values())
         assert scores["random"]["below_random"] == 0
+
+
+def test_the_mixtures_notice_noise_and_are_made_by_the_command(folder, monkeypatch, model):
+    kept = shipped("mixtures")
+    for method in mixtures.METHODS:
+        pure, noise = kept["values"][method]["random"]["blur"][0], kept["values"][method]["random"]["blur"][-1]
+        assert all(a > b for a, b in zip(pure[:3], noise[:3], strict=True))
+        assert pure[3] < noise[3]
+    monkeypatch.setattr(mixtures.measure, "__defaults__", ("small", 2, 1, (0.0, 1.0), None))
+    monkeypatch.setattr(models, "load", lambda name: model)
+    command.main(["mixtures"])
+    made = results.load("mixtures")
+    assert made.settings.keys() == kept["settings"].keys()
+    assert shape(made.values) == shape(kept["values"])
 
 
 def test_what_hiding_does_is_measured_by_the_command(folder, monkeypatch, model):

@@ -1,6 +1,16 @@
 """Is an explanation right? Localization, faithfulness, sensitivity, randomization, and all of them in one table."""
 
-from xai_lessons.evaluation.compare import CONTROLS, METRICS, Metric, beaten, compare, each_row, table
+from xai_lessons.evaluation.compare import (
+    CONTROLS,
+    METRICS,
+    Metric,
+    beaten,
+    compare,
+    each_row,
+    leaders,
+    table,
+    wilson_interval,
+)
 from xai_lessons.evaluation.faithfulness import Curve, deletion, infidelity, insertion
 from xai_lessons.evaluation.localization import (
     Explain,

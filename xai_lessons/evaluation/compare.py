@@ -325,6 +325,60 @@ def beaten(scores: Mapping[str, float], control: float, metric: str) -> list[str
     return [name for name, score in scores.items() if (control >= score if high else control <= score)]
 
 
+def leaders(scores: Mapping[str, float], errors: Mapping[str, float], metric: str) -> list[str]:
+    """The best method, and all whose distance to it is within two standard errors of the difference.
+
+    |m - m_best| <= 2 sqrt(e^2 + e_best^2)
+
+    Both scores are taken as independent. Those of the same images are not quite, so this rather finds one leader too
+    many.
+
+    Args:
+        scores: method -> its mean score m.
+        errors: method -> the standard error e of that mean; NaN where it is not known.
+        metric: one of `METRICS`.
+
+    Returns:
+        Their names, in the order of `scores`; a score or an error of NaN leads only if it is the best.
+
+    Example:
+        >>> from xai_lessons import evaluation
+        >>> scores = {"Grad-CAM": 0.9, "LRP": 0.88, "Gradient": 0.4}
+        >>> evaluation.leaders(scores, dict.fromkeys(scores, 0.02), "energy_inside")
+        ['Grad-CAM', 'LRP']
+    """
+    known = {name: score for name, score in scores.items() if not math.isnan(score)}
+    best = (max if METRICS[metric].high else min)(known, key=lambda name: known[name])
+    room = {name: 2 * math.hypot(errors[name], errors[best]) for name in known}
+    return [name for name in known if name == best or abs(known[name] - known[best]) <= room[name]]
+
+
+def wilson_interval(fraction: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval of a fraction of hits: also of 0 or 1, whose standard error would be 0.
+
+    (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+    Args:
+        fraction: p, that of the hits, in [0, 1].
+        count: n, the number of trials.
+        z: half the width in standard errors: 1.96 for 95 %, 1 for 68 %.
+
+    Returns:
+        The lower and the upper end.
+
+    Example:
+        >>> from xai_lessons import evaluation
+        >>> [round(end, 2) for end in evaluation.wilson_interval(1.0, 100)]
+        [0.96, 1.0]
+
+    Source:
+        Wilson, 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    middle = (fraction + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * math.sqrt(fraction * (1 - fraction) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return middle - half, middle + half
+
+
 def table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = None) -> str:
     """The rows of `compare` as a table in Markdown.
 

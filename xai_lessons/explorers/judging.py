@@ -117,19 +117,23 @@ class LeaderboardExplorer(ImageExplorer):
         order = _order(result, state)
         if not order:
             return [Panel("Nothing yet", np.full((40, 384, 3), 255, np.uint8), "an empty chart")]
-        values = result.scores[order, result.metrics.index(state.metric)]
+        k = result.metrics.index(state.metric)
+        values, errors = result.scores[order, k], [_ends(result, i, k) for i in order]
         labels, metric, words = [result.methods[i] for i in order], METRICS[state.metric], _words(state.metric)
         bars = plots.bars(
             labels,
             np.nan_to_num(values).tolist(),
-            marked=[k for k, i in enumerate(order) if result.control[i]],
-            high=float(np.nanmax(np.abs(values), initial=1e-9)),
+            marked=[row for row, i in enumerate(order) if result.control[i]],
+            errors=errors,
+            high=float(np.nanmax(np.abs(np.column_stack([values, np.array(errors)])), initial=1e-9)),
             percent=False,
             width=420,
             row=22,
         )
         listed = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
-        caption = f"{metric.help[0].upper()}{metric.help[1:]}. Orange: controls, which ignore the network."
+        caption = f"{metric.help[0].upper()}{metric.help[1:]}. Orange: controls, which ignore the network. "
+        wilson = " (Wilson's, as it counts hits)" if state.metric == "pointing_game" else ""
+        caption += f"The thin line: one standard error to each side{wilson}."
         title = f"{words}: {'high' if metric.high else 'low'} is good"
         whole = f"A table of {len(order)} rows and {len(result.metrics)} metrics, ordered by {words}"
         legend = "Strongest blue: best in its column. †: a control does at least as well."
@@ -148,11 +152,17 @@ class LeaderboardExplorer(ImageExplorer):
         own = {m: v for m, v in scores.items() if m not in controls and not math.isnan(v)}
         if own:
             first = _best(own, state.metric)
-            others = sum(score == own[first] for score in own.values()) - 1
-            shared = f", and {others} more share its score" if others else ""
-            error = result.errors[result.methods.index(first), result.metrics.index(state.metric)]
-            spread = "" if math.isnan(error) else f" ± {error:.2f}"
-            text += f"the best method is {first} ({own[first]:.2f}{spread}){shared}. "
+            column = result.errors[:, result.metrics.index(state.metric)].tolist()
+            errors = dict(zip(result.methods, column, strict=True))
+            spread = "" if math.isnan(errors[first]) else f" ± {errors[first]:.2f}"
+            text += f"the best method is {first} ({own[first]:.2f}{spread})"
+            close = len(evaluation.leaders(own, errors, state.metric)) - 1
+            if close:
+                many = f"{close} of the {len(own) - 1}" if close < len(own) - 1 else "all"
+                text += f", but its lead over {many} others is within two standard errors: no winner"
+            elif spread and len(own) > 1:
+                text += ", and its lead is larger than two standard errors"
+            text += ". "
         if controls:
             first = _best(controls, state.metric)
             lost = evaluation.beaten(own, controls[first], state.metric)
@@ -180,8 +190,9 @@ class LeaderboardExplorer(ImageExplorer):
             "scores = np.array([[row[metric] for metric in metrics] for row in rows])",
             "control = np.array([row['control'] for row in rows])",
             f"values = [row[{state.metric!r}] for row in rows]",
+            *_error_code(state.metric),
             "names, marked = [row['method'] for row in rows], control.nonzero()[0]",
-            "options = dict(marked=marked, high=np.nanmax(values), percent=False)",
+            "options = dict(marked=marked, errors=errors, high=np.nanmax(errors), percent=False)",
             "plots.show([plots.bars(names, np.nan_to_num(values), **options)])",
         )
 
@@ -225,6 +236,24 @@ def _code(label: str) -> str:
     method, options = catalog.get(METHODS[label]), leaderboard.CHOSEN[METHODS[label]]
     given = "".join(f", {key}={value!r}" for key, value in options.items())
     return f"partial({method.code}{given})" if given else method.code
+
+
+def _ends(result: LeaderboardResult, i: int, k: int) -> tuple[float, float]:
+    """The score one standard error down and up; of the pointing game, which counts hits, Wilson's interval."""
+    score, error = float(result.scores[i, k]), float(result.errors[i, k])
+    if result.metrics[k] == "pointing_game" and not math.isnan(score):
+        return evaluation.wilson_interval(score, result.pictures, z=1)
+    return score - error, score + error
+
+
+def _error_code(metric: str) -> list[str]:
+    """How the shown code gets the ends of the error bars."""
+    if metric == "pointing_game":
+        return ["errors = [evaluation.wilson_interval(value, len(scenes[0]), z=1) for value in values]"]
+    return [
+        f"spread = [row['standard_errors'][{metric!r}] for row in rows]",
+        "errors = [(value - one, value + one) for value, one in zip(values, spread)]",
+    ]
 
 
 def _words(metric: str) -> str:

@@ -8,22 +8,24 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from xai_lessons import evaluation, plots
+from xai_lessons import evaluation, plots, results
 from xai_lessons.data import menagerie
 from xai_lessons.explorers.kit import BUILT_IN, Explorer, NetworkState, Reporter, network, with_imports
 from xai_lessons.explorers.kit.controls import Choice, Control, Slider, group
 from xai_lessons.explorers.kit.panels import Panel, chart_panel
-from xai_lessons.methods import catalog
-
-METHODS = {catalog.get(name).label: catalog.get(name) for name in ("grad_cam", "gradient", "guided_backprop")}
-CONTROLS = ("random", "center blob", "edges")
-FILLS = ("black", "mean", "blur")
-SCORES = ("pointing game", "energy inside", "insertion", "deletion")
-PICTURES, STEPS = 16, 8
-MIXTURES = tuple(k / 10 for k in range(11))
+from xai_lessons.results.mixtures import (
+    CONTROLS,
+    FILLS,
+    METHODS,
+    MIXTURES,
+    PICTURES,
+    SCORES,
+    STEPS,
+    mixed,
+    score,
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class ScoresResult:
     heatmap: np.ndarray  # the mixed map of the shown picture (S, S)
     scores: np.ndarray  # the mean of each of `SCORES` over the pictures (4,)
     errors: np.ndarray  # their standard errors (4,)
-    curves: np.ndarray  # the scores (11, 4) for each of `MIXTURES`; NaN where they are not computed yet
+    curves: np.ndarray  # the scores (11, 4) for each of `MIXTURES`, stored or computed; NaN where not computed yet
 
 
 class ScoresExplorer(Explorer):
@@ -79,14 +81,17 @@ class ScoresExplorer(Explorer):
         )
 
     def compute(self, state: ScoresState, progress: Reporter) -> Iterator[ScoresResult]:
-        """The scores at the slider first, then those of all mixtures."""
+        """The scores at the slider first, then those of all mixtures, unless these are stored."""
         maps = self._maps(state.network, state.method, state.control)
-        image, heatmap = self._data(network(state.network).input_size)[0][state.picture], _mixed(*maps, state.mixture)
+        image, heatmap = self._data(network(state.network).input_size)[0][state.picture], mixed(*maps, state.mixture)
         key = (state.network, state.method, state.control, state.fill)
         scores, errors = self._scores(*key, state.mixture)
-        curves = np.full((len(MIXTURES), len(SCORES)), np.nan)
+        stored = _stored(state)
+        curves = np.full((len(MIXTURES), len(SCORES)), np.nan) if stored is None else stored
         result = ScoresResult(image.numpy(), heatmap[state.picture].numpy(), scores, errors, curves)
         yield result
+        if stored is not None:
+            return
         for i, mixture in enumerate(MIXTURES):
             progress.update(i, len(MIXTURES))
             curves = curves.copy()
@@ -119,11 +124,12 @@ class ScoresExplorer(Explorer):
             width=380,
             height=320,
         )
+        note = "" if _stored(state) is None else "The curves are stored results; the bars are computed now."
         low = f"Mean of {PICTURES} pictures; line: without the control. Deletion: low is good."
         return [
             Panel(title, picture, f"a map over picture {state.picture}: {title}", 300),
             chart_panel("Its scores", bars, listed, 340, low),
-            chart_panel("All mixtures", chart, f"Curves of four scores; now {listed}", 380),
+            chart_panel("All mixtures", chart, f"Curves of four scores; now {listed}", 380, note),
         ]
 
     def describe(self, result: ScoresResult, state: ScoresState) -> str:
@@ -167,26 +173,18 @@ class ScoresExplorer(Explorer):
     ) -> tuple[np.ndarray, np.ndarray]:
         """The four scores of a mixture and their standard errors (4,) each."""
         model = network(name)
-        x, y, masks = self._data(model.input_size)
-        M = _mixed(*self._maps(name, method, control), mixture)
-        options: dict[str, Any] = {"steps": STEPS, "fill": fill}
-        each = torch.stack(
-            [
-                evaluation.pointing_game(M, masks).cpu().double(),
-                evaluation.energy_inside(M, masks).cpu().double(),
-                evaluation.insertion(model, x, M, y, **options).area.cpu().double(),
-                evaluation.deletion(model, x, M, y, **options).area.cpu().double(),
-            ]
-        )
+        M = mixed(*self._maps(name, method, control), mixture)
+        each = score(model, self._data(model.input_size), M, fill, STEPS)
         return each.mean(dim=1).numpy(), (each.std(dim=1) / each.shape[1] ** 0.5).numpy()
+
+
+def _stored(state: ScoresState) -> np.ndarray | None:
+    """The curves (11, 4) of a state from the stored results, if they were made with the explorer's settings."""
+    settings, values = results.load("mixtures")
+    here = {"network": state.network, "pictures": PICTURES, "steps": STEPS, "mixtures": list(MIXTURES)}
+    return np.array(values[state.method][state.control][state.fill]) if settings == here else None
 
 
 def _data(size: int) -> tuple[Any, ...]:
     """The pictures, their labels and masks."""
     return tuple(menagerie.sample(PICTURES, seed=0, size=size, workers=1))
-
-
-def _mixed(maps: Tensor, control: Tensor, mixture: float) -> Tensor:
-    """The weighted sum (N, S, S) of two maps, each scaled to a mean of 1."""
-    M, C = (one / one.mean(dim=(1, 2), keepdim=True).clamp(min=1e-12) for one in (maps, control))
-    return (1 - mixture) * M + mixture * C

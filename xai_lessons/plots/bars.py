@@ -18,6 +18,7 @@ def bars(
     *,
     marked: Sequence[int] = (),
     before: Sequence[float] | None = None,
+    errors: Sequence[tuple[float, float]] | None = None,
     low: float = 0.0,
     high: float = 1.0,
     percent: bool = True,
@@ -31,6 +32,7 @@ def bars(
         values: lengths of the bars, `low` to `high`; bars begin at 0.
         marked: indices of the bars in orange (say, the true class).
         before: earlier values, shown as a thin mark on each bar.
+        errors: the lower and the upper end of each value's error bar; NaN for none.
         low: the value at the left edge, 0 or below.
         high: the value at the right edge.
         percent: write values as percentages.
@@ -70,6 +72,11 @@ def bars(
         if before is not None:
             x = place(before[i])
             draw.line((x, middle - step * 0.42, x, middle + step * 0.42), INK, 4)
+        if errors is not None and not np.isnan(errors[i]).any():
+            ends = [place(one) for one in errors[i]]
+            draw.line((ends[0], middle, ends[1], middle), INK, 3)
+            for x in ends:
+                draw.line((x, middle - step * 0.15, x, middle + step * 0.15), INK, 3)
         said = f"{100 * value:.1f}%" if percent else f"{round(value, decimals) + 0.0:.{decimals}f}"  # no minus before 0
         draw.text((x0 + room + 12, middle), said, INK, face, "lm")
     return np.asarray(image)

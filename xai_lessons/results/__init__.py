@@ -31,6 +31,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "histories",
         "inversion",
         "leaderboard",
+        "mixtures",
         "pairs",
         "parts",
         "redrawn",

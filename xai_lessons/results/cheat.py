@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -64,15 +63,12 @@ def interval(values: Tensor, proportion: bool = False) -> list[float]:
         [1.0, 0.96, 1.0]
 
     Source:
-        Wilson, 1927, "Probable inference, the law of succession, and statistical inference"; Efron, 1979, "Bootstrap
-        methods: another look at the jackknife".
+        `evaluation.wilson_interval`; Efron, 1979, "Bootstrap methods: another look at the jackknife".
     """
     values = values.double()
-    n, mean, z = len(values), float(values.mean()), 1.96
+    n, mean = len(values), float(values.mean())
     if proportion:
-        middle = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z * math.sqrt(mean * (1 - mean) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-        return [mean, middle - half, middle + half]
+        return [mean, *evaluation.wilson_interval(mean, n)]
     drawn = torch.randint(n, (2000, n), generator=torch.Generator().manual_seed(0))
     ends = values[drawn].mean(dim=1).quantile(torch.tensor([0.025, 0.975]).double())
     return [mean, *ends.tolist()]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from xai_lessons import evaluation, models
+from xai_lessons import evaluation, models, results
 from xai_lessons.data import menagerie
 from xai_lessons.lessons.exercise import Check, Verdict, alternates, exercise, integer
 from xai_lessons.methods import cam, saliency
@@ -253,32 +253,29 @@ def fake_map(images: Tensor) -> Tensor:
     return _blob(images)
 
 
-def _measured(metrics: list[str]) -> list[dict[str, Any]]:
-    """The rows of a few methods and all controls on a few of the lesson's scenes."""
-    x, y, masks = _scenes()
-    few = (x[:6], y[:6], {"object": masks["object"][:6]})
-    methods = {"Grad-CAM": cam.grad_cam, "gradient": saliency.gradient, "guided backprop": saliency.guided_backprop}
-    return evaluation.compare(methods, ["menagerie-resnet"], few, metrics, samples=2, steps=8)
+def _leaderboard() -> tuple[list[dict[str, Any]], str]:
+    """The rows of the stored leaderboard, and on what they were measured."""
+    settings, networks = results.load("leaderboard")
+    network, rows = next(iter(networks.items()))
+    return rows, f"{settings['images']} pictures ({network}, stored)"
 
 
 def _beaten_shows(student: Callable[..., Any]) -> Iterator[str]:
-    """Whom the controls beat on the lesson's scenes, by the student's function."""
-    metrics = ["pointing_game", "energy_inside", "deletion"]
-    rows = _measured(metrics)
-    for metric in metrics:
+    """Whom the controls beat on the leaderboard, by the student's function."""
+    rows, measured_on = _leaderboard()
+    for metric in ("pointing_game", "energy_inside", "deletion"):
         own, controls = ({r["method"]: r[metric] for r in rows if r["control"] == c} for c in (False, True))
         found = ", ".join(sorted(student(own, controls, evaluation.METRICS[metric].high))) or "nobody"
-        yield f"{metric.replace('_', ' ')} on 6 scenes: the best control equals or beats {found}."
+        yield f"{metric.replace('_', ' ')} on {measured_on}: the best control equals or beats {found}."
 
 
 def _empty_shows(student: Callable[..., Any]) -> Iterator[str]:
-    """What an empty map wins on the lesson's scenes, by the student's function."""
-    metrics = list(evaluation.METRICS)
-    rows = [row for row in _measured(metrics) if not row["control"] or row["method"] == "empty"]
+    """What an empty map wins on the leaderboard, by the student's function."""
+    metrics, (rows, measured_on) = list(evaluation.METRICS), _leaderboard()
     table = {metric: {row["method"]: row[metric] for row in rows} for metric in metrics}
     won = student(table, {metric: evaluation.METRICS[metric].high for metric in metrics})
     listed = ", ".join(sorted(won)).replace("_", " ") or "nothing"
-    yield f"Of {len(metrics)} metrics, measured on 6 scenes with three methods, the empty map wins {listed}."
+    yield f"Of {len(metrics)} metrics on {measured_on}, against {len(rows) - 1} others, the empty map wins {listed}."
 
 
 def _scores(rng: torch.Generator) -> tuple[Scores, Scores, bool]:
