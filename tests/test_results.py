@@ -311,24 +311,29 @@ def test_what_is_stored_of_pairs_parts_and_attributions_is_what_the_networks_do(
 def test_the_stored_inversions_hold_every_layer_and_both_networks():
     settings, values = results.load("inversion")
     layers = list(inversion.inversion.layers(models.load("menagerie-resnet")))
-    assert list(values["layers"]) == list(inversion.PARAMETRIZATIONS)
+    assert list(values["layers"]) == [*inversion.PARAMETRIZATIONS, "difference"]
     assert all(list(kept) == layers for kept in values["layers"].values())
-    for counts in (values["judged"], values["own"]):
-        assert list(counts) == list(inversion.NETWORKS)
-        assert all(0 <= n <= 10 for ways in counts.values() for ns in ways.values() for n in ns)
-        assert all(len(ns) == len(settings["seeds"]) for ways in counts.values() for ns in ways.values())
+    assert list(values["judged"]) == list(values["own"]) == list(inversion.NETWORKS)
+    rows = [ns for ways in values["judged"].values() for judges in ways.values() for ns in judges.values()]
+    rows += [ns for ways in values["own"].values() for ns in ways.values()]
+    assert all(0 <= n <= 10 for ns in rows for n in ns)
+    assert all(len(ns) == len(settings["seeds"]) for ns in rows)
+    assert list(values["probes"]) == [f"{name}, {layer}" for name, layer in inversion.PROBED]
     assert all(inversion.stored_figure(name).picture for name in inversion.CAPTIONS)
 
 
 def test_inversions_are_made_by_the_command(folder, monkeypatch):
     kept = shipped("inversion")
     plain, robust = (histories.fresh("ResNet", seed=s).eval().requires_grad_(False) for s in (0, 1))
-    networks = {"menagerie-resnet": plain, "menagerie-robust": robust, "menagerie-vgg": robust}
+    networks = {"menagerie-resnet": plain, "menagerie-robust": robust, "menagerie-vgg": robust, "detective-c": plain}
     monkeypatch.setattr(models, "load", lambda name: networks[name])
-    monkeypatch.setattr(inversion.measure, "__defaults__", (1, (4,)))
+    monkeypatch.setattr(inversion.measure, "__defaults__", (1, (4,), 9))
+    monkeypatch.setattr(inversion, "PROBED", (("menagerie-resnet", "stage3"),))
     command.main(["inversion"])
     settings, values = results.load("inversion")
     assert shape(settings) == shape(kept["settings"])
+    (probe,), (stored, *_) = values.pop("probes").values(), kept["values"].pop("probes").values()
+    assert shape(probe) == shape(stored)
     assert shape(values) == shape(kept["values"])
     images = inversion.drawings(4)
     backs = inversion.found(robust, images, "stage3", "fourier", 1)

@@ -149,7 +149,7 @@ class InversionExplorer(ImageExplorer):
         whose = f"to the mean code of {len(result.images)} drawings" if len(result.images) > 1 else "of the codes"
         rung = next((f"fell below {rung:g}" for rung in RUNGS if result.distance < rung), "is above 1")
         a, b = names[int(result.before.argmax())], names[int(result.after.argmax())]
-        answer = f"says {a} to both" if a == b else f"says {a} to the first and {b} to what was found"
+        answer = f"says {a} for both" if a == b else f"says {a} for the first and {b} for what was found"
         return f"{state.network}, {state.layer}: the distance {whose} {rung}; the network {answer}."
 
     def code(self, state: InversionState) -> str:

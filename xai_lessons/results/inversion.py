@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from xai_lessons import models, plots, results
+from xai_lessons.core import activations
 from xai_lessons.data import menagerie
 from xai_lessons.methods import inversion
+from xai_lessons.results.cheat import interval
 
 PARAMETRIZATIONS = ("pixels", "fourier")
 NETWORKS = ("menagerie-resnet", "menagerie-robust")
-JUDGE = "menagerie-vgg"  # it takes no part in the search
+JUDGES = ("menagerie-vgg", "detective-c")  # they take no part in the search
 LAYER = "stage3"  # whose pre-images are judged
 STEPS, TV = 60, 0.2
-SEEDS = (0, 1, 2)  # of the drawings, one of each class
+SEEDS = (0, 1, 2, 3, 4, 5)  # of the drawings, one of each class
+AT_EVERY_LAYER = 3  # so many of these are inverted at every layer
 DRAWN = ("cat", "elephant", "mushroom", "sailboat", "car")  # in the figure
 FIGURE_BYTES = 90_000
+PROBED = (
+    ("menagerie-resnet", "stage1"),
+    ("menagerie-resnet", "stage2"),
+    ("menagerie-resnet", "stage3"),
+    ("menagerie-vgg", "stage3"),
+    ("menagerie-vgg", "stage4"),
+)
+PROBED_CELLS = 12  # by 12 of them in an image
 
 
 def drawings(seed: int) -> Tensor:
@@ -41,12 +54,12 @@ def found(model: models.Classifier, images: Tensor, layer: str, parametrization:
     return inversion.invert(model, images, layer=layer, **search).images.cpu()  # type: ignore[arg-type]
 
 
-def kept(model: models.Classifier, images: Tensor, backs: Tensor, layer: str) -> dict[str, float]:
-    """The distance of the codes, and how much color and place the images found have kept; means over the images."""
+def kept(model: models.Classifier, images: Tensor, backs: Tensor, layer: str) -> dict[str, Tensor]:
+    """The distance of the codes, and how much color and place the images found have kept; each (N,)."""
     goal, code = (inversion.code(model, x, layer) for x in (images, backs))
     similar = [inversion.similarity(back, image) for back, image in zip(backs, images, strict=True)]
-    means = {name: sum(one[name] for one in similar) / len(similar) for name in ("color", "place")}
-    return {"distance": float(((code - goal).square().sum(1) / goal.square().sum(1)).mean()), **means}
+    distance = (code - goal).square().sum(1) / goal.square().sum(1)
+    return {"distance": distance.cpu(), **{n: torch.tensor([one[n] for one in similar]) for n in ("color", "place")}}
 
 
 def recognized(model: models.Classifier, images: Tensor) -> int:
@@ -54,41 +67,154 @@ def recognized(model: models.Classifier, images: Tensor) -> int:
     return int((model.predict(images.to(model.device)).argmax(dim=1).cpu() == torch.arange(len(images))).sum())
 
 
-def measure(steps: int = STEPS, seeds: Sequence[int] = SEEDS) -> tuple[results.Result, dict[str, plots.Static]]:
-    """All layers of the first network, and the judge's answers to one layer of all; it takes some minutes.
+def probed(scenes: int = 900, epochs: int = 14) -> dict[str, dict[str, dict[str, float]]]:
+    """What a small network reads of the color and the lightness of each cell from a layer's output.
+
+    It has one hidden layer and sees the place of the cell alone, or 3 x 3 places. Seven ninths of the scenes are for
+    the fit, the others for the score.
+
+    Args:
+        scenes: how many.
+        epochs: of the fit.
+
+    Returns:
+        "network, layer" -> "one place" or "3 x 3 places" -> R^2 of "color", "lightness" and, fitted to the colors of
+        other scenes, "wrong scene".
+    """
+    images = menagerie.sample(scenes, seed=5)[0]
+    fitted = scenes * 7 // 9
+    cells = F.avg_pool2d(images, images.shape[-1] // PROBED_CELLS)
+    lightness = cells.mean(dim=1, keepdim=True)
+    color = cells - lightness
+    goals = {"color": color, "lightness": lightness, "wrong scene": color.roll(10, dims=0)}
+    Y = torch.cat(list(goals.values()), dim=1)
+    widths = [goal.shape[1] for goal in goals.values()]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, layer in PROBED:
+        model = models.load(name)
+        with torch.no_grad():
+            parts = [activations.activations(model, [layer], x.to(model.device))[0][layer] for x in images.split(60)]
+        X = torch.cat([part.cpu() for part in parts])
+        X = F.pixel_unshuffle(X, X.shape[-1] // PROBED_CELLS)
+        X = (X - X[:fitted].mean(dim=(0, 2, 3), keepdim=True)) / (X[:fitted].std(dim=(0, 2, 3), keepdim=True) + 1e-5)
+        found[f"{name}, {layer}"] = {
+            seen: {
+                goal: float(score) for goal, score in zip(goals, _read(X, Y, widths, fitted, side, epochs), strict=True)
+            }
+            for seen, side in (("one place", 1), ("3 x 3 places", 3))
+        }
+    return found
+
+
+def _read(X: Tensor, Y: Tensor, widths: Sequence[int], fitted: int, side: int, epochs: int) -> list[Tensor]:
+    """Fit a probe of side x side places to all goals, and score each on the other scenes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = [torch.nn.Conv2d(X.shape[1], 96, side, padding=side // 2), torch.nn.ReLU()]
+        probe = torch.nn.Sequential(*layers, torch.nn.Conv2d(96, Y.shape[1], 1))
+        batches = [batch for _ in range(epochs) for batch in torch.randperm(fitted).split(25)]
+    scale = Y[:fitted].std()
+    adam = torch.optim.AdamW(probe.parameters(), weight_decay=0.01)
+    rates = torch.optim.lr_scheduler.OneCycleLR(adam, 0.004, total_steps=len(batches))
+    for batch in batches:
+        loss = (probe(X[batch]) - Y[batch] / scale).square().mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        rates.step()
+    with torch.no_grad():
+        missed = (scale * probe(X[fitted:]) - Y[fitted:]).square().sum(dim=(0, 2, 3)).split(list(widths))
+    spread = (Y[fitted:] - Y[:fitted].mean(dim=(0, 2, 3), keepdim=True)).square().sum(dim=(0, 2, 3)).split(list(widths))
+    return [1 - m.sum() / s.sum() for m, s in zip(missed, spread, strict=True)]
+
+
+def at_every_layer(steps: int, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Tensor]]:
+    """Invert drawings at every layer of the first network, in pixels and in Fourier waves.
 
     Args:
         steps: of each descent.
-        seeds: of the drawings that are judged; those of the first one are inverted at every layer.
+        seeds: of the drawings.
 
     Returns:
-        The values: "layers" (parametrization -> layer -> `kept`), "judged" (network -> parametrization -> how many of
-        ten for each seed), "own" (the same by the network itself) and "drawn" (for the drawings); and the figures
-        "layers" and "judged".
+        Parametrization -> layer -> "distance", "color" and "place", means over the drawings; "difference" -> layer ->
+        of color and place, Fourier minus pixels, with its 95 % interval. And what was found of the first car.
     """
-    loaded, judge = {name: models.load(name) for name in NETWORKS}, models.load(JUDGE)
-    plain, ten = loaded[NETWORKS[0]], drawings(seeds[0])
-    layers: dict[str, dict[str, dict[str, float]]] = {}
-    rows: list[Tensor] = []
-    for parametrization in PARAMETRIZATIONS:
-        backs = {layer: found(plain, ten, layer, parametrization, steps) for layer in inversion.layers(plain)}
-        layers[parametrization] = {layer: kept(plain, ten, x, layer) for layer, x in backs.items()}
-        rows += [x[menagerie.CLASSES.index("car")] for x in backs.values()]
-    judged: dict[str, dict[str, list[int]]] = {name: {} for name in NETWORKS}
-    own: dict[str, dict[str, list[int]]] = {name: {} for name in NETWORKS}
-    shown = [ten[menagerie.CLASSES.index(name)] for name in DRAWN]
-    for name, model in loaded.items():
-        for parametrization in PARAMETRIZATIONS:
-            all_backs = [found(model, drawings(seed), LAYER, parametrization, steps) for seed in seeds]
-            judged[name][parametrization] = [recognized(judge, x) for x in all_backs]
-            own[name][parametrization] = [recognized(model, x) for x in all_backs]
-            shown += [all_backs[0][menagerie.CLASSES.index(one)] for one in DRAWN]
-    values = {"layers": layers, "judged": judged, "own": own, "drawn": [recognized(judge, drawings(s)) for s in seeds]}
-    settings = {"steps": steps, "tv": TV, "layer": LAYER, "seeds": list(seeds), "judge": JUDGE}
-    return results.Result(settings, values), {
-        "layers": _layers(rows, inversion.layers(plain)),
-        "judged": _judged(shown),
-    }
+    plain, images = models.load(NETWORKS[0]), torch.cat([drawings(seed) for seed in seeds])
+    values: dict[str, Any] = {way: {} for way in (*PARAMETRIZATIONS, "difference")}
+    rows: dict[str, list[Tensor]] = {way: [] for way in PARAMETRIZATIONS}
+    for layer in inversion.layers(plain):
+        measured = {}
+        for way in PARAMETRIZATIONS:
+            backs = found(plain, images, layer, way, steps)
+            measured[way] = kept(plain, images, backs, layer)
+            values[way][layer] = {name: float(each.mean()) for name, each in measured[way].items()}
+            rows[way].append(backs[menagerie.CLASSES.index("car")])
+        pixels, waves = measured.values()
+        values["difference"][layer] = {name: interval(waves[name] - pixels[name]) for name in ("color", "place")}
+    return values, [image for way in rows.values() for image in way]
+
+
+def judged(steps: int, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Tensor]]:
+    """Let the judges name what was found from one layer of each network.
+
+    Args:
+        steps: of each descent.
+        seeds: of the drawings.
+
+    Returns:
+        "judged": network -> parametrization -> judge -> how many of ten for each seed; "own": the same by the network
+        itself; "drawn": judge -> how many of the drawings. And the images of the figure.
+    """
+    judges = {name: models.load(name) for name in JUDGES}
+    values: dict[str, Any] = {"judged": {}, "own": {}}
+    values["drawn"] = {name: [recognized(judge, drawings(s)) for s in seeds] for name, judge in judges.items()}
+    shown = [drawings(seeds[0])[menagerie.CLASSES.index(name)] for name in DRAWN]
+    for name in NETWORKS:
+        model = models.load(name)
+        values["judged"][name], values["own"][name] = {}, {}
+        for way in PARAMETRIZATIONS:
+            backs = [found(model, drawings(seed), LAYER, way, steps) for seed in seeds]
+            values["judged"][name][way] = {j: [recognized(judge, x) for x in backs] for j, judge in judges.items()}
+            values["own"][name][way] = [recognized(model, x) for x in backs]
+            shown += [backs[0][menagerie.CLASSES.index(one)] for one in DRAWN]
+    return values, shown
+
+
+def measure(
+    steps: int = STEPS, seeds: Sequence[int] = SEEDS, scenes: int = 900
+) -> tuple[results.Result, dict[str, plots.Static]]:
+    """Drawings inverted at all layers of the first network and at one of both, judged, and probes of the color.
+
+    Args:
+        steps: of each descent.
+        seeds: of the drawings that are judged; the first of them are inverted at every layer.
+        scenes: for the probes.
+
+    Returns:
+        The values: "layers" as of `at_every_layer`, "judged", "own" and "drawn" as of `judged`, "probes" as of
+        `probed`; and the figures "layers" and "judged". It takes eight minutes.
+    """
+    layers, rows = at_every_layer(steps, seeds[:AT_EVERY_LAYER])
+    counts, shown = judged(steps, seeds)
+    return together(steps, seeds, scenes, layers, rows, counts, shown, probed(scenes))
+
+
+def together(
+    steps: int,
+    seeds: Sequence[int],
+    scenes: int,
+    layers: dict[str, Any],
+    rows: Sequence[Tensor],
+    counts: dict[str, Any],
+    shown: Sequence[Tensor],
+    probes: dict[str, Any],
+) -> tuple[results.Result, dict[str, plots.Static]]:
+    """The result and its figures from the parts of `measure`."""
+    settings = {"steps": steps, "tv": TV, "layer": LAYER, "seeds": list(seeds), "scenes": scenes}
+    settings["at every layer"] = 10 * len(seeds[:AT_EVERY_LAYER])
+    names = inversion.layers(models.load(NETWORKS[0]))
+    figures = {"layers": _layers(rows, names), "judged": _judged(shown)}
+    return results.Result(settings, {"layers": layers, **counts, "probes": probes}), figures
 
 
 def stored_figure(name: str) -> plots.Static:
