@@ -6,6 +6,7 @@ export PYTHONUNBUFFERED := 1
 # a test run: one thread, the CPU kernel of this environment, stored outputs compared
 TEST_ENV := OMP_NUM_THREADS=1 XAI_LESSONS_DEVICE=cpu
 WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 UNIT := --doctest-modules xai_lessons tests
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300
 
@@ -21,23 +22,23 @@ environment:
 lab: environment  ## open lesson 1 in JupyterLab (prints the address, too)
 	@$(PY) -m xai_lessons lab --here
 
-test: environment  ## lint and all tests: unit, examples of docstrings, notebooks against their stored outputs, JupyterLab in Chromium
+test: environment  ## lint and all tests: unit, examples of docstrings, notebooks against their stored outputs, run in JupyterLab in Chromium
 	@$(MAKE) --no-print-directory -j2 lint test-all
 
 test-all: environment  ## the same without lint
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder $(NBVAL) $(UNIT) notebooks
+	$(TEST_ENV) $(PY) -m pytest $(PARALLEL) $(NBVAL) $(UNIT) notebooks
 
 test-unit: environment  ## the tests and examples that need neither notebooks nor a browser
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder --ignore tests/browser $(UNIT)
+	$(TEST_ENV) $(PY) -m pytest $(PARALLEL) --ignore tests/browser $(UNIT)
 
 test-notebooks: environment  ## the notebooks against their stored outputs
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadfile $(NBVAL) notebooks
+	$(TEST_ENV) $(PY) -m pytest $(PARALLEL) $(NBVAL) notebooks
 
 test-browser: environment  ## JupyterLab in Chromium
 	$(TEST_ENV) $(PY) -m pytest tests/browser
 
 test-devices: environment  ## methods, explorers and notebooks on a second device made of the CPU's memory
-	@$(PY) -m tools.devices -n $(WORKERS) --dist loadfile
+	@$(PY) -m tools.devices $(PARALLEL)
 
 test-site: site  ## the built web book in Chromium: every player is dragged
 	XAI_LESSONS_SITE=$(CURDIR)/build/site $(TEST_ENV) $(PY) -m pytest tests/browser/test_book.py
@@ -46,7 +47,7 @@ test-gpu: environment  ## the notebooks and every method on CUDA, against the CP
 	@$(PY) -m tools.gpu
 
 coverage: environment  ## the unit tests' coverage of the package (at least 90 %)
-	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder --ignore tests/browser --cov=xai_lessons --cov-config=pyproject.toml $(UNIT)
+	$(TEST_ENV) $(PY) -m pytest $(PARALLEL) --ignore tests/browser --cov=xai_lessons --cov-config=pyproject.toml $(UNIT)
 
 oracles: environment  ## every method against other libraries and slow loops: docs/oracles.md
 	$(TEST_ENV) XAI_LESSONS_ORACLE_TABLE=docs/oracles.md $(PY) -m pytest tests/oracles

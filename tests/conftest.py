@@ -6,7 +6,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from xdist.scheduler import LoadFileScheduling
+
+from browser import chromium
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two OpenMP threads on a busy machine are far slower than one
 os.environ.setdefault("XAI_LESSONS_DEVICE", "cpu")
@@ -19,7 +20,7 @@ hypothesis.settings.load_profile("repeatable")
 collect_ignore = [] if os.environ["XAI_LESSONS_DEVICE"] == "ghost" else ["second_device"]
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("browser", "notebooks", "tests")
+STAGES = ("lessons", "browser", "notebooks", "tests")
 
 
 @pytest.fixture(scope="session")
@@ -50,28 +51,20 @@ def some_of_cifar10(test_data, tmp_path_factory) -> Path:
     return folder / "cifar10"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first: the browser's tests in one process, the notebooks beside them, then unit tests in both."""
-    items.sort(key=lambda item: STAGES.index(_stage(item)))
+@pytest.hookimpl(trylast=True)  # after -k and -m
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest first. A lesson that Chromium runs against its stored outputs is not run by nbval once more."""
+    stages = {item: _stage(item) for item in items}
+    if "lessons" in stages.values() and chromium.find():
+        config.hook.pytest_deselected(items=[item for item in items if stages[item] == "notebooks"])
+        items[:] = [item for item in items if stages[item] != "notebooks"]
+    items.sort(key=lambda item: STAGES.index(stages[item]))
     for item in items:
-        if _stage(item) == "browser":
+        if stages[item] in ("lessons", "browser"):
             item.add_marker(pytest.mark.browser)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadFileScheduling:
-    """With ``-n``: a file stays in one process (a notebook has one kernel), and so do all of the browser's."""
-    return OneBrowser(config, log)
-
-
-class OneBrowser(LoadFileScheduling):
-    """A file is a piece of work, and all files that want the browser are one piece."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "browser" if "/browser/" in nodeid else super()._split_scope(nodeid)
 
 
 def _stage(item: pytest.Item) -> str:
     if "browser" in item.path.parts:
-        return "browser"
+        return "lessons" if item.path.stem == "test_lessons" else "browser"
     return "notebooks" if item.path.suffix == ".ipynb" else "tests"

@@ -1,6 +1,6 @@
-"""The notebooks as they are stored; and that nbval, as `make test` calls it, sees another number, but no widget view.
+"""The notebooks as they are stored; and that nbval, as the Makefile calls it, sees another number, but no widget view.
 
-The notebooks themselves are run by nbval: ``make test-notebooks``.
+The notebooks themselves are run in Chromium (browser/test_lessons.py), and by nbval: ``make test-notebooks``.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ import nbformat
 import pytest
 import safetensors.torch
 
+from stored_outputs import differences
 from tools import execute_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,6 +129,16 @@ def test_nbval_passes_although_the_view_is_only_in_the_run_and_fails_on_another_
     assert done.returncode == 1
     assert "1 failed, 3 passed" in done.stdout
     assert "FAILED other.ipynb::Cell 1" in done.stdout
+
+
+def test_a_run_elsewhere_is_compared_as_nbval_does(stored, request):
+    made = [cell.outputs for cell in nbformat.read(stored, as_version=4).cells if cell.cell_type == "code"]
+    made[0][0].data[execute_notebooks.VIEW] = {"model_id": "1"}
+    assert differences(request.session, stored, made) == []
+    made[1][0].text = "accuracy 0.987\n"
+    (found,) = differences(request.session, stored, made)
+    assert found.startswith("lesson.ipynb, Cell 1")
+    assert "0.987" in found
 
 
 @pytest.mark.slow

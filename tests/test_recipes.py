@@ -12,9 +12,9 @@ from xai_lessons import models, training
 from xai_lessons.command import cli
 from xai_lessons.training import recipes
 
-# what a subprocess runs: the command line with a recipe made tiny
-TINY = """
-import sys
+# a process that is killed after the second of three epochs of a tiny recipe
+KILLED = """
+import os, signal, sys
 from dataclasses import replace
 from xai_lessons.command import cli
 from xai_lessons.training import recipes
@@ -22,15 +22,12 @@ recipes.TEST_IMAGES, recipes.VALIDATION_IMAGES = 8, 8
 small = replace(recipes.RECIPES["menagerie-resnet"], images=16, settings={"epochs": 3, "batch_size": 8},
                 arguments={"stem": (6, 4), "widths": (4, 4), "blocks": (1,), "pools": (True,)})
 recipes.RECIPES["menagerie-resnet"] = small
-if "--killed" in sys.argv:
-    sys.argv.remove("--killed")
-    import os, signal
-    def killed(epoch):
-        print("epoch", epoch.epoch, flush=True)
-        if epoch.epoch == 2:
-            os.kill(os.getpid(), signal.SIGKILL) if hasattr(signal, "SIGKILL") else os._exit(9)
-    recipes._print = killed
-sys.exit(cli.main(["train", "menagerie-resnet", *sys.argv[1:]]))
+def killed(epoch):
+    print("epoch", epoch.epoch, flush=True)
+    if epoch.epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL) if hasattr(signal, "SIGKILL") else os._exit(9)
+recipes._print = killed
+cli.main(sys.argv[1:])
 """
 ARGUMENTS = {"stem": (6, 4), "widths": (4, 4), "blocks": (1,), "pools": (True,)}
 
@@ -106,26 +103,24 @@ def test_the_same_recipe_twice_gives_the_same_weights_and_changes_are_noted(tiny
     assert json.loads((tmp_path / "c" / f"{tiny}.json").read_text())["recipe"]["epochs"] == 1
 
 
-def run(folder, *arguments):
-    command = [sys.executable, "-c", TINY, "--out", str(folder), "--device", "cpu", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
 @pytest.mark.slow
-def test_the_command_killed_in_the_middle_goes_on_and_ends_in_the_same_weights(tiny, tmp_path):
-    killed = run(tmp_path / "a", "--killed")
+def test_the_command_killed_in_the_middle_goes_on_and_ends_in_the_same_weights(tiny, tmp_path, capsys, monkeypatch):
+    three = {"epochs": 3, "batch_size": 8}
+    monkeypatch.setitem(recipes.RECIPES, tiny, replace(recipes.RECIPES[tiny], settings=three))
+    arguments = ["train", tiny, "--out", str(tmp_path / "a"), "--device", "cpu"]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, timeout=120)
     assert killed.returncode not in (0, 1, 2), killed.stderr
     assert "epoch 2" in killed.stdout
-    assert (tmp_path / "a" / "menagerie-resnet.checkpoint").exists()
-    assert not (tmp_path / "a" / "menagerie-resnet.json").exists()
-    resumed = run(tmp_path / "a")
-    assert resumed.returncode == 1, resumed.stderr  # eight pictures do not reach the bar
-    assert "epoch   3" in resumed.stdout
-    assert "epoch   1" not in resumed.stdout
-    assert "8 test pictures" in resumed.stdout
-    assert "MISSED" in resumed.stdout
-    recipes.train(tiny, tmp_path / "b", device="cpu", progress=None, epochs=3)  # the same, not interrupted
-    a, b = ((tmp_path / k / "menagerie-resnet.safetensors").read_bytes() for k in "ab")
+    assert (tmp_path / "a" / f"{tiny}.checkpoint").exists()
+    assert not (tmp_path / "a" / f"{tiny}.json").exists()
+    assert cli.main(arguments) == 1  # eight pictures do not reach the bar
+    resumed = capsys.readouterr().out
+    assert "epoch   3" in resumed
+    assert "epoch   1" not in resumed
+    assert "8 test pictures" in resumed
+    assert "MISSED" in resumed
+    recipes.train(tiny, tmp_path / "b", device="cpu", progress=None)  # the same, not interrupted
+    a, b = ((tmp_path / k / f"{tiny}.safetensors").read_bytes() for k in "ab")
     assert a == b
 
 

@@ -1,9 +1,7 @@
 """A JupyterLab server on copies of the notebooks, and Chromium to look at it."""
 
 import contextlib
-import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -19,18 +17,22 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from browser.lab import TOKEN, fresh_page, open_notebook, replace_cells, run_all, show_cell
+from browser.chromium import FLAGS, find
+from browser.lab import (
+    MINUTE,
+    NOTEBOOK,
+    TOKEN,
+    close_side_bars,
+    fresh_page,
+    next_notebook,
+    open_notebook,
+    replace_cells,
+    run_all,
+    show_cell,
+)
 from xai_lessons.command import lab as lessons
 
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+DESK = "desk.ipynb"
 
 
 @dataclass
@@ -80,9 +82,7 @@ class Lab:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Where Chromium is; tests of the browser skip where it is not."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    found = os.environ.get("XAI_LESSONS_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if not found:
+    if not (found := find()):
         pytest.skip("no Chromium found: install it, or name it in XAI_LESSONS_CHROMIUM")
     return found
 
@@ -124,7 +124,7 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
 def browser(chromium: str) -> Iterator[Browser]:
     """Chromium, through Playwright."""
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield running
         running.close()
 
@@ -136,23 +136,26 @@ def page(lab: Lab, browser: Browser) -> Iterator[Page]:
         yield fresh
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def desk(lab: Lab, browser: Browser) -> Iterator[Page]:
-    """A page with an open notebook, which the tests of a file use one after the other."""
-    with fresh_page(lab, browser) as fresh:
-        open_notebook(fresh, lab.put("desk.ipynb", "1"))
+    """JupyterLab on a projector's page, its side bars closed: the tests open one notebook after the other in it."""
+    with fresh_page(lab, browser, 1280, 800) as fresh:
+        open_notebook(fresh, lab.put(DESK, "1"))
+        close_side_bars(fresh)
         yield fresh
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def opened(desk: Page) -> Callable[..., list[dict[str, Any]]]:
-    """Run these cells on the desk, and scroll to the second one."""
+    """Run these cells on the desk, in a notebook whose kernel goes on from test to test; scroll to the second one."""
 
-    def of(*sources: str) -> list[dict[str, Any]]:
+    def of(*sources: str, timeout: float = 3 * MINUTE) -> list[dict[str, Any]]:
+        if desk.evaluate(f"{NOTEBOOK}?.title.label") != DESK:
+            next_notebook(desk, DESK)
+        desk.complaints.clear()
         replace_cells(desk, *sources)
-        cells = run_all(desk)
+        cells = run_all(desk, timeout)
         show_cell(desk, 1)
         return cells
 
-    desk.complaints.clear()
     return of

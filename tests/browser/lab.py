@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -24,28 +26,70 @@ CELLS = f"""() => {NOTEBOOK}.content.widgets.filter(cell => cell.model.type === 
 }}))"""
 IDLE = f"""() => {NOTEBOOK}?.sessionContext?.session?.kernel?.status === 'idle'
     && {NOTEBOOK}.content.widgets.every(cell => cell.model.executionState !== 'running')"""
+#: an explorer, by its css class, has drawn its images and computes nothing
+SETTLED = """name => {
+    const root = document.querySelector('.xai-' + name + '.xai-explorer');
+    if (!root) return false;
+    const images = [...root.querySelectorAll('.xai-panel img')];
+    const drawn = images.length > 0 && images.every(i => i.complete && i.naturalWidth > 1);
+    return drawn && root.querySelector('.xai-headline')
+        && [...root.querySelectorAll('.xai-status')].every(e => getComputedStyle(e).visibility === 'hidden');
+}"""
 
 
 @contextlib.contextmanager
 def fresh_page(lab: Any, browser: Browser, width: int = 1400, height: int = 1000) -> Iterator[Page]:
-    """A page that remembers complaints; the kernels it started end with it."""
+    """A page that remembers complaints and which addresses were asked; the kernels it started end with it."""
+    before = {session["id"] for session in json.loads(lab.ask("GET", "sessions"))}
     context = browser.new_context(base_url=lab.url, viewport={"width": width, "height": height})
     fresh = context.new_page()
-    fresh.complaints = []
+    fresh.complaints, fresh.asked = [], []
     fresh.on("pageerror", lambda error: fresh.complaints.append(str(error)))
     fresh.on("console", lambda message: fresh.complaints.append(message.text) if message.type == "error" else None)
+    fresh.on("request", lambda request: fresh.asked.append(request.url))
     yield fresh
     context.close()
     for session in json.loads(lab.ask("GET", "sessions")):
-        lab.ask("DELETE", f"sessions/{session['id']}")
+        if session["id"] not in before:
+            lab.ask("DELETE", f"sessions/{session['id']}")
 
 
 def open_notebook(page: Page, name: str, timeout: float = 2 * MINUTE) -> None:
     """Open a notebook of the server's folder in a fresh JupyterLab and wait until its kernel is idle."""
     page.goto(f"/lab/tree/{quote(name)}?reset&token={TOKEN}", timeout=timeout)
     page.locator(".jp-StatusBar-TextItem", has_text="| Idle").first.wait_for(timeout=timeout)
+    wait_open(page, name, timeout)
+
+
+def next_notebook(page: Page, name: str, timeout: float = 2 * MINUTE) -> None:
+    """Open a notebook in the JupyterLab that is open; the one before is closed, and its kernel is shut down."""
+    page.evaluate(
+        """async name => {
+            const {commands, shell} = window.jupyterapp, before = shell.currentWidget;
+            if (before?.sessionContext?.session) await before.sessionContext.shutdown();
+            before?.dispose();
+            await commands.execute('docmanager:open', {path: name});
+        }""",
+        name,
+    )
+    wait_open(page, name, timeout)
+
+
+def wait_open(page: Page, name: str, timeout: float = 2 * MINUTE) -> None:
+    """Wait until this notebook is in front and its kernel is idle."""
     page.wait_for_function(f"window.jupyterapp?.shell?.currentWidget?.title?.label === {name.split('/')[-1]!r}")
     wait_idle(page, timeout)
+
+
+def close_side_bars(page: Page) -> None:
+    """Leave all the width to the notebook."""
+    page.evaluate("() => { window.jupyterapp.shell.collapseLeft(); window.jupyterapp.shell.collapseRight(); }")
+
+
+def keep(page: Page, name: str) -> None:
+    """A picture of the window, to be looked at, in the folder that XAI_LESSONS_SCREENSHOTS names, if it does."""
+    if folder := os.environ.get("XAI_LESSONS_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def wait_idle(page: Page, timeout: float = 2 * MINUTE) -> None:
@@ -64,9 +108,11 @@ def run_all(page: Page, timeout: float = 3 * MINUTE) -> list[dict[str, Any]]:
     has_run = (
         "cell => cell.model.type !== 'code' || cell.model.executionCount || !cell.model.sharedModel.getSource().trim()"
     )
-    failed = "cell => cell.model.type === 'code' && cell.model.outputs.toJSON().some(o => o.output_type === 'error')"
+    types = "Array.from({length: cell.model.outputs.length}, (_, i) => cell.model.outputs.get(i).type)"
+    failed = f"cell => cell.model.type === 'code' && {types}.includes('error')"
     widgets = f"{NOTEBOOK}.content.widgets"
-    page.wait_for_function(f"() => {widgets}.some({failed}) || {widgets}.every({has_run})", timeout=timeout)
+    ended = f"() => {widgets}.some({failed}) || {widgets}.every({has_run})"
+    page.wait_for_function(ended, timeout=timeout, polling=200)
     wait_idle(page, timeout)
     cells = code_cells(page)
     errors = [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
@@ -77,11 +123,6 @@ def run_all(page: Page, timeout: float = 3 * MINUTE) -> list[dict[str, Any]]:
 def code_cells(page: Page) -> list[dict[str, Any]]:
     """The code cells of the open notebook, also those that are scrolled out of sight."""
     return page.evaluate(CELLS)
-
-
-def clear_outputs(page: Page) -> None:
-    """Clear the stored outputs, so that what is seen next was made by this kernel."""
-    page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
 
 
 def replace_cells(page: Page, *sources: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from browser.lab import console_errors, open_notebook, run_all, wait_idle
+from browser.lab import console_errors, wait_idle
 
 SLIDER = """
 import ipywidgets
@@ -14,31 +14,26 @@ display(slider, said)
 """
 
 
-def test_a_slider_moves_what_is_shown(lab, page):
-    name = lab.put("slider.ipynb", SLIDER, "slider.value * 2")
-    open_notebook(page, name)
-    cells = run_all(page)
+def test_a_slider_moves_what_is_shown(opened, desk):
+    cells = opened(SLIDER, "slider.value * 2")
     assert cells[1]["outputs"][0]["data"]["text/plain"] == "6"
-    page.get_by_text("square 9", exact=True).wait_for()
-    handle = page.locator(".noUi-handle").first
+    desk.get_by_text("square 9", exact=True).wait_for()
+    handle = desk.locator(".noUi-handle").first
     handle.focus()
     handle.press("ArrowRight")
-    page.get_by_text("square 16", exact=True).wait_for()
-    wait_idle(page)
-    assert console_errors(page) == []
+    desk.get_by_text("square 16", exact=True).wait_for()
+    wait_idle(desk)
+    assert console_errors(desk) == []
 
 
-def test_run_all_reports_the_error_of_a_cell(lab, page):
-    open_notebook(page, lab.put("error.ipynb", "1 + 1", "1 / 0", "'never'"))
+def test_run_all_reports_the_error_of_a_cell(opened):
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
-        run_all(page)
+        opened("1 + 1", "1 / 0", "'never'")
 
 
-def test_nobody_is_asked_for_news(lab, page):
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    open_notebook(page, lab.put("quiet.ipynb", "1"))
-    run_all(page)
-    assert not [url for url in asked if not url.startswith((lab.url, "blob:", "data:"))]
-    assert not [url for url in asked if "/lab/api/news" in url or "/lab/api/update" in url]
-    assert page.get_by_text("Jupyter news").count() == 0
+def test_nobody_is_asked_for_news(lab, opened, desk):
+    opened("1", "2")
+    assert any("/lab/api/" in url for url in desk.asked)
+    assert not [url for url in desk.asked if not url.startswith((lab.url, "blob:", "data:"))]
+    assert not [url for url in desk.asked if "/lab/api/news" in url or "/lab/api/update" in url]
+    assert desk.get_by_text("Jupyter news").count() == 0

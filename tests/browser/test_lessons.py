@@ -1,19 +1,29 @@
-"""Every lesson in JupyterLab in Chromium: Run All, scrolled from top to bottom, a slider of each explorer moved.
+"""Every lesson in JupyterLab in Chromium, once: its first screen, Run All against the stored outputs, a slider of each
+explorer moved.
 
 Lessons 1 and 7 are used at more length, on the same page: a click, a question, training; a game, a vote.
 """
 
-import os
 import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from browser.lab import MINUTE, NOTEBOOK, console_errors, open_notebook, press, run_all, show_cell
+from browser.lab import MINUTE, NOTEBOOK, SETTLED, console_errors, keep, next_notebook, press, run_all, show_cell
+from stored_outputs import differences
+from tools.execute_notebooks import VIEW
 
-VIEW = "application/vnd.jupyter.widget-view+json"
-NAMES = sorted(p.name for p in (Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+BOXES = f"""() => {{
+    const panel = {NOTEBOOK}.content.node, home = panel.getBoundingClientRect();
+    const box = e => {{ const r = e.getBoundingClientRect(); return [r.top - home.top, r.bottom - home.top]; }};
+    const all = css => [...panel.querySelectorAll(css)].filter(e => e.getBoundingClientRect().height > 0).map(box);
+    const cells = [...panel.querySelectorAll('.jp-Cell')];
+    return {{height: home.height, title: all('h1')[0], sentence: all('h1 ~ p')[0],
+        picture: [...cells[1].querySelectorAll('.jp-OutputArea-output img')].map(box)[0],
+        explorer: all('.xai-explorer')[0], parts: all('.xai-headline, .xai-on-stage, .xai-stage:not(.xai-under) > *')}};
+}}"""
 
 
 def named(page: Page, number: int) -> Locator:
@@ -43,10 +53,31 @@ def cell_of(cells: list, text: str) -> int:
     return next(number for number, cell in enumerate(cells) if text in cell["source"])
 
 
-def keep(page: Page, name: str) -> None:
-    """A picture of the window, where a folder for it is named."""
-    if folder := os.environ.get("XAI_LESSONS_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/{name}.png")
+def first_screen(page: Page, name: str) -> None:
+    """At 1280 x 800: title, sentence and stored picture; then, as its cell says, Shift + Enter makes it an explorer."""
+    page.wait_for_timeout(300)
+    keep(page, f"opened-{name}")
+    found = page.evaluate(BOXES)
+    top, bottom = found["picture"]
+    assert 0 <= found["title"][0] < found["title"][1] <= found["sentence"][0]
+    assert found["sentence"][1] <= top
+    assert min(bottom, found["height"]) - top >= 400, "less than 400 pixels of the stored picture are to be seen"
+
+    page.locator(".jp-Cell").nth(1).locator("img").click()
+    page.keyboard.press("Shift+Enter")
+    explorer = page.locator(".xai-explorer").first
+    explorer.wait_for(timeout=2 * MINUTE)
+    (css, *_) = re.findall(r"\bxai-(?!explorer)(\w+)", explorer.get_attribute("class"))
+    page.wait_for_function(SETTLED, arg=css, timeout=2 * MINUTE)
+    page.evaluate(
+        f"() => {{ {NOTEBOOK}.content.node.querySelector('.jp-WindowedPanel-outer, .jp-Notebook').scrollTop = 0; }}"
+    )
+    page.wait_for_timeout(300)
+    keep(page, f"live-{name}")
+    found = page.evaluate(BOXES)
+    assert found["title"][0] >= 0
+    outside = [box for box in found["parts"] if box[1] > found["height"]]
+    assert not outside, f"below {found['height']:.0f}: {outside}"
 
 
 def lesson_1(page: Page, cells: list) -> None:
@@ -137,27 +168,29 @@ def lesson_7(page: Page, cells: list) -> None:
 USED = {"01": lesson_1, "07": lesson_7}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_lesson_runs_scrolls_and_moves(lab, page, name):
-    open_notebook(page, name)
-    cells = run_all(page, timeout=10 * MINUTE)
-    if name[:2] in USED:
-        USED[name[:2]](page, cells)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_lesson_opens_runs_and_moves(desk, path, request):
+    next_notebook(desk, path.name)
+    desk.complaints.clear()
+    first_screen(desk, path.stem[:2])
+    cells = run_all(desk, timeout=10 * MINUTE)
+    assert not (found := differences(request.session, path, [cell["outputs"] for cell in cells])), "\n\n".join(found)
+    USED.get(path.stem[:2], lambda *_: None)(desk, cells)
     moved = 0
     for number, cell in enumerate(cells):
-        show_cell(page, number)
+        show_cell(desk, number)
         if "Explorer(" not in cell["source"] or not any(VIEW in output.get("data", {}) for output in cell["outputs"]):
             continue  # one that is used without being shown
-        explorer = named(page, number)
+        explorer = named(desk, number)
         explorer.locator(".xai-headline").first.wait_for(timeout=MINUTE)
         handles = explorer.locator(".noUi-handle:visible")
         if not handles.count() and (more := explorer.locator(".xai-more-button")).count():
             more.first.click()  # its puzzle needs no slider: if there are any, they stand under More
             explorer.locator(".xai-more").first.wait_for(timeout=MINUTE)
         if handles.count():
-            assert moves(page, handles.first), f"the first slider of code cell {number} does not move"
+            assert moves(desk, handles.first), f"the first slider of code cell {number} does not move"
             moved += 1
         said = explorer.locator(".xai-error").all_inner_texts()
         assert not any(text.strip() for text in said), said
-    assert moved, f"{name} has no explorer with a slider in sight"
-    assert console_errors(page) == []
+    assert moved, f"{path.stem} has no explorer with a slider in sight"
+    assert console_errors(desk) == []

@@ -6,13 +6,11 @@ With XAI_LESSONS_SCREENSHOTS=FOLDER, a screenshot of each explorer is kept there
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from browser.lab import MINUTE, console_errors, fresh_page, open_notebook, run_all, show_cell
+from browser.lab import MINUTE, SETTLED, console_errors, keep, show_cell
 
 HEIGHT = 600
 TILE = 220
@@ -66,14 +64,6 @@ MEASURE = """name => {
             headline: all('.xai-headline'), error: all('.xai-error'),
             cut: cut.map(e => e.className + ': ' + (e.innerText ?? '').slice(0, 40)), scrolls};
 }"""
-SETTLED = """name => {
-    const root = document.querySelector('.xai-' + name + '.xai-explorer');
-    if (!root) return false;
-    const images = [...root.querySelectorAll('.xai-panel img')];
-    const drawn = images.length > 0 && images.every(i => i.complete && i.naturalWidth > 1);
-    return drawn && root.querySelector('.xai-headline')
-        && [...root.querySelectorAll('.xai-status')].every(e => getComputedStyle(e).visibility === 'hidden');
-}"""
 
 
 def theme(page, name: str) -> None:
@@ -83,19 +73,12 @@ def theme(page, name: str) -> None:
     )
 
 
-def close_side_bar(page) -> None:
-    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
-    page.evaluate("() => window.jupyterapp.shell.collapseRight()")
-
-
 def measure(page, name: str, label: str) -> dict:
     """The boxes of an explorer, scrolled into sight and done with computing."""
     show_cell(page, 1 + list(EXPLORERS).index(name))
     page.wait_for_function(SETTLED, arg=name, timeout=5 * MINUTE)
     page.evaluate("css => document.querySelector(css).scrollIntoView({block: 'start'})", f".xai-{name}.xai-explorer")
-    if folder := os.environ.get("XAI_LESSONS_SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{folder}/{name}-{label}.png")
+    keep(page, f"{name}-{label}")
     return page.evaluate(MEASURE, name)
 
 
@@ -126,14 +109,13 @@ def complaints(found: dict) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def stage(lab, browser):
+def stage(desk, opened):
     """A page with all explorers, one to a cell."""
-    with fresh_page(lab, browser, 1280, 800) as page:
-        open_notebook(page, lab.put("stage.ipynb", IMPORTS, *EXPLORERS.values()))
-        close_side_bar(page)
-        theme(page, "light")
-        run_all(page, timeout=15 * MINUTE)
-        yield page
+    theme(desk, "light")
+    opened(IMPORTS, *EXPLORERS.values(), timeout=15 * MINUTE)
+    yield desk
+    theme(desk, "light")
+    desk.set_viewport_size({"width": 1280, "height": 800})
 
 
 def test_every_stage_fits_into_600_pixels(stage):
