@@ -258,7 +258,7 @@ class OcclusionExplorer(ImageExplorer):
         name, top = classes[result.target], int(result.probabilities.argmax())
         text = f"The network says {classes[top]}, {result.probabilities[top]:.0%}"
         text += f", and {name}, {result.probabilities[result.target]:.0%}" * (top != result.target)
-        text += f"; with parts hidden it says {name}, {answers.min():.0%} to {answers.max():.0%}"
+        text += f"; with parts hidden, it gives {name} {answers.min():.0%} to {answers.max():.0%}"
         if result.inside is not None:
             text += (
                 f". {result.inside:.0%} of the map's positive values lie on the {name}, which covers {result.area:.0%}"
