@@ -26,12 +26,12 @@ test: environment  ## lint and all tests: unit, examples of docstrings, notebook
 	@$(MAKE) --no-print-directory -j2 lint test-all
 
 test-all: environment  ## the same without lint
-	$(TEST_ENV) $(PY) -m pytest $(PARALLEL) $(NBVAL) $(UNIT) notebooks
+	$(TEST_ENV) $(PY) -m pytest $(PARALLEL) $(UNIT)
 
 test-unit: environment  ## the tests and examples that need neither notebooks nor a browser
 	$(TEST_ENV) $(PY) -m pytest $(PARALLEL) --ignore tests/browser $(UNIT)
 
-test-notebooks: environment  ## the notebooks against their stored outputs
+test-notebooks: environment  ## the notebooks against their stored outputs, by nbval, without a browser
 	$(TEST_ENV) $(PY) -m pytest $(PARALLEL) $(NBVAL) notebooks
 
 test-browser: environment  ## JupyterLab in Chromium

@@ -7,8 +7,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from browser import chromium
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two OpenMP threads on a busy machine are far slower than one
 os.environ.setdefault("XAI_LESSONS_DEVICE", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -20,7 +18,7 @@ hypothesis.settings.load_profile("repeatable")
 collect_ignore = [] if os.environ["XAI_LESSONS_DEVICE"] == "ghost" else ["second_device"]
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("lessons", "browser", "notebooks", "tests")
+STAGES = ("lessons", "browser", "tests")
 
 
 @pytest.fixture(scope="session")
@@ -51,20 +49,15 @@ def some_of_cifar10(test_data, tmp_path_factory) -> Path:
     return folder / "cifar10"
 
 
-@pytest.hookimpl(trylast=True)  # after -k and -m
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest first. A lesson that Chromium runs against its stored outputs is not run by nbval once more."""
-    stages = {item: _stage(item) for item in items}
-    if "lessons" in stages.values() and chromium.find():
-        config.hook.pytest_deselected(items=[item for item in items if stages[item] == "notebooks"])
-        items[:] = [item for item in items if stages[item] != "notebooks"]
-    items.sort(key=lambda item: STAGES.index(stages[item]))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no process waits for the other at the end."""
+    items.sort(key=lambda item: STAGES.index(_stage(item)))
     for item in items:
-        if stages[item] in ("lessons", "browser"):
+        if _stage(item) != "tests":
             item.add_marker(pytest.mark.browser)
 
 
 def _stage(item: pytest.Item) -> str:
-    if "browser" in item.path.parts:
-        return "lessons" if item.path.stem == "test_lessons" else "browser"
-    return "notebooks" if item.path.suffix == ".ipynb" else "tests"
+    if "browser" not in item.path.parts:
+        return "tests"
+    return "lessons" if item.path.stem == "test_lessons" else "browser"
