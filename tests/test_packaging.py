@@ -65,8 +65,9 @@ def test_the_lock_holds_one_version_of_all_that_is_wanted(machine):
 
 
 def test_torch_and_torchvision_are_the_matching_pair():
-    assert {"torch==2.14.1", "torchvision==0.29.1"} <= set(LOCK)
-    assert set(PROJECT["tool"]["uv"]["constraint-dependencies"]) <= set(LOCK)
+    pair = {"torch==2.14.1", "torchvision==0.29.1"}
+    assert pair <= set(LOCK)
+    assert pair <= set(PROJECT["tool"]["uv"]["constraint-dependencies"])
 
 
 @pytest.mark.parametrize("name", CONDA)
