@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from jupyter_server.services.kernels.connection.base import serialize_binary_message
@@ -51,6 +52,7 @@ def test_a_kernel_knows_its_sliders_and_sees_pictures(buffers):
         await kernel._reader
         return kernel
 
-    kernel = asyncio.run(read())
+    with ThreadPoolExecutor() as threads:  # Playwright's event loop may run in this one
+        kernel = threads.submit(asyncio.run, read()).result()
     assert kernel.slider()[0] == "s"
     assert kernel.picture.is_set() == bool(buffers)

@@ -168,6 +168,7 @@ def opened(desk: Page) -> Callable[..., list[dict[str, Any]]]:
         if desk.evaluate(f"{NOTEBOOK}?.title.label") != DESK:
             next_notebook(desk, DESK)
         desk.complaints.clear()
+        close_side_bars(desk)
         replace_cells(desk, *sources)
         cells = run_all(desk, timeout)
         show_cell(desk, 1)

@@ -73,6 +73,7 @@ def next_notebook(page: Page, name: str, timeout: float = 2 * MINUTE) -> None:
         name,
     )
     wait_open(page, name, timeout)
+    close_side_bars(page)
 
 
 def wait_open(page: Page, name: str, timeout: float = 2 * MINUTE) -> None:
@@ -83,7 +84,14 @@ def wait_open(page: Page, name: str, timeout: float = 2 * MINUTE) -> None:
 
 def close_side_bars(page: Page) -> None:
     """Leave all the width to the notebook."""
-    page.evaluate("() => { window.jupyterapp.shell.collapseLeft(); window.jupyterapp.shell.collapseRight(); }")
+    page.evaluate(
+        """async () => {
+            const {restored, shell} = window.jupyterapp;
+            await restored;  // which opens them again
+            shell.collapseLeft();
+            shell.collapseRight();
+        }"""
+    )
 
 
 def keep(page: Page, name: str) -> None:
