@@ -29,7 +29,7 @@ c.Spawner.environment = {
     "MALLOC_TRIM_THRESHOLD_": "33554432",
     "MALLOC_MMAP_THRESHOLD_": "33554432",
 }
-# A lesson's kernel takes up to 1.6 GB (docs/memory.md), its server 0.1 GB. JupyterHub only passes the limit on:
+# A lesson's kernel takes up to 1.3 GB (docs/memory.md), its server 0.1 GB. JupyterHub only passes the limit on:
 # the default spawner does not enforce it, systemdspawner and dockerspawner do.
 c.Spawner.mem_limit = "2G"
 
