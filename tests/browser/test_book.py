@@ -62,10 +62,11 @@ def reader(browser, address):
 
 
 def moves(page: Page, player, data: dict) -> int:
-    """Move each control to its end, as a reader does; the number of different frames seen."""
+    """Move each control to its other end, as a reader does; the number of different frames seen."""
     seen, places = {player.evaluate(FRAME)}, [control["start"] for control in data["controls"]]
     for number, control in enumerate(data["controls"]):
         last = len(control["positions"]) - 1
+        end = last if places[number] != last else 0
         element = player.locator(f"#{player.get_attribute('id')}-{number}")
         if control["kind"] == "slider":
             element.scroll_into_view_if_needed()
@@ -73,18 +74,15 @@ def moves(page: Page, player, data: dict) -> int:
             page.mouse.move(box["x"] + box["width"] * (places[number] + 0.5) / (last + 1), box["y"] + box["height"] / 2)
             page.mouse.down()
             page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
-            page.mouse.move(box["x"] + box["width"] + 20, box["y"] + box["height"] / 2, steps=4)
+            page.mouse.move(box["x"] + (box["width"] + 20 if end else -20), box["y"] + box["height"] / 2, steps=4)
             page.mouse.up()
-            places[number] = last
+            places[number] = end
         elif element.count():
-            element.select_option(str(last))
-            places[number] = last
+            element.select_option(str(end))
+            places[number] = end
         else:
-            ((choice),) = [last if places[number] != last else 0]
-            player.locator(
-                "fieldset label", has_text=re.compile(f"^{re.escape(control['positions'][choice])}$")
-            ).click()
-            places[number] = choice
+            player.locator("fieldset label", has_text=re.compile(f"^{re.escape(control['positions'][end])}$")).click()
+            places[number] = end
         shape = [len(one["positions"]) for one in data["controls"]]
         index = functools.reduce(lambda total, pair: total * pair[0] + pair[1], zip(shape, places, strict=True), 0)
         expect(player).to_have_attribute("data-frame", str(index))
