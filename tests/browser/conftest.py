@@ -114,7 +114,8 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     own |= {f"JUPYTERLAB_{kind}_DIR": str(home / kind.lower()) for kind in ("SETTINGS", "WORKSPACES")}
     own |= {"IPYTHONDIR": str(home / "ipython"), "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
     options = ["--no-browser", "--ip=127.0.0.1", "--allow-root", f"--ServerApp.root_dir={server.folder}"]
-    options += [f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True"]
+    # The system picks the port: of two servers that look for a free one from 8888 on, one took the other's.
+    options += ["--port=0", f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True"]
     command = [sys.executable, "-m", "jupyterlab", *options]
     environment = {**lessons.environment(), **own}
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
