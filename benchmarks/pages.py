@@ -142,7 +142,7 @@ numbers at every call.
 def leaderboard_page() -> str:
     """All methods on all networks: a table per network, and why a method is missing from it."""
     settings, networks = results.load("leaderboard-all")
-    columns = "\n".join(f"- *{name.replace('_', ' ')}*: {metric.help}." for name, metric in evaluation.METRICS.items())
+    columns = "\n".join(f"- *{metric.label}*: {metric.help}." for metric in evaluation.METRICS.values())
     images, newer = settings["images"], results.load("leaderboard").settings["images"]
     older = OLDER.format(images=images, newer=newer, one=1 / images) if images < newer else ""
     parts = [LEADERBOARD.format(columns=columns, older=older, **settings)]

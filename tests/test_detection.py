@@ -277,8 +277,8 @@ def test_the_stored_figures_are_what_the_command_measures():
     assert set(evaluation.CONTROLS) <= {row["method"] for row in stored}
     assert all(row["images"] >= 20 for row in stored)
     few = measured.measure(2)
-    assert few.values["energy on the object: score"][2] == 2
-    assert "energy on the object: left" in measured.table(few)
+    assert few.values["fraction on the object: score"][2] == 2
+    assert "fraction on the object: left" in measured.table(few)
     scene, target, _ = measured.scenes(1)[0]
     heat = saliency.gradient(
         detection.box_view(models.load(measured.NETWORK), scene.image, target), scene.image, "left"
@@ -293,8 +293,8 @@ def test_the_cheat_and_the_masks_are_measured_as_they_are_stored(monkeypatch):
         assert set(facts["recall"]) == set(measured.CHANGES)
         for rows in facts.values():
             assert all(low <= mean <= high and n >= 1 for mean, low, high, n in rows.values())
-        energy = facts["energy on the tag"]
-        assert energy["uniform map (control)"][0] == pytest.approx(cheat.settings["area of the tag"], rel=0.5)
+        inside = facts["fraction on the tag"]
+        assert inside["uniform map (control)"][0] == pytest.approx(cheat.settings["area of the tag"], rel=0.5)
     monkeypatch.setattr(measured, "CHUNK", 4)
     masks = measured.enough_masks(scenes_of=1, chunks=2)
     assert list(masks.values) == ["4", "8"]

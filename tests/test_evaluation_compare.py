@@ -232,7 +232,7 @@ def test_the_table_shows_where_a_control_wins() -> None:
         {"network": "n", "method": "edges", "control": True, "energy_inside": 0.6, "deletion": 0.3, "seconds": 0.0},
     ]
     lines = table(rows).splitlines()
-    assert lines[0] == "| network | method | energy inside ↑ | deletion ↓ | ms per image |"
+    assert lines[0] == "| network | method | fraction inside ↑ | deletion ↓ | ms per image |"
     assert lines[2] == "| n | m | 0.500† | 0.004 | 2.0 |"
     assert lines[3] == "| n | *edges* | 0.600 | 0.300 | 0.0 |"
     assert "deletion" not in table(rows, ["energy_inside"])

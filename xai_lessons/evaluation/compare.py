@@ -89,11 +89,13 @@ class Metric(NamedTuple):
     """A column of `compare`.
 
     Attributes:
+        label: its name in tables and charts.
         high: whether a high value is good.
         help: what it measures.
         measure: the scores (N,) of a method, given `compare`'s data and options.
     """
 
+    label: str
     high: bool
     help: str
     measure: Callable[[Any, dict[str, Any]], Tensor]
@@ -113,35 +115,46 @@ def _randomization(a: _Case, options: dict[str, Any]) -> Tensor:
 
 METRICS: dict[str, Metric] = {
     "pointing_game": Metric(
+        "pointing game",
         True,
         "fraction of the images whose peak is on the object",
         lambda a, options: pointing_game(a.maps, a.masks),
     ),
     "energy_inside": Metric(
+        "fraction inside",
         True,
         "fraction of the map that is on the object",
         lambda a, options: energy_inside(a.maps, a.masks),
     ),
     "insertion": Metric(
+        "insertion",
         True,
         "area under the probability while the pixels with the highest values are inserted",
         lambda a, options: insertion(a.model, a.images, a.maps, a.labels, steps=a.steps, **options).area,
     ),
     "deletion": Metric(
+        "deletion",
         False,
         "area under the probability while the pixels with the highest values are removed",
         lambda a, options: deletion(a.model, a.images, a.maps, a.labels, steps=a.steps, **options).area,
     ),
     "max_sensitivity": Metric(
-        False, "largest relative change of the map under a change of the image that nobody sees", _sensitivity
+        "max sensitivity",
+        False,
+        "largest relative change of the map under a change of the image that nobody sees",
+        _sensitivity,
     ),
     "infidelity": Metric(
+        "infidelity",
         False,
         "squared error of the predicted effect of black squares on the logit, at the best scale that is not negative",
         lambda a, options: infidelity(a.model, a.images, a.maps, a.labels, normalize=True, **options),
     ),
     "randomization": Metric(
-        False, "rank correlation with the map of a network whose weights are all random", _randomization
+        "randomization",
+        False,
+        "rank correlation with the map of a network whose weights are all random",
+        _randomization,
     ),
 }
 
@@ -394,12 +407,12 @@ def table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = Non
         >>> from xai_lessons import evaluation
         >>> row = {"network": "mine", "method": "CAM", "control": False, "energy_inside": 0.5, "seconds": 0.01}
         >>> print(evaluation.table([row]))
-        | network | method | energy inside ↑ | ms per image |
+        | network | method | fraction inside ↑ | ms per image |
         |---|---|---:|---:|
         | mine | CAM | 0.500 | 10.0 |
     """
     metrics = [m for m in METRICS if rows and m in rows[0]] if metrics is None else list(metrics)
-    columns = [f"{m.replace('_', ' ')} {'↑' if METRICS[m].high else '↓'}" for m in metrics]
+    columns = [f"{METRICS[m].label} {'↑' if METRICS[m].high else '↓'}" for m in metrics]
     head = ["network", "method", *columns, "ms per image"]
     lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(metrics) + 1)]
     for row in rows:

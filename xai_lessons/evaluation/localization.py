@@ -1,4 +1,4 @@
-"""Localization: does a map lie on the object? Masks, boxes, the pointing game, energy inside."""
+"""Localization: does a map lie on the object? Masks, boxes, the pointing game, the fraction inside."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def pointing_game(maps: Tensor, masks: Masks, *, tolerance: int = 0, name: str =
 
 
 def energy_inside(maps: Tensor, masks: Masks, *, name: str = "object") -> Tensor:
-    """Energy inside: the fraction of each map that lies on the object.
+    """The fraction inside: how much of each map lies on the object.
 
         sum over p inside the mask of M_p / sum over all p of M_p
 

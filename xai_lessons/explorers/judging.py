@@ -257,7 +257,7 @@ def _error_code(metric: str) -> list[str]:
 
 
 def _words(metric: str) -> str:
-    return metric.replace("_", " ")
+    return METRICS[metric].label if metric in METRICS else metric
 
 
 def _key(state: LeaderboardState) -> LeaderboardState:

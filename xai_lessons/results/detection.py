@@ -88,7 +88,7 @@ def leaderboard(images: int = 20, progress: Progress = None) -> results.Result:
         progress: True, or a callback (done, total).
 
     Returns:
-        Network -> the rows of `evaluation.compare`, with the pointing game and the energy inside.
+        Network -> the rows of `evaluation.compare`, with the pointing game and the fraction inside.
     """
     model, drawn = models.load(NETWORK), scenes(images)
     explain = {}
@@ -181,12 +181,12 @@ def _one_scene(
     heats["center blob (control)"] = _normal(evaluation.CONTROLS["center blob"](None, image))
     rows, columns = (torch.arange(n) + 0.5 for n in image.shape[1:])
     for name, heat in heats.items():
-        figures.add(f"energy on the object: {name}", heat[own].sum())
-        figures.add(f"energy on the neighbor: {name}", heat[other].sum())
-        figures.add(f"energy left of the box's middle: {name}", heat[:, columns < (box[0] + box[2]) / 2].sum())
-        figures.add(f"energy above the box's middle: {name}", heat[rows < (box[1] + box[3]) / 2].sum())
+        figures.add(f"fraction on the object: {name}", heat[own].sum())
+        figures.add(f"fraction on the neighbor: {name}", heat[other].sum())
+        figures.add(f"fraction left of the box's middle: {name}", heat[:, columns < (box[0] + box[2]) / 2].sum())
+        figures.add(f"fraction above the box's middle: {name}", heat[rows < (box[1] + box[3]) / 2].sum())
         figures.add(
-            f"energy within {BAND} px of the left edge: {name}",
+            f"fraction within {BAND} px of the left edge: {name}",
             heat[(rows >= box[1]) & (rows <= box[3])][:, (columns - box[0]).abs() <= BAND].sum(),
         )
         if name != "score":
@@ -227,10 +227,10 @@ def _interventions(
         mask = scene.masks[part]
         for k, edge in enumerate(EDGES, start=1):
             moved = float(row[k].abs())
-            pairs["parts: rank correlation of an edge's move and its gradient's energy on the part"].append(
+            pairs["parts: rank correlation of an edge's move and the fraction of its gradient on the part"].append(
                 (float(heats[edge][mask].sum()), moved)
             )
-            pairs["parts: rank correlation of an edge's move and the score's gradient energy on the part"].append(
+            pairs["parts: rank correlation of an edge's move and the score's gradient on the part"].append(
                 (float(heats["score"][mask].sum()), moved)
             )
             pairs["parts: rank correlation of an edge's move and the area of the part (control)"].append(
@@ -239,7 +239,7 @@ def _interventions(
             before, after = evaluation.box_of(scene.masks[target]), evaluation.box_of(_own_mask(scene, target, part))
             kind = "the part reaches the edge" if abs(int(before[k - 1] - after[k - 1])) >= 2 else "it does not"
             figures.add(f"move of an edge without a part, px: {kind}", moved)
-            figures.add(f"energy of the edge's gradient on the part: {kind}", heats[edge][mask].sum())
+            figures.add(f"fraction of the edge's gradient on the part: {kind}", heats[edge][mask].sum())
             figures.add(f"area of the part, of the image: {kind}", mask.float().mean())
     alone = change[len(parts)]
     largest = alone[1:5].abs().max()
@@ -249,10 +249,10 @@ def _interventions(
     figures.add("without the neighbor: an edge moves by 2 px or more", largest >= 2)
     other = scene.masks[neighbor]
     on_neighbor = sum(float(heats[edge][other].sum()) for edge in EDGES) / 4
-    pairs["neighbor: rank correlation of its energy in the score's gradient and the change of the score"].append(
+    pairs["neighbor: rank correlation of its fraction of the score's gradient and the change of the score"].append(
         (float(heats["score"][other].sum()), float(alone[0].abs()))
     )
-    pairs["neighbor: rank correlation of its energy in the edges' gradients and the largest move"].append(
+    pairs["neighbor: rank correlation of its fraction of the edges' gradients and the largest move"].append(
         (on_neighbor, float(largest))
     )
 
@@ -302,8 +302,8 @@ def cheat(images: int = 120, explained: int = 40, samples: int = 500, progress: 
         progress: True, or a callback (done, total).
 
     Returns:
-        Detector -> "recall", "false umbrellas", "energy on the tag" and "energy on the umbrella", each a dictionary of
-        name -> [mean, lower and upper end of its 95 % interval, number].
+        Detector -> "recall", "false umbrellas", "fraction on the tag" and "fraction on the umbrella", each a dictionary
+        of name -> [mean, lower and upper end of its 95 % interval, number].
     """
     drawn = umbrellas(images)
     versions = {name: torch.stack([change(scene) for scene in drawn]) for name, change in CHANGES.items()}
@@ -332,7 +332,7 @@ def cheat(images: int = 120, explained: int = 40, samples: int = 500, progress: 
                         rows[method].append(float(heat[scene.masks[place]].sum()))
                 meter.add(1)
             for place, rows in on.items():
-                values[name][f"energy on the {place}"] = {
+                values[name][f"fraction on the {place}"] = {
                     method: [*interval(torch.tensor(row)), len(row)] for method, row in rows.items()
                 }
     area = float(torch.stack([scene.masks["tag"].float().mean() for scene in chosen]).mean())
@@ -395,7 +395,7 @@ def enough_masks(scenes_of: int = 6, chunks: int = 16, progress: Progress = None
         progress: True, or a callback (done, total).
 
     Returns:
-        Number of masks -> "correlation of two maps" (Pearson) and "energy on the object", each [mean, lower and upper
+        Number of masks -> "correlation of two maps" (Pearson) and "fraction on the object", each [mean, lower and upper
         end of its 95 % interval, number of scenes].
     """
     model, rows = models.load(NETWORK, device="cpu"), defaultdict(list)
@@ -414,10 +414,10 @@ def enough_masks(scenes_of: int = 6, chunks: int = 16, progress: Progress = None
                 n *= 2
     values = {}
     for n, pairs in rows.items():
-        agree, energy = torch.tensor(pairs).T
+        agree, inside = torch.tensor(pairs).T
         values[str(n)] = {
             "correlation of two maps": [*interval(agree), len(pairs)],
-            "energy on the object": [*interval(energy), len(pairs)],
+            "fraction on the object": [*interval(inside), len(pairs)],
         }
     return results.Result({"images": scenes_of, "split": "test", "seed": 2, "chunk": CHUNK}, values)
 

@@ -17,7 +17,7 @@ from xai_lessons.methods import catalog
 METHODS = {catalog.get(name).label: catalog.get(name) for name in ("grad_cam", "gradient", "guided_backprop")}
 CONTROLS = ("random", "center blob", "edges")
 FILLS = ("black", "mean", "blur")
-SCORES = ("pointing game", "energy inside", "insertion", "deletion")
+SCORES = ("pointing game", "fraction inside", "insertion", "deletion")
 NETWORK, PICTURES, STEPS = "menagerie-resnet", 16, 8
 MIXTURES = tuple(k / 10 for k in range(11))
 

@@ -115,7 +115,7 @@ def _pointing_shows(student: Callable[..., Any]) -> Iterator[str]:
         "more inside than outside": lambda M, m: (
             ((M.clamp(min=0) * m).sum((1, 2))) > ((M.clamp(min=0) * ~m).sum((1, 2)))
         ).float(),
-        "energy inside": lambda M, m: (M.clamp(min=0) * m).sum((1, 2)) / M.clamp(min=0).sum((1, 2)),
+        "fraction inside": lambda M, m: (M.clamp(min=0) * m).sum((1, 2)) / M.clamp(min=0).sum((1, 2)),
         "higher mean inside": lambda M, m: (
             (M * m).sum((1, 2)) / m.sum((1, 2)) > (M * ~m).sum((1, 2)) / (~m).sum((1, 2))
         ).float(),
@@ -137,7 +137,7 @@ def _pointing_shows(student: Callable[..., Any]) -> Iterator[str]:
         "one peak for all": "You look for one peak in all maps together. Each picture has its own: argmax per picture.",
         "more inside than outside": "You compare how much of the map is inside with how much is outside. That is the "
         "energy; the pointing game looks at the peak only.",
-        "energy inside": "That is energy_inside, a fraction between 0 and 1. The pointing game knows only hit or miss.",
+        "fraction inside": "That is the fraction inside, between 0 and 1. The pointing game knows only hit or miss.",
         "higher mean inside": "You compare the means inside and outside. The pointing game looks at the peak only.",
         "hits and misses swapped": "Hits and misses are swapped: 1 where the peak is on the object.",
         "the position": "These are the positions of the peaks. What does the mask say there?",
@@ -195,7 +195,7 @@ def _fake_shows(student: Callable[..., Any]) -> Iterator[str]:
     maps = {"your map": torch.as_tensor(student(x.clone())).float(), "Grad-CAM": cam.grad_cam(model, x, y).cpu()}
     for title, score in {
         "pointing game": lambda M: evaluation.pointing_game(M, masks),
-        "energy inside": lambda M: evaluation.energy_inside(M, masks),
+        "fraction inside": lambda M: evaluation.energy_inside(M, masks),
         "deletion, filled with a blur (low is good)": lambda M: (
             evaluation.deletion(model, x, M, y, steps=8, fill="blur").area
         ),
@@ -266,7 +266,7 @@ def _beaten_shows(student: Callable[..., Any]) -> Iterator[str]:
     for metric in ("pointing_game", "energy_inside", "deletion"):
         own, controls = ({r["method"]: r[metric] for r in rows if r["control"] == c} for c in (False, True))
         found = ", ".join(sorted(student(own, controls, evaluation.METRICS[metric].high))) or "nobody"
-        yield f"{metric.replace('_', ' ')} on {measured_on}: the best control equals or beats {found}."
+        yield f"{evaluation.METRICS[metric].label} on {measured_on}: the best control equals or beats {found}."
 
 
 def _empty_shows(student: Callable[..., Any]) -> Iterator[str]:
@@ -274,7 +274,7 @@ def _empty_shows(student: Callable[..., Any]) -> Iterator[str]:
     metrics, (rows, measured_on) = list(evaluation.METRICS), _leaderboard()
     table = {metric: {row["method"]: row[metric] for row in rows} for metric in metrics}
     won = student(table, {metric: evaluation.METRICS[metric].high for metric in metrics})
-    listed = ", ".join(sorted(won)).replace("_", " ") or "nothing"
+    listed = ", ".join(evaluation.METRICS[metric].label for metric in sorted(won)) or "nothing"
     yield f"Of {len(metrics)} metrics on {measured_on}, against {len(rows) - 1} others, the empty map wins {listed}."
 
 
@@ -345,7 +345,7 @@ def beaten(methods: Scores, controls: Scores, high_is_good: bool) -> list[str]:
 
 def _table(rng: torch.Generator) -> tuple[dict[str, Scores], dict[str, bool]]:
     """Metric -> scores of methods, "empty" among them, and metric -> whether high is good."""
-    names = ["pointing game", "energy", "insertion", "deletion", "sensitivity"]
+    names = ["pointing game", "fraction", "insertion", "deletion", "sensitivity"]
     names += ["infidelity", "randomization", "time", "cost", "calm"]
     methods = ("Grad-CAM", "gradient", "occlusion", "LRP")
     directions = torch.arange(10) % 2 == integer(rng, 0, 2)
