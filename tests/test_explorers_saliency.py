@@ -121,7 +121,8 @@ def test_deep_lift_adds_up_to_the_change_of_the_logit(model, baseline):
     result = explorer.set(baseline=baseline)
     assert result.sums[1] == pytest.approx(result.change, abs=1e-3)
     assert result.sums[0] == pytest.approx(result.change, abs=0.1 + 0.05 * abs(result.change))
-    assert f"rises by {result.change:.1f}; sums: Integrated" in explorer.describe(result, explorer.state)
+    way = "falls" if result.change < -0.05 else "rises"
+    assert f"{way} by {abs(result.change):.1f}; sums: Integrated" in explorer.describe(result, explorer.state)
 
 
 def test_fractions_are_those_of_energy_inside(model):

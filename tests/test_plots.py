@@ -205,6 +205,9 @@ def test_bars_mark_and_remember():
     plain = plots.bars(["cat", "dog"], [0.7, 0.3])
     assert not np.array_equal(plain, plots.bars(["cat", "dog"], [0.7, 0.3], marked=[1]))
     assert not np.array_equal(plain, plots.bars(["cat", "dog"], [0.7, 0.3], before=[0.1, 0.9]))
+    green = np.array([0, 158, 115])  # PALETTE[2], also for a place past its end
+    assert (plots.bars(["cat", "dog"], [0.7, 0.3], colors=[0, 10]) == green).all(axis=2).any()
+    assert not (plain == green).all(axis=2).any()
     assert plain.shape == (2 * 34 * 2, 2 * 384, 3)
 
 

@@ -149,7 +149,8 @@ class CandidatesExplorer(PairExplorer):
             "How sure it is of those",
             [name.rsplit(" ", 1)[0] for name in names[:6]] or ["no box"],
             result.scores[result.kept][:6].tolist() or [0.0],
-            caption="Boxes of one class have one color.",
+            colors=[int(result.labels[i]) for i in result.kept][:6],
+            caption="Each class has its own color, in the picture and here.",
             width=330,
             row=46,
         )

@@ -24,7 +24,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "gradient": {},
     "integrated_gradients": {},
 }
-MAPS = {catalog.get(name).label: name for name in OPTIONS} | {name: name for name in ("center blob", "random")}
+CONTROLS = ("center blob", "random")
+MAPS = {catalog.get(name).label: name for name in OPTIONS} | {name: name for name in CONTROLS}
 ERASE, KEEP = "erase it", "keep only it"
 PIXELS = "pixels"
 STEPS = 32
@@ -167,7 +168,8 @@ class DeletionExplorer(ImageExplorer):
     def describe(self, result: DeletionResult, state: DeletionState) -> str:
         """What it says of the rest, and what it said of the whole."""
         classes, top = self.model(state).classes, int(result.probabilities.argmax())
-        part = f"the brightest {state.fraction:.0%} of {state.method}"
+        whole = f"a {state.method} map" if state.method in CONTROLS else state.method
+        part = f"the brightest {state.fraction:.0%} of {whole}"
         part = f"Without {part}" if state.way == ERASE else f"With nothing but {part}"
         before, after = result.before[result.target], result.probabilities[result.target]
         return (

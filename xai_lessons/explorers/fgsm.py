@@ -156,7 +156,7 @@ class AttackExplorer(ImageExplorer):
                 )
         magnified = plots.enlarge(plots.pixels(0.5 + state.magnify * change), self.screen)
         caption = f"Gray: no change. The largest is {GRAY * float(np.abs(change).max()):.1f} gray values."
-        name = f"The change, {state.magnify} times"
+        name = f"The change × {state.magnify}"
         panels.append(Panel(name, magnified, "what was added", 320, sharp=True, caption=caption))
         panels += maps
         if result.logits.size:

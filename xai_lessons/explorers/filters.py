@@ -126,13 +126,10 @@ class FilterExplorer(ImageExplorer):
 
     def describe(self, result: FilterResult, state: FilterState) -> str:
         """How the image compares with drawings."""
-        best = float(result.drawn.max())
-        more = "more than" if result.activation > best else "no more than"
+        most = result.activation > float(result.drawn.max())
+        more = "more than any of ten drawings does" if most else "less than the best of ten drawings does"
         said = self.model(state).classes[int(result.after.argmax())]
-        return (
-            f"{state.network}: the picture found excites {self._what(state)} {more} any of ten drawings does; "
-            f"the network calls it {said}."
-        )
+        return f"{state.network}: the picture found excites {self._what(state)} {more}; the network calls it {said}."
 
     def code(self, state: FilterState) -> str:
         """The same ascent."""

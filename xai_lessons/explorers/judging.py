@@ -21,6 +21,12 @@ from xai_lessons.results import leaderboard
 
 METHODS = {catalog.get(name).label: name for name in leaderboard.CHOSEN}
 DARK, PALE = np.array([0, 114, 178]), np.array([255, 255, 255])
+HEADINGS = {
+    "max_sensitivity": "max\nsensi-\ntivity",
+    "randomization": "random-\nization",
+    "ms per picture": "ms per\npicture",
+}
+TABLE = 0.47  # of the table's pixels, how many wide it stands on the page
 
 
 @dataclass(frozen=True)
@@ -127,19 +133,21 @@ class LeaderboardExplorer(ImageExplorer):
             errors=errors,
             high=float(np.nanmax(np.abs(np.column_stack([values, np.array(errors)])), initial=1e-9)),
             percent=False,
-            width=420,
+            width=380,
             row=22,
         )
         listed = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
-        caption = f"{metric.help[0].upper()}{metric.help[1:]}. Orange: controls, which ignore the network. "
+        caption = f"{metric.help[0].upper()}{metric.help[1:]}. "
+        caption += "Orange: controls, which ignore the network. " * state.blind
         wilson = " (Wilson's, as it counts hits)" if state.metric == "pointing_game" else ""
         caption += f"The thin line: one standard error to each side{wilson}."
         title = f"{words}: {'high' if metric.high else 'low'} is good"
         whole = f"A table of {len(order)} rows and {len(result.metrics)} metrics, ordered by {words}"
+        rows = table(result, order)
         legend = "Strongest blue: best in its column. †: a control does at least as well."
         return [
-            chart_panel(title, bars, f"Bars, the best first: {listed}", 420, caption),
-            chart_panel("The whole table", table(result, order), whole, 630, legend),
+            chart_panel(title, bars, f"Bars, the best first: {listed}", 380, caption),
+            chart_panel("The whole table", rows, whole, round(rows.shape[1] * TABLE), legend),
         ]
 
     def describe(self, result: LeaderboardResult, state: LeaderboardState) -> str:
@@ -199,15 +207,14 @@ class LeaderboardExplorer(ImageExplorer):
 
 def table(result: LeaderboardResult, order: Sequence[int]) -> np.ndarray:
     """The table as an image at twice its size: one row per method, one column per metric, colored by rank."""
-    names, row, cell, head = 284, 44, 134, 96
+    names, row, cell, head = 284, 44, 138, 96
     columns = [*result.metrics, "ms per picture"]
     image = Image.new("RGB", (names + cell * len(columns), head + row * len(order)), "white")
     draw, face = ImageDraw.Draw(image), plots.font(26)
-    for k, metric in enumerate(columns):
-        arrow = "" if metric not in METRICS else " ↑" if METRICS[metric].high else " ↓"
-        text, middle = (_words(metric) + arrow).replace(" ", "\n", 1), (names + cell * (k + 0.5), head / 2)
-        small = plots.fitting(text.split("\n"), cell - 4, (20, 18))
-        draw.multiline_text(middle, text, plots.INK, small, anchor="mm", align="center")
+    headings = [_heading(name) for name in columns]
+    small = plots.fitting([line for text in headings for line in text.split("\n")], cell - 4, (25, 23, 21))
+    for k, text in enumerate(headings):
+        draw.multiline_text((names + cell * (k + 0.5), head / 2), text, plots.INK, small, anchor="mm", align="center")
     for j, i in enumerate(order):
         top, y = head + row * j, head + row * (j + 0.5)
         color = plots.PALETTE[1] if result.control[i] else plots.INK
@@ -254,6 +261,15 @@ def _error_code(metric: str) -> list[str]:
         f"spread = [row['standard_errors'][{metric!r}] for row in rows]",
         "errors = [(value - one, value + one) for value, one in zip(values, spread)]",
     ]
+
+
+def _heading(column: str) -> str:
+    """The heading of a column in lines that are short enough, and an arrow to where the good values are."""
+    text = HEADINGS.get(column, _words(column).replace(" ", "\n", 1))
+    if column not in METRICS:
+        return text
+    gap = " " if "\n" in text else "\n"
+    return f"{text}{gap}{'↑' if METRICS[column].high else '↓'}"
 
 
 def _words(metric: str) -> str:

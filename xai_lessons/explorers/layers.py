@@ -123,7 +123,7 @@ class LayerExplorer(ImageExplorer):
     def describe(self, result: LayerResult, state: LayerState) -> str:
         """What the layer does, in numbers."""
         facts, whole = result.facts, min(result.facts.sees) >= result.image.shape[-1]
-        shape = " × ".join(map(str, facts.shape))
+        shape = " × ".join(f"{n:,}" for n in facts.shape)
         learned = f"{facts.parameters:,} learned numbers" if facts.parameters else "nothing to learn"
         x0, y0, x1, y1 = result.box  # what lies in the picture; near its edge that is less than a place could see
         sees = "the whole picture" if whole else f"{facts.sees[1]} × {facts.sees[0]} pixels"
@@ -170,7 +170,7 @@ class LayerExplorer(ImageExplorer):
             marked=[i for i, c in enumerate(first) if c == state.channel],
             width=420,
         )
-        title = f"The ten largest of {len(values)} {'logits' if names is classes else 'numbers'}"
+        title = f"The ten largest of {len(values):,} {'logits' if names is classes else 'numbers'}"
         listed = ", ".join(f"{names[i]} {values[i]:.1f}" for i in first[:5])
         among = state.channel in first
         caption = f"{'Orange: channel' if among else 'Channel'} {state.channel}, {values[state.channel]:.2f}"

@@ -151,11 +151,11 @@ class MistakesExplorer(Explorer):
         """How many images there are of that kind."""
         conditions = [f"the truth is {state.truth}"] * (state.truth != ANY)
         conditions += [f"it says {state.said}"] * (state.said != ANY) + [state.which]
-        order = "surest" if state.surest else "least sure"
-        return (
-            f"{state.network}: {result.found:,} of {len(self.pictures.labels):,} pictures where "
-            f"{', '.join(conditions)}. Those that it is {order} of come first."
-        )
+        text = f"{state.network}: {result.found:,} of {len(self.pictures.labels):,} pictures where "
+        text += f"{', '.join(conditions[:-1])}{' and ' * (len(conditions) > 1)}{conditions[-1]}."
+        if result.found < 2:
+            return text
+        return f"{text} Those that it is {'surest' if state.surest else 'least sure'} of come first."
 
     def code(self, state: MistakesState) -> str:
         """The same images and the confusion matrix."""
@@ -202,9 +202,8 @@ class MistakesExplorer(Explorer):
             told = self._say(result, state, n)
             caption = "; ".join(f"{who}: {said} {'✓' if right else '✗'}" for who, said, right in told)
             truth = self._truth(result, n)
-            panels.append(
-                Panel(f"It is {truth}", tile, f"{truth} ({caption})", TILE, caption=caption, below=n >= COLUMNS)
-            )
+            about = f"{truth} ({caption})"
+            panels.append(Panel(f"It is: {truth}", tile, about, TILE, caption=caption, below=n >= COLUMNS))
         return panels
 
     def _truth(self, result: MistakesResult, n: int) -> str:

@@ -247,7 +247,7 @@ class OcclusionExplorer(ImageExplorer):
             text += f"the {state.output} goes from {before:.2f} to {after:.2f}."
             return plots.enlarge(hidden, self.screen), result.scores[number], text
         number = min(state.look, len(result.seen)) - 1
-        text = f"{number + 1} of the {len(result.seen)} kept, of {result.passes} so far"
+        text = f"Picture {number + 1} of {len(result.seen)} that were kept, of {result.passes} shown so far."
         every = -(-state.samples // KEPT)
         return plots.enlarge(result.seen[number], self.screen), result.scores[number * every], text
 

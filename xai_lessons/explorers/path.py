@@ -160,17 +160,15 @@ class PathExplorer(ImageExplorer):
                 SUM: (places, [result.sum(a) for a in places]),
             },
             x_label="α",
-            y_label=f"rise of the logit of {name}",
+            y_label=f"change of the logit of {name}",
             x_limits=(0, 1),
             y_limits=(float(every.min()) - 0.5, 1.1 * float(every.max()) + 0.5),
             marker=alpha,
             width=320,
             height=270,
         )
-        listed = (
-            f"at α = {alpha:.2f} the logit has risen by {result.rise(alpha):.1f}; the sum is {result.sum(alpha):.1f}"
-        )
-        text = "Where the logit does not change, nothing adds up."
+        listed = f"at α = {alpha:.2f} the logit has {_moved(result.rise(alpha))}; the sum is {result.sum(alpha):.1f}"
+        text = "Where the logit's curve is flat, nothing is added to the sum."
         return [*panels, chart_panel("Do they add up?", chart, f"Two curves: {listed}", 320, text)]
 
     def touch(self, at: Touch, result: PathResult, state: PathState) -> PathState:
@@ -183,7 +181,7 @@ class PathExplorer(ImageExplorer):
         change, total = result.rise(1), result.sum(1)
         off = f", {abs(total - change) / abs(change):.1%} off" if change else ""
         return (
-            f"α = {alpha:.2f}: the logit of {name} has risen by {result.rise(alpha):.1f} since the baseline, and the "
+            f"α = {alpha:.2f}: the logit of {name} has {_moved(result.rise(alpha))} since the baseline, and the "
             f"attributions add up to {result.sum(alpha):.1f}. At the picture: {change:.2f} and {total:.2f}{off}."
         )
 
@@ -223,3 +221,7 @@ def _caption(one: np.ndarray, mask: np.ndarray | None, name: str, text: str) -> 
         return text
     inside = float(evaluation.energy_inside(torch.from_numpy(one)[None], torch.from_numpy(mask)[None])[0])
     return f"{text} {inside:.0%} on the {name}."
+
+
+def _moved(change: float) -> str:
+    return f"{'fallen' if change < -0.05 else 'risen'} by {abs(change):.1f}"

@@ -104,9 +104,10 @@ class RobustnessExplorer(Explorer):
         chart = plots.curves(lines, x_label="ε, of 255", y_label="accuracy", **axes)
         listed = ", ".join(f"{name} {value:.0%}" for name, value in zip(result.names, values, strict=True))
         title = f"Accuracy under {state.attack}, ε up to {state.largest} of 255"
+        colors = [self.network_names.index(name) for name in result.names]
         return [
             chart_panel(title, chart, f"Curves of the accuracy; at {at:g} of 255: {listed}", 560),
-            bar_panel(f"At ε = {at:g} of 255", result.names, values, width=460, row=50),
+            bar_panel(f"At ε = {at:g} of 255", result.names, values, colors=colors, width=460, row=50),
         ]
 
     def describe(self, result: RobustnessResult, state: RobustnessState) -> str:

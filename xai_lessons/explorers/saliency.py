@@ -194,7 +194,8 @@ class SaliencyExplorer(ImageExplorer):
             text += f"; least: {last}, {-least:.0%}." if len(ranked) > 1 else "."
         sums = [f"{m} {s:.1f}" for m, s in zip(state.methods, result.sums, strict=False) if m in COMPLETE and s == s]
         if sums:
-            text += f" From the baseline the logit rises by {result.change:.1f}; sums: {', '.join(sums)}."
+            way = "falls" if result.change < -0.05 else "rises"
+            text += f" From the baseline the logit {way} by {abs(result.change):.1f}; sums: {', '.join(sums)}."
         return text
 
     def code(self, state: SaliencyState) -> str:

@@ -52,7 +52,7 @@ class SanityExplorer(ImageExplorer):
     """A slider that makes the network forget, layer by layer from the top: which explanation notices?"""
 
     name, title = "sanity", "Does the explanation notice that the network is broken?"
-    question = "Make it forget, layer by layer. Which map still draws the bird?"
+    question = "Make it forget, layer by layer. Which map still draws the object?"
     State = SanityState
     stage = ("forgotten", "network", "seed")
     shown_by_code = ("maps", "correlations")

@@ -107,6 +107,7 @@ class ScoresExplorer(Explorer):
             SCORES,
             result.scores.tolist(),
             before=None if np.isnan(pure).any() else pure.tolist(),
+            colors=range(len(SCORES)),
             percent=False,
             width=340,
             row=52,

@@ -17,6 +17,7 @@ def bars(
     values: Sequence[float],
     *,
     marked: Sequence[int] = (),
+    colors: Sequence[int] = (),
     before: Sequence[float] | None = None,
     errors: Sequence[tuple[float, float]] | None = None,
     low: float = 0.0,
@@ -31,6 +32,7 @@ def bars(
         labels: one text per bar.
         values: lengths of the bars, `low` to `high`; bars begin at 0.
         marked: indices of the bars in orange (say, the true class).
+        colors: each bar's place in `PALETTE`, where bars belong to curves or boxes of that color.
         before: earlier values, shown as a thin mark on each bar.
         errors: the lower and the upper end of each value's error bar; NaN for none.
         low: the value at the left edge, 0 or below.
@@ -66,7 +68,7 @@ def bars(
         zero, end = place(0), place(value)
         draw.rectangle((x0, middle - step * 0.3, x0 + room, middle + step * 0.3), fill="#F1F1F1")
         bar = (min(zero, end), middle - step * 0.3, max(zero, end, min(zero, end) + 2), middle + step * 0.3)
-        draw.rectangle(bar, PALETTE[int(i in marked)])
+        draw.rectangle(bar, PALETTE[colors[i] % len(PALETTE) if colors else int(i in marked)])
         if low < 0:
             draw.line((zero, middle - step * 0.5, zero, middle + step * 0.5), PALE, 2)
         if before is not None:

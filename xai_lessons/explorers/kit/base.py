@@ -4,7 +4,7 @@ How to write one (tests/toys.py has the smallest, `classification` a whole one):
 
     from xai_lessons.explorers.kit import ImageExplorer, ImageResult, ImageState, Reporter, TargetState
     from xai_lessons.explorers.kit.browser import Touch
-from xai_lessons.explorers.kit.controls import PANELS, Choice, Slider, group
+    from xai_lessons.explorers.kit.controls import PANELS, Choice, Slider, group
     from xai_lessons.explorers.kit.panels import Panel, bar_panel
 
     @dataclass(frozen=True)
