@@ -70,7 +70,7 @@ def test_the_code_of_candidates_a_single_object_and_a_photograph(network):
     explorer = DetectionExplorer("chelsea", network)
     check_code(explorer, 1e-5)
     assert explorer.result.inside == {}
-    assert "nobody knows the truth" in explorer.describe(explorer.result, explorer.state)
+    assert "a photograph has no known objects" in explorer.describe(explorer.result, explorer.state)
 
 
 def test_the_candidates_that_are_kept_are_torchvision_s(network):

@@ -71,7 +71,7 @@ class DetectionExplorer(PairExplorer):
     """One box explained: its class score or one of its edges, by a method, and without a part of the object."""
 
     name, title = "detection", "Why this box?"
-    question = "Which pixels move the left edge? Remove a part: does the edge move?"
+    question = "Which pixels move an edge of the box?"
     State = DetectionState
     stage = ("box", "explain", "method", "without")
     shown_by_code = ("heatmap", "after")
@@ -164,7 +164,8 @@ class DetectionExplorer(PairExplorer):
         for corners in () if gone else result.boxes:
             image = drawn(image, corners, "#56B4E9", 2)
         image = drawn(image, result.before[1:5], "#FFFFFF")
-        caption = "White: the box that is explained. Click on another box."
+        caption = "White: the box that is explained. Click on another box"
+        caption += ", or remove a part." if self.is_drawn(state) else "."
         if gone:
             image = drawn(image, result.after[1:5], "#E69F00")
             caption = f"White: the box before. Orange: the box{gone}."
@@ -196,7 +197,7 @@ class DetectionExplorer(PairExplorer):
     def describe(self, result: DetectionResult, state: DetectionState) -> str:
         """Where the map lies, and what happens without the part."""
         name = self.detector(state).classes[result.target]
-        text = f"{state.method} of {self._explained(state)} of the box {name}"
+        text = f"{state.method} of {self._explained(state)} of the {name}'s box"
         text = text[0].upper() + text[1:]
         if name in result.inside:
             text += (
@@ -204,7 +205,7 @@ class DetectionExplorer(PairExplorer):
                 f"{result.areas[name]:.0%} of the picture"
             )
         elif not result.inside:
-            text += ": nobody knows the truth of a photograph"
+            text += ": a photograph has no known objects to compare it with"
         if state.without != NOTHING:
             moved = result.after - result.before
             edges = ", ".join(f"{edge} {_signed(moved[k], 1)}" for k, edge in enumerate(EXPLAINED[1:], start=1))
