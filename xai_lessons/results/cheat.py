@@ -120,7 +120,7 @@ def scenes(count: int) -> dict[str, list[menagerie.Scene]]:
     birds = [menagerie.draw(KIND, seed=seed, tree=True) for seed in range(count)]
     return {
         "bird in a tree": birds,
-        "bird without": [scene.with_(tree=False) for scene in birds],
+        "bird without its tree": [scene.with_(tree=False) for scene in birds],
         "cat in a tree": [menagerie.draw("cat", seed=seed, tree=True) for seed in range(count)],
     }
 

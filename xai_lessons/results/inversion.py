@@ -20,7 +20,7 @@ NETWORKS = ("menagerie-resnet", "menagerie-robust")
 JUDGES = ("menagerie-vgg", "detective-c")  # they take no part in the search
 LAYER = "stage3"  # whose pre-images are judged
 STEPS, TV = 60, 0.2
-SEEDS = (0, 1, 2, 3, 4, 5)  # of the drawings, one of each class
+SEEDS = tuple(range(12))  # of the sets of ten drawings
 AT_EVERY_LAYER = 3  # so many of these are inverted at every layer
 DRAWN = ("cat", "elephant", "mushroom", "sailboat", "car")  # in the figure
 FIGURE_BYTES = 90_000
@@ -35,17 +35,17 @@ PROBED_CELLS = 12  # by 12 of them in an image
 
 
 def drawings(seed: int) -> Tensor:
-    """One drawing of each class (10, 3, 96, 96).
+    """One drawing of each class, each with a scene of its own (10, 3, 96, 96).
 
     Args:
-        seed: of the drawings.
+        seed: of the set.
 
     Example:
         >>> from xai_lessons.results import inversion
         >>> inversion.drawings(0).shape
         torch.Size([10, 3, 96, 96])
     """
-    return torch.stack([menagerie.draw(name, seed).image for name in menagerie.CLASSES])
+    return torch.stack([menagerie.draw(name, 10 * seed + k).image for k, name in enumerate(menagerie.CLASSES)])
 
 
 def found(model: models.Classifier, images: Tensor, layer: str, parametrization: str, steps: int) -> Tensor:
@@ -62,9 +62,10 @@ def kept(model: models.Classifier, images: Tensor, backs: Tensor, layer: str) ->
     return {"distance": distance.cpu(), **{n: torch.tensor([one[n] for one in similar]) for n in ("color", "place")}}
 
 
-def recognized(model: models.Classifier, images: Tensor) -> int:
-    """How many of ten images, one of each class in turn, the network names right."""
-    return int((model.predict(images.to(model.device)).argmax(dim=1).cpu() == torch.arange(len(images))).sum())
+def recognized(model: models.Classifier, images: Tensor) -> list[int]:
+    """For each image 1 if the network names it right, else 0; the images show one class after the other, in turn."""
+    labels = torch.arange(len(images)) % len(menagerie.CLASSES)
+    return (model.predict(images.to(model.device)).argmax(dim=1).cpu() == labels).int().tolist()
 
 
 def probed(scenes: int = 900, epochs: int = 14) -> dict[str, dict[str, dict[str, float]]]:
@@ -133,7 +134,7 @@ def at_every_layer(steps: int, seeds: Sequence[int]) -> tuple[dict[str, Any], li
 
     Args:
         steps: of each descent.
-        seeds: of the drawings.
+        seeds: of the sets of drawings.
 
     Returns:
         Parametrization -> layer -> "distance", "color" and "place", means over the drawings; "difference" -> layer ->
@@ -159,24 +160,25 @@ def judged(steps: int, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Tenso
 
     Args:
         steps: of each descent.
-        seeds: of the drawings.
+        seeds: of the sets of drawings.
 
     Returns:
-        "judged": network -> parametrization -> judge -> how many of ten for each seed; "own": the same by the network
-        itself; "drawn": judge -> how many of the drawings. And the images of the figure.
+        "judged": network -> parametrization -> judge -> `recognized`; "own": the same by the network itself; "drawn":
+        judge -> `recognized` of the drawings. And the images of the figure.
     """
     judges = {name: models.load(name) for name in JUDGES}
     values: dict[str, Any] = {"judged": {}, "own": {}}
-    values["drawn"] = {name: [recognized(judge, drawings(s)) for s in seeds] for name, judge in judges.items()}
-    shown = [drawings(seeds[0])[menagerie.CLASSES.index(name)] for name in DRAWN]
+    images, at = torch.cat([drawings(seed) for seed in seeds]), [menagerie.CLASSES.index(name) for name in DRAWN]
+    values["drawn"] = {name: recognized(judge, images) for name, judge in judges.items()}
+    shown = [images[i] for i in at]
     for name in NETWORKS:
         model = models.load(name)
         values["judged"][name], values["own"][name] = {}, {}
         for way in PARAMETRIZATIONS:
-            backs = [found(model, drawings(seed), LAYER, way, steps) for seed in seeds]
-            values["judged"][name][way] = {j: [recognized(judge, x) for x in backs] for j, judge in judges.items()}
-            values["own"][name][way] = [recognized(model, x) for x in backs]
-            shown += [backs[0][menagerie.CLASSES.index(one)] for one in DRAWN]
+            backs = found(model, images, LAYER, way, steps)
+            values["judged"][name][way] = {j: recognized(judge, backs) for j, judge in judges.items()}
+            values["own"][name][way] = recognized(model, backs)
+            shown += [backs[i] for i in at]
     return values, shown
 
 
@@ -187,7 +189,7 @@ def measure(
 
     Args:
         steps: of each descent.
-        seeds: of the drawings that are judged; the first of them are inverted at every layer.
+        seeds: of the sets that are judged; the first of them are inverted at every layer.
         scenes: for the probes.
 
     Returns:

@@ -35,9 +35,10 @@ def parts(model: Any, scenes: Sequence[menagerie.Scene], names: Sequence[str] = 
         names: of the parts.
 
     Returns:
-        Part -> of the scenes in which it is seen: "area": its fraction of the object; "map": of Grad-CAM; "drop" of
-        the logit without it and "moved", the control (see `evaluation.part_importance`), each with its standard error;
-        "flips": how many are no longer of their class, and "of" how many.
+        Part -> of the scenes in which it is seen: "area": its fraction of the object; "map": its fraction of what
+        Grad-CAM has on the object; "drop" of the logit without it and "moved", the control (see
+        `evaluation.part_importance`), each with its standard error; "flips": how many are no longer of their class, and
+        "of" how many.
     """
     effects = evaluation.part_importance(model, scenes, names, scenes[0].name)
     maps = cam.grad_cam(model, torch.stack([scene.image for scene in scenes]), scenes[0].name).cpu()
@@ -47,8 +48,8 @@ def parts(model: Any, scenes: Sequence[menagerie.Scene], names: Sequence[str] = 
         inside = torch.stack([scenes[n].masks[part] for n in seen])
         whole = torch.stack([scenes[n].masks["object"] for n in seen])
         found[part] = {
-            "area": float((inside.float().sum((1, 2)) / whole.sum((1, 2))).mean()),
-            "map": float(evaluation.energy_inside(maps[seen], inside).mean()),
+            "area": on_part(torch.ones_like(maps[seen]), inside, whole)[0],
+            "map": on_part(maps[seen], inside, whole)[0],
             "drop": _mean(effect.drop[seen]),
             "moved": _mean(effect.moved[seen]),
             "flips": int(effect.flipped.nansum()),
@@ -110,7 +111,8 @@ def faces(networks: dict[str, Any], drawings: int) -> dict[str, dict[str, list[f
         drawings: of each animal.
 
     Returns:
-        Animal -> "area" of the face, and each network -> the fraction with its 95 % interval.
+        Animal -> "area" of the face, "edges", a map that ignores the network, and each network -> the fraction with its
+        95 % interval.
     """
     found: dict[str, dict[str, list[float]]] = {}
     for name in FACES:
@@ -118,6 +120,7 @@ def faces(networks: dict[str, Any], drawings: int) -> dict[str, dict[str, list[f
         x, whole = (torch.stack(each) for each in zip(*((s.image, s.masks["object"]) for s in scenes), strict=True))
         face = torch.stack([torch.stack([s.masks[p] for p in FACE if p in s.masks]).any(dim=0) for s in scenes])
         found[name] = {"area": on_part(torch.ones_like(x[:, 0]), face, whole)}
+        found[name]["edges"] = on_part(evaluation.CONTROLS["edges"](None, x), face, whole)
         for title, network in networks.items():
             found[name][title] = on_part(cam.grad_cam(network, x, name), face, whole)
     return found
