@@ -126,11 +126,11 @@ class InversionExplorer(ImageExplorer):
         right = self._on_screen(result.found, big, state)
         last = int(result.steps[-1]) if len(result.steps) else 0
         step = f"{state.steps}" if len(result.steps) == state.steps else f"{last} of {state.steps}"
-        kept = "kept: " + ", ".join(f"{name} {max(value, 0):.0%}" for name, value in result.similarity.items())
+        like = "found again: " + ", ".join(f"{name} {max(value, 0):.0%}" for name, value in result.similarity.items())
         found = f"Found from {state.layer}, step {step}"
         return [
             Panel(title, left, alt, 345, sharp=state.pixels),
-            Panel(found, right, f"{found}; {kept}", 345, sharp=state.pixels, caption=f"{kept.capitalize()}."),
+            Panel(found, right, f"{found}; {like}", 345, sharp=state.pixels, caption=f"{like.capitalize()}."),
             self.probability_panel(
                 state,
                 result.after,

@@ -203,6 +203,27 @@ def baselines(model: Any, x: Tensor, classes: Tensor, objects: Tensor) -> dict[s
     }
 
 
+def noticed(networks: dict[str, Any], birds: list[menagerie.Scene]) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Whether integrated gradients notice that a network takes the tree for the bird, from several baselines.
+
+    Args:
+        networks: title -> network.
+        birds: scenes.
+
+    Returns:
+        Baseline -> network -> "peak" on the bird and "fraction" of the map there, with their 95 % intervals.
+    """
+    x, masks = torch.stack([scene.image for scene in birds]), [scene.masks for scene in birds]
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for name, value in BASELINES.items():
+        found[name] = {}
+        for title, network in networks.items():
+            maps = saliency.integrated_gradients(network, x, birds[0].name, steps=STEPS, baseline=value).cpu()
+            peak = interval(evaluation.pointing_game(maps, masks), proportion=True)
+            found[name][title] = {"peak": peak, "fraction": interval(evaluation.energy_inside(maps, masks))}
+    return found
+
+
 def robust(networks: dict[str, Any], x: Tensor, classes: Tensor, objects: Tensor) -> dict[str, dict[str, list[float]]]:
     """Whether the gradient of a robust network looks more like a drawing.
 
@@ -234,9 +255,11 @@ def measure(each: int = 10, birds: int = 40, seeds: int = 3, progress: Progress 
 
     Returns:
         "covers": what fraction of the images is object; and `on_the_object`, `sums`, `on_the_way`, `forgotten`,
-        `noise`, `baselines` and `robust` by their names.
+        `noise`, `baselines`, `noticed` and `robust` by their names.
     """
-    model, hardened = (models.load(f"menagerie-{name}", device="cpu") for name in ("resnet", "robust"))
+    model, hardened, cheating = (
+        models.load(f"menagerie-{name}", device="cpu") for name in ("resnet", "robust", "shortcut")
+    )
     scenes = [menagerie.draw(name, seed=100 + k) for name in menagerie.CLASSES for k in range(each)]
     x, objects = torch.stack([scene.image for scene in scenes]), torch.stack([s.masks["object"] for s in scenes])
     classes = torch.tensor([scene.label for scene in scenes])
@@ -250,6 +273,7 @@ def measure(each: int = 10, birds: int = 40, seeds: int = 3, progress: Progress 
             "forgotten": forgotten(model, x, classes, in_trees, seeds, meter),
             "noise": noise(model, x, classes, objects),
             "baselines": baselines(model, x, classes, objects),
+            "noticed": noticed({"honest": model, "shortcut": cheating}, in_trees),
             "robust": robust({"plain": model, "robust": hardened}, x, classes, objects),
         }
     settings = {"images": len(x), "birds": birds, "seeds": seeds, "samples": SAMPLES, "steps": STEPS}

@@ -194,7 +194,7 @@ def measure(
 
     Returns:
         The values: "layers" as of `at_every_layer`, "judged", "own" and "drawn" as of `judged`, "probes" as of
-        `probed`; and the figures "layers" and "judged". It takes eight minutes.
+        `probed`; and the figures "layers" and "judged". It takes ten minutes.
     """
     layers, rows = at_every_layer(steps, seeds[:AT_EVERY_LAYER])
     counts, shown = judged(steps, seeds)
