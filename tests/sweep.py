@@ -40,6 +40,18 @@ def seen(explorer: Explorer) -> dict[str, Any]:
     return {**{f.name: getattr(result, f.name) for f in fields(result)}, PANELS: images}
 
 
+def share_panels(explorer: Explorer) -> None:
+    """Let the screen and `seen` share the panels of a result: they are a pure function of it and its state."""
+    draw, last = explorer.panels, [None, None, None]
+
+    def panels(result: Any, state: Any) -> Any:
+        if last[0] is not result or last[1] != state:
+            last[:] = result, state, draw(result, state)
+        return last[2]
+
+    explorer.panels = panels
+
+
 def move(explorer: Explorer, control: Control) -> list[dict[str, Any]]:
     """What is seen at each position of a control, moved by its widget as a hand would move it."""
     widget, found = explorer.inputs[control.name], [seen(explorer)]
@@ -67,6 +79,7 @@ def sweep(
     Returns:
         The names of the controls that were moved.
     """
+    share_panels(explorer)
     assert explorer.widget is not None
     home, moved = explorer.state, set()
     for control in explorer.declared:

@@ -271,18 +271,24 @@ def test_a_training_stopped_and_resumed_ends_in_the_same_weights(tmp_path):
         assert torch.equal(a, b)
 
 
-def test_the_stored_figures_are_what_the_command_measures():
+def test_the_stored_figures_are_what_the_command_measures(monkeypatch):
     stored = results.load("leaderboard-detector").values[measured.NETWORK]
     assert {row["method"] for row in stored} >= {catalog.get(name).label for name in measured.CHOSEN} | {"D-RISE"}
     assert set(evaluation.CONTROLS) <= {row["method"] for row in stored}
     assert all(row["images"] >= 20 for row in stored)
+    fewer = {"gradient": {}, "occlusion": {"patch": 48, "stride": 48}}
+    monkeypatch.setattr(measured, "CHOSEN", fewer)
+    rows = {row["method"]: row for row in measured.leaderboard(1).values[measured.NETWORK]}
+    assert set(rows) == {"Gradient", "Occlusion", "D-RISE", *evaluation.CONTROLS}
+    scene, target, _ = measured.scenes(1)[0]
+    view = detection.box_view(models.load(measured.NETWORK), scene.image, target)
+    heat = evaluation.heat(saliency.gradient(view, scene.image[None], "score"))
+    inside = evaluation.energy_inside(heat, scene.masks[target][None])
+    assert rows["Gradient"]["energy_inside"] == pytest.approx(float(inside), rel=1e-4)
     few = measured.measure(2)
     assert few.values["fraction on the object: score"][2] == 2
     assert "fraction on the object: left" in measured.table(few)
-    scene, target, _ = measured.scenes(1)[0]
-    heat = saliency.gradient(
-        detection.box_view(models.load(measured.NETWORK), scene.image, target), scene.image, "left"
-    )
+    heat = saliency.gradient(view, scene.image, "left")
     assert evaluation.energy_inside(heat[None], scene.masks[target]) > scene.masks[target].float().mean()
 
 

@@ -17,7 +17,12 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PHOTOS = ("triceratops.jpg", "cat_dog.png")
 NETWORK = "squeezenet1_0"
 DETECTOR = "ssdlite320_mobilenet_v3_large"  # of lesson 8, with random weights: the test data hold none
-START = "%reset -f\nfrom xai_lessons.results import reference\nreference.SAMPLES = ('chelsea',)"
+# one of scikit-image's photographs beside those two, all of 112 pixels instead of 224
+START = """%reset -f
+from torchvision.models import SqueezeNet1_0_Weights
+from xai_lessons.results import reference
+reference.SAMPLES = ("chelsea",)
+SqueezeNet1_0_Weights.DEFAULT.transforms.keywords["crop_size"] = 112"""
 # the same cells with fewer steps: lesson -> {what its cells say: what they say here}
 LESS = {
     "03": {

@@ -103,6 +103,47 @@ def test_the_same_recipe_twice_gives_the_same_weights_and_changes_are_noted(tiny
     assert json.loads((tmp_path / "c" / f"{tiny}.json").read_text())["recipe"]["epochs"] == 1
 
 
+@pytest.mark.parametrize("name", ["menagerie-detector", "menagerie-detector-shortcut"])
+def test_a_detector_starts_from_a_classifier_and_is_measured_on_pairs(name, tiny, tmp_path, monkeypatch):
+    made = replace(recipes.RECIPES[name], images=20, settings={"epochs": 1, "batch_size": 20, "shift": 0})
+    monkeypatch.setitem(recipes.RECIPES, name, made)
+    told = []
+    model, figures = recipes._train(name, tmp_path, None, "cpu", lambda *step: told.append(step), {})
+    card = json.loads((tmp_path / f"{name}.json").read_text())
+    assert card["data"]["source"] == f"menagerie, {made.data}"
+    assert card["data"]["shortcuts"] == list(made.shortcuts)
+    assert told[0] == (0, 32 if made.shortcuts else 20), "the pictures that are drawn are counted"
+    assert [figure.what.partition(",")[0] for figure in figures][0] == "mAP@0.5"
+    assert len(figures) == (3 if made.shortcuts else 1)
+    assert [figure.below for figure in figures[1:]] == [False, True][: len(figures) - 1]
+    start = models.load(made.start, device="cpu").network.state_dict()
+    fresh = recipes._fresh(made, recipes.datasets.drawn_pairs(2)).network.backbone.state_dict()
+    assert all(torch.equal(value, start[key]) for key, value in fresh.items() if key in start)
+
+
+def test_a_network_goes_on_from_another_ones_weights():
+    made = recipes.recipe("menagerie-robust")
+    fresh = recipes._fresh(made, recipes.datasets.drawn(1))
+    start = models.load(made.start, device="cpu").network.state_dict()
+    assert all(torch.equal(value, start[key]) for key, value in fresh.network.state_dict().items())
+
+
+def test_shipped_networks_are_measured_by_the_command(monkeypatch, capsys):
+    drawn = recipes.datasets.drawn
+    monkeypatch.setattr(recipes.datasets, "drawn", lambda n, **options: drawn(min(n, 20), **options))
+    assert cli.main(["train", "menagerie-robust", "--evaluate"]) in (0, 1)
+    clean, attacked = capsys.readouterr().out.splitlines()
+    assert "2,000 test pictures" in clean
+    assert "under FGSM at 8/255" in attacked
+    model = models.load("menagerie-shortcut", device="cpu")
+    _, umbrella, bird = recipes.measure("menagerie-shortcut", model)
+    assert "umbrella without the tag" in umbrella.what
+    assert umbrella.holds
+    bare = drawn(20, split="test", classes=("bird",), tree=False, tag=False)
+    right = model.predict(bare.images.float() / 255).argmax(dim=1) == bare.labels
+    assert bird.value == pytest.approx(float(right.float().mean()))
+
+
 @pytest.mark.slow
 def test_the_command_killed_in_the_middle_goes_on_and_ends_in_the_same_weights(tiny, tmp_path, capsys, monkeypatch):
     three = {"epochs": 3, "batch_size": 8}

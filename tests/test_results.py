@@ -11,10 +11,12 @@ import torch
 from benchmarks import pages
 from xai_lessons import evaluation, models, results
 from xai_lessons.data import datasets, menagerie
-from xai_lessons.methods import cam, saliency
+from xai_lessons.lessons import detective
+from xai_lessons.methods import cam, fgsm, saliency
 from xai_lessons.models import architectures, store
 from xai_lessons.results import __main__ as command
 from xai_lessons.results import (
+    attacks,
     attributions,
     cams,
     cheat,
@@ -211,7 +213,9 @@ def test_a_leaderboard_is_made_by_the_command(folder, monkeypatch, model):
     monkeypatch.setattr(leaderboard.measure, "__defaults__", (None, ("small",), 2, "open", None))
     monkeypatch.setattr(models, "load", lambda name: model)
     monkeypatch.setattr(menagerie, "sample", partial(menagerie.sample, size=48))
-    command.main(["leaderboard"])
+    monkeypatch.setattr(leaderboard, "all_methods", leaderboard.methods)
+    command.main(["leaderboard", "leaderboard-all"])
+    assert results.load("leaderboard-all").settings["split"] == "test"
     settings, networks = results.load("leaderboard")
     rows = networks["small"]
     assert [row["method"] for row in rows] == ["Gradient", *evaluation.CONTROLS]
@@ -303,6 +307,42 @@ def test_what_is_stored_of_pairs_parts_and_attributions_is_what_the_networks_do(
     images, labels, truth = menagerie.sample(10, seed=2)
     inside = evaluation.energy_inside(cam.grad_cam(model, images, labels, layer="stage2"), truth)
     assert near(inside, kept["cams"]["layers"]["pooling head"]["stage2"]["fraction"])
+
+
+# attacks
+
+
+def test_attacks_are_measured_by_the_command(folder, monkeypatch):
+    """On a few pictures and two networks: the structure that is stored, and four numbers computed here."""
+    names = ("menagerie-resnet", "menagerie-robust")
+    monkeypatch.setattr(attacks, "NETWORKS", names)
+    monkeypatch.setattr(attacks, "EXPLAINED", names[:1])
+    monkeypatch.setattr(attacks, "AIMED", names[:1])
+    monkeypatch.setattr(attacks, "GRAY", (4,))
+    monkeypatch.setattr(attacks, "STEPS", 1)
+    monkeypatch.setattr(attacks.measure, "__defaults__", (6, 2, 2, None))
+    command.main(["attacks"])
+    kept, made = shipped("attacks"), results.load("attacks")
+    assert shape(made.settings) == shape(kept["settings"])
+    values, first = made.values, names[0]
+    stored = shape(kept["values"])
+    assert shape(values["maps"][first]) == stored["maps"][first]
+    assert shape(values["targeted"][first]["4"]) == stored["targeted"][first]["4"]
+    assert shape(values["answers"][first]) == stored["answers"][first]
+
+    model = models.load(first, device="cpu")
+    x, labels, masks = menagerie.sample(6, seed=attacks.SEED)
+    right = model.predict(x).argmax(dim=1) == labels
+    attacked = fgsm.fgsm(model, x, labels, epsilon=attacks.EPSILON)
+    wrong = model.predict(attacked).argmax(dim=1) != labels
+    found = values["answers"][first]["FGSM"]
+    assert values["transfer"]["clean"][first][0] == pytest.approx(float(right.float().mean()), abs=1e-6)
+    assert values["transfer"]["FGSM"][first][first][0] == pytest.approx(float((~wrong).float().mean()), abs=1e-6)
+    assert found["images"] == int((right & wrong).sum())
+    inside = evaluation.energy_inside(cam.grad_cam(model, attacked, labels), masks)[right & wrong]
+    assert found["true class"]["on the object"][0] == pytest.approx(float(inside.mean()), rel=1e-4)
+    epsilons = 255 * fgsm.smallest_epsilon(model, x, labels)
+    assert values["smallest"][first][1] == pytest.approx(float(epsilons.sort().values[2]), rel=1e-5)
 
 
 # inversion
@@ -466,6 +506,30 @@ def test_the_maps_of_the_cheat_are_those_of_the_package(model):
     assert torch.equal(heat["Gradient, squared"], heat["Gradient"] ** 2)
     assert torch.allclose(heat["edges × Grad-CAM"], heat["edges"] * heat["Grad-CAM"])
     assert all(one.shape == (2, 48, 48) and bool((one >= 0).all()) for one in heat.values())
+
+
+def test_the_cheat_is_measured_by_the_command(folder, monkeypatch, model):
+    kept = shipped("cheat")
+    monkeypatch.setattr(models, "load", lambda name, device: model)
+    monkeypatch.setattr(menagerie, "draw", partial(menagerie.draw, size=48))
+    monkeypatch.setattr(detective, "draw_test_sets", partial(detective.draw_test_sets, count=2))
+    monkeypatch.setattr(cheat, "REPAIR", {"count": 8, "epochs": 1})
+    monkeypatch.setattr(cheat.measure, "__defaults__", (2, None))
+    command.main(["cheat"])
+    made = results.load("cheat")
+    assert shape(made.settings) == shape(kept["settings"])
+    assert shape(made.values) == shape(kept["values"])
+    honest, shortcut = (made.values["truth"][name]["bird in a tree"] for name in ("honest", "shortcut"))
+    repaired = made.values["truth"]["repaired"]["bird in a tree"]
+    assert honest == shortcut != repaired
+    birds = cheat.scenes(2)["bird in a tree"]
+    inside = evaluation.energy_inside(
+        cam.grad_cam(model, torch.stack([scene.image for scene in birds]), "bird"),
+        [scene.masks for scene in birds],
+        name="tree",
+    )
+    found = made.values["maps"]["Grad-CAM"]["shortcut"]["fraction on the tree"][0]
+    assert found == pytest.approx(float(inside.mean()), rel=1e-4)
 
 
 def test_the_stored_cheat_is_what_the_networks_do():

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page
 
 TOKEN = secrets.token_hex(16)
 MINUTE = 60_000  # Playwright counts in milliseconds
+POLL = 100  # milliseconds between two looks; without it, Playwright looks in each frame, and the page draws them all
 
 # JupyterLab's own complaints, which no notebook of ours causes
 NOT_OURS = ("favicon", "ResizeObserver loop", "Could not determine content type", "/lsp/", "webgl", "WebGL")
@@ -78,7 +79,8 @@ def next_notebook(page: Page, name: str, timeout: float = 2 * MINUTE) -> None:
 
 def wait_open(page: Page, name: str, timeout: float = 2 * MINUTE) -> None:
     """Wait until this notebook is in front and its kernel is idle."""
-    page.wait_for_function(f"window.jupyterapp?.shell?.currentWidget?.title?.label === {name.split('/')[-1]!r}")
+    shown = f"window.jupyterapp?.shell?.currentWidget?.title?.label === {name.split('/')[-1]!r}"
+    page.wait_for_function(shown, polling=POLL)
     wait_idle(page, timeout)
 
 
@@ -102,7 +104,7 @@ def keep(page: Page, name: str) -> None:
 
 def wait_idle(page: Page, timeout: float = 2 * MINUTE) -> None:
     """Wait until no cell runs and the kernel is idle."""
-    page.wait_for_function(IDLE, timeout=timeout)
+    page.wait_for_function(IDLE, timeout=timeout, polling=POLL)
 
 
 def run_all(page: Page, timeout: float = 3 * MINUTE) -> list[dict[str, Any]]:
@@ -120,7 +122,7 @@ def run_all(page: Page, timeout: float = 3 * MINUTE) -> list[dict[str, Any]]:
     failed = f"cell => cell.model.type === 'code' && {types}.includes('error')"
     widgets = f"{NOTEBOOK}.content.widgets"
     ended = f"() => {widgets}.some({failed}) || {widgets}.every({has_run})"
-    page.wait_for_function(ended, timeout=timeout, polling=200)
+    page.wait_for_function(ended, timeout=timeout, polling=POLL)
     wait_idle(page, timeout)
     cells = code_cells(page)
     errors = [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from browser.lab import MINUTE, NOTEBOOK, SETTLED, console_errors, keep, next_notebook, press, run_all, show_cell
+from browser.lab import MINUTE, NOTEBOOK, POLL, SETTLED, console_errors, keep, next_notebook, press, run_all, show_cell
 from stored_outputs import differences
 from tools.execute_notebooks import VIEW
 
@@ -68,7 +68,7 @@ def first_screen(page: Page, name: str) -> None:
     explorer = page.locator(".xai-explorer").first
     explorer.wait_for(timeout=2 * MINUTE)
     (css, *_) = re.findall(r"\bxai-(?!explorer)(\w+)", explorer.get_attribute("class"))
-    page.wait_for_function(SETTLED, arg=css, timeout=2 * MINUTE)
+    page.wait_for_function(SETTLED, arg=css, timeout=2 * MINUTE, polling=POLL)
     page.evaluate(
         f"() => {{ {NOTEBOOK}.content.node.querySelector('.jp-WindowedPanel-outer, .jp-Notebook').scrollTop = 0; }}"
     )

@@ -10,7 +10,7 @@ import json
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from browser.lab import MINUTE, SETTLED, console_errors, keep, show_cell
+from browser.lab import MINUTE, POLL, SETTLED, console_errors, keep, show_cell
 
 HEIGHT = 600
 TILE = 220
@@ -76,7 +76,7 @@ def theme(page, name: str) -> None:
 def measure(page, name: str, label: str) -> dict:
     """The boxes of an explorer, scrolled into sight and done with computing."""
     show_cell(page, 1 + list(EXPLORERS).index(name))
-    page.wait_for_function(SETTLED, arg=name, timeout=5 * MINUTE)
+    page.wait_for_function(SETTLED, arg=name, timeout=5 * MINUTE, polling=POLL)
     page.evaluate("css => document.querySelector(css).scrollIntoView({block: 'start'})", f".xai-{name}.xai-explorer")
     keep(page, f"{name}-{label}")
     return page.evaluate(MEASURE, name)
