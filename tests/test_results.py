@@ -236,7 +236,7 @@ def test_the_stored_sensitivities_are_of_all_methods_and_networks():
 def test_sensitivities_are_made_by_the_command(folder, monkeypatch, model):
     few = {name: sensitivity.METHODS[name] for name in ("guided backprop", "LRP")}
     monkeypatch.setattr(sensitivity, "METHODS", few)
-    monkeypatch.setattr(sensitivity.measure_all, "__defaults__", (("small",), 2))
+    monkeypatch.setattr(sensitivity.measure_all, "__defaults__", (("small",), 2, None))
     monkeypatch.setattr(models, "load", lambda name: model)
     command.main(["sensitivity"])
     images, labels, _ = menagerie.sample(2, size=48)

@@ -24,10 +24,10 @@ ENVIRONMENT = {"XAI_LESSONS_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "MKL_NUM_THR
 ENVIRONMENT["XAI_LESSONS_CIFAR10"] = ""  # no picture of that set may be stored
 
 
-def execute(book: nbformat.NotebookNode, folder: Path, timeout: int = 600) -> None:
+def execute(book: nbformat.NotebookNode, folder: Path) -> None:
     """Run all cells in a fresh kernel of this environment; an error in a cell is raised."""
     book.metadata.kernelspec = dict(KERNEL)
-    options = {"timeout": timeout, "kernel_name": "python3", "store_widget_state": False}
+    options = {"timeout": 600, "kernel_name": "python3", "store_widget_state": False}
     client = NotebookClient(book, resources={"metadata": {"path": str(folder)}}, **options)
     client.execute(env={**os.environ, **ENVIRONMENT})
 

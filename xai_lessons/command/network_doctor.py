@@ -6,7 +6,6 @@ import importlib.util
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -71,7 +70,7 @@ def load_network(place: str) -> Any:
 
 
 def diagnose(
-    module: Any, input_size: int | None = None, classes: Sequence[str] | None = None
+    module: Any, input_size: int | None = None
 ) -> tuple[list[Finding], models.Classifier | models.Detector | None]:
     """Examine a network: its input, its output, its ReLUs, its layers, and which methods can explain it.
 
@@ -80,7 +79,6 @@ def diagnose(
     Args:
         module: the network.
         input_size: height and width of its images in pixels; by default usual sizes are tried.
-        classes: the names of its classes, if there are any.
 
     Returns:
         The findings, each with advice where something is to be done, and the wrapped network, or None if it is refused.
@@ -105,14 +103,14 @@ def diagnose(
     findings.append(sizes)
     if not sizes.fatal and _finds_boxes(module, size):
         try:
-            found = models.wrap_detector(module, classes or [f"class {k}" for k in range(MOST_CLASSES)], size)
+            found = models.wrap_detector(module, [f"class {k}" for k in range(MOST_CLASSES)], size)
         except (ValueError, TypeError) as error:
             return [*findings, Finding("wrap_detector", "refused", str(error), fatal=True)], None
         return [*findings, *_detector(found)], found
     try:
         with warnings.catch_warnings(record=True) as notices:
             warnings.simplefilter("always")
-            model = models.wrap(module, classes, input_size=size)
+            model = models.wrap(module, input_size=size)
     except (ValueError, TypeError) as error:
         return [*findings, Finding("wrap", "refused", str(error), fatal=True)], None
     said = "; ".join(str(notice.message) for notice in notices)

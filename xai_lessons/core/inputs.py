@@ -91,24 +91,23 @@ def check_images(model: Any, images: Tensor) -> tuple[Tensor, bool]:
         return batch.to(device=device, dtype=dtype).contiguous(), single
 
 
-def closest(name: Any, known: Iterable[str], most: int = 4) -> str:
+def closest(name: Any, known: Iterable[str]) -> str:
     """The known names that are nearest to a misspelled one, for "did you mean ...?".
 
     Args:
         name: what was given.
         known: the names that exist.
-        most: how many to list.
 
     Returns:
-        Quoted names, separated by commas: those that contain ``name``, or are spelled alike, or else the first ten.
+        Quoted names, separated by commas: up to four that contain ``name`` or are spelled alike, or else the first ten.
 
     Example:
         >>> closest("kat", ["cat", "dog", "cow"])
         "'cat'"
     """
     names, part = list(known), str(name).lower()
-    near = [known_name for known_name in names if part and part in known_name.lower()][:most]
-    near = near or difflib.get_close_matches(str(name), names, n=most, cutoff=0.4) or names[:10]
+    near = [known_name for known_name in names if part and part in known_name.lower()][:4]
+    near = near or difflib.get_close_matches(str(name), names, n=4, cutoff=0.4) or names[:10]
     return ", ".join(map(repr, near))
 
 

@@ -18,5 +18,5 @@ from xai_lessons.plots.heatmap import (
     limits,
     overlay,
 )
-from xai_lessons.plots.images import box, enlarge, grid, jpeg, pixels, png, point, wall
+from xai_lessons.plots.images import box, enlarge, grid, jpeg, pixels, png, wall
 from xai_lessons.plots.text import INK, PALE, PALETTE, fit, fitting, font, wrap

@@ -101,9 +101,9 @@ def _span(values: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def _ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers between low and high, about `count` of them."""
-    raw = (high - low) / max(count - 1, 1)
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers between low and high, about five of them."""
+    raw = (high - low) / 4
     unit = 10.0 ** np.floor(np.log10(raw))
     step = float(next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= raw * 0.999))
     return [round(k * step, 10) for k in range(int(np.ceil(low / step - 1e-9)), int(np.floor(high / step + 1e-9)) + 1)]

@@ -203,14 +203,13 @@ def flatten(attribution: Any, how: str = "sum") -> np.ndarray:
     return array.sum(axis=0) if how == "sum" else np.abs(array).max(axis=0)
 
 
-def color_bar(scale: tuple[float, float], colors: str = "heat", width: int = 384, unit: str = "") -> np.ndarray:
+def color_bar(scale: tuple[float, float], colors: str = "heat", width: int = 384) -> np.ndarray:
     """The colors with their values below, drawn at twice `width`.
 
     Args:
         scale: (low, high), the values of the first and the last color.
         colors: as for `heatmap`.
         width: in screen pixels.
-        unit: written after each value.
 
     Returns:
         The image, uint8 (80, 2 * width, 3).
@@ -225,7 +224,7 @@ def color_bar(scale: tuple[float, float], colors: str = "heat", width: int = 384
     ramp = np.linspace(0, 255, twice - 80).astype(np.uint8)
     image.paste(Image.fromarray(np.repeat(_table(colors)[ramp][None], 36, axis=0)), (40, 2))
     draw = ImageDraw.Draw(image)
-    texts = [f"{scale[0] + f * (scale[1] - scale[0]):.3g}{' ' + unit if unit else ''}" for f in (0.0, 0.5, 1.0)]
+    texts = [f"{scale[0] + f * (scale[1] - scale[0]):.3g}" for f in (0.0, 0.5, 1.0)]
     crowded = sum(face.getlength(text) for text in texts) > twice - 120
     for text, fraction, anchor in zip(texts, (0.0, 0.5, 1.0), ("la", "ma", "ra"), strict=True):
         if not (crowded and anchor == "ma"):

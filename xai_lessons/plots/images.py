@@ -99,31 +99,6 @@ def box(image: Any, corners: Sequence[float], color: str = "#FFFFFF", width: int
     return np.asarray(canvas)
 
 
-def point(image: Any, at: Sequence[float], color: str = "#FFFFFF", radius: int = 7) -> np.ndarray:
-    """The image with a ring drawn about `at` (x, y) in pixels.
-
-    Args:
-        image: as `pixels` takes it.
-        at: the center (x, y) in pixels.
-        color: of the ring.
-        radius: of the ring, in pixels.
-
-    Returns:
-        An array uint8 (H, W, 3).
-
-    Example:
-        >>> from xai_lessons import menagerie, plots
-        >>> image = menagerie.draw("cat", seed=3).image
-        >>> plots.point(image, (48, 48)).shape
-        (96, 96, 3)
-    """
-    canvas = Image.fromarray(pixels(image))
-    draw, (x, y) = ImageDraw.Draw(canvas), at
-    for r, ink, width in ((radius + 1, "#000000", 4), (radius, color, 2)):
-        draw.ellipse((x - r, y - r, x + r, y + r), outline=ink, width=width)
-    return np.asarray(canvas)
-
-
 def grid(
     images: Sequence[Any],
     titles: Sequence[str] = (),
@@ -257,12 +232,11 @@ def png(image: Any, level: int = 1) -> bytes:
     return stream.getvalue()
 
 
-def few_colors(image: Image.Image, colors: int = 256) -> Image.Image:
-    """The image in few colors, which are found in a part of its pixels if it has many: 20 times faster, as close.
+def few_colors(image: Image.Image) -> Image.Image:
+    """The image in 256 colors, which are found in a part of its pixels if it has many: 20 times faster, as close.
 
     Args:
         image: of Pillow, RGB.
-        colors: how many, 2 to 256.
 
     Returns:
         An image of Pillow with a palette.
@@ -277,5 +251,5 @@ def few_colors(image: Image.Image, colors: int = 256) -> Image.Image:
         scale = min(1.0, (30_000 / (image.width * image.height)) ** 0.5)
         size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
         sample = image.resize(size, Image.Resampling.NEAREST)
-    palette = sample.quantize(colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    return image.quantize(colors, palette=palette, dither=Image.Dither.NONE)
+    palette = sample.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    return image.quantize(256, palette=palette, dither=Image.Dither.NONE)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.metadata import distribution
 from typing import Any
 
 from PIL import ImageFont
@@ -17,7 +16,7 @@ INK, PALE, RULE = "#222222", "#666666", "#D8D8D8"
 
 @lru_cache
 def font(size: int, bold: bool = False) -> Any:
-    """DejaVu Sans of matplotlib, found without importing matplotlib; otherwise the font of Pillow.
+    """DejaVu Sans of matplotlib, found without importing matplotlib.
 
     Args:
         size: in pixels.
@@ -28,13 +27,9 @@ def font(size: int, bold: bool = False) -> Any:
         >>> plots.font(20).size
         20
     """
-    spec = find_spec("matplotlib")
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / "mpl-data" / "fonts" / "ttf" / name
-        if path.is_file():
-            return ImageFont.truetype(str(path), size)
-    return ImageFont.load_default(size)
+    file = distribution("matplotlib").locate_file(f"matplotlib/mpl-data/fonts/ttf/{name}")
+    return ImageFont.truetype(str(file), size)
 
 
 def fitting(texts: Sequence[str], width: float, sizes: Sequence[int]) -> Any:

@@ -30,25 +30,25 @@ from xai_lessons.results import (
 from xai_lessons.results.reference import measure as reference
 
 # name -> what measures it; inversion has figures, too
-MEASURES: dict[str, Callable[[], results.Result]] = {
-    "attacks": lambda: attacks.measure(progress=True),
-    "attributions": lambda: attributions.measure(progress=True),
-    "cams": lambda: cams.measure(progress=True),
-    "cheat": lambda: cheat.measure(progress=True),
-    "detection": lambda: detection.measure(progress=True),
-    "detection-cheat": lambda: detection.cheat(progress=True),
-    "detection-masks": lambda: detection.enough_masks(progress=True),
-    "detection-options": lambda: detection.options(progress=True),
-    "fills": lambda: fills.measure(progress=True),
-    "hiding": lambda: hiding.measure(progress=True),
-    "leaderboard": lambda: leaderboard.measure(progress=True),
-    "leaderboard-all": lambda: leaderboard.measure_all(progress=True),
-    "leaderboard-detector": lambda: detection.leaderboard(progress=True),
-    "mixtures": lambda: mixtures.measure(progress=True),
-    "pairs": lambda: pairs.measure(progress=True),
-    "parts": lambda: parts.measure(progress=True),
-    "redrawn": lambda: redrawn.measure(progress=True),
-    "sensitivity": lambda: sensitivity.measure_all(),
+MEASURES: dict[str, Callable[..., results.Result]] = {
+    "attacks": attacks.measure,
+    "attributions": attributions.measure,
+    "cams": cams.measure,
+    "cheat": cheat.measure,
+    "detection": detection.measure,
+    "detection-cheat": detection.cheat,
+    "detection-masks": detection.enough_masks,
+    "detection-options": detection.options,
+    "fills": fills.measure,
+    "hiding": hiding.measure,
+    "leaderboard": leaderboard.measure,
+    "leaderboard-all": leaderboard.measure_all,
+    "leaderboard-detector": detection.leaderboard,
+    "mixtures": mixtures.measure,
+    "pairs": pairs.measure,
+    "parts": parts.measure,
+    "redrawn": redrawn.measure,
+    "sensitivity": sensitivity.measure_all,
 }
 NAMES = (*(f"history-{name}" for name in histories.RUNS), *MEASURES, "inversion")
 NEEDS = {"cifar10": "--cifar10 FOLDER", "reference": "--photos FOLDER"}  # so they are not made unless they are named
@@ -75,7 +75,7 @@ def make(name: str, source: Path | None = None, photos: Path | None = None) -> P
         made, drawn = inversion.measure()
         figures = {key: figure.picture for key, figure in drawn.items()}
     elif name in MEASURES:
-        made = MEASURES[name]()
+        made = MEASURES[name](progress=True)
     else:
         made = histories.measure(name.removeprefix("history-"), progress=True)
     return results.save(name, made, figures)

@@ -34,12 +34,11 @@ CHOSEN: dict[str, dict[str, Any]] = {
 }
 
 
-def scenes(n: int, seed: int = 2, **options: Any) -> list[tuple[menagerie.Scene, str, str]]:
+def scenes(n: int, **options: Any) -> list[tuple[menagerie.Scene, str, str]]:
     """Scenes of the test split with two objects of different classes; the object to explain, and its neighbor.
 
     Args:
         n: how many.
-        seed: of the sample.
         options: see `menagerie.sampled_pair`.
 
     Example:
@@ -50,7 +49,7 @@ def scenes(n: int, seed: int = 2, **options: Any) -> list[tuple[menagerie.Scene,
     found: list[tuple[menagerie.Scene, str, str]] = []
     index = 0
     while len(found) < n:
-        scene = menagerie.sampled_pair(index, seed=seed, split="test", **options)
+        scene = menagerie.sampled_pair(index, seed=2, split="test", **options)
         index += 1
         if scene.names[0] != scene.names[1]:
             k = len(found) % 2  # the left and the right object in turn
@@ -58,13 +57,12 @@ def scenes(n: int, seed: int = 2, **options: Any) -> list[tuple[menagerie.Scene,
     return found
 
 
-def per_box(model: models.Detector, method: Callable[..., Tensor], output: str = "score") -> Callable[..., Tensor]:
-    """A method that explains, in each image, the best box of its class: to be compared with `evaluation.compare`.
+def per_box(model: models.Detector, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A method for `evaluation.compare` that explains, in each image, the class score of the best box of its class.
 
     Args:
         model: the detector.
         method: a method that explains a view of one box.
-        output: one of `detection.OUTPUTS`.
 
     Returns:
         A function of any network, which is ignored, images and class numbers.
@@ -74,7 +72,7 @@ def per_box(model: models.Detector, method: Callable[..., Tensor], output: str =
         maps = []
         for image, target in zip(images, targets, strict=True):
             view = detection.box_view(model, image, model.classes[int(target)])
-            maps.append(method(view, image, output).cpu())
+            maps.append(method(view, image, "score").cpu())
         return torch.stack(maps)
 
     return explain
@@ -262,12 +260,11 @@ def _own_mask(scene: menagerie.Scene, target: str, part: str) -> Tensor:
     return scene.masks[target] & ~scene.masks[part]
 
 
-def umbrellas(n: int, seed: int = 4) -> list[menagerie.Scene]:
+def umbrellas(n: int) -> list[menagerie.Scene]:
     """Scenes of the test split with an umbrella, another object and a tag; enough is seen of the umbrella and the tag.
 
     Args:
         n: how many.
-        seed: of the sample.
 
     Example:
         >>> umbrellas(1)[0].names.count("umbrella")
@@ -277,7 +274,7 @@ def umbrellas(n: int, seed: int = 4) -> list[menagerie.Scene]:
     index = 0
     while len(found) < n:
         classes = (*menagerie.CLASSES, *["umbrella"] * len(menagerie.CLASSES))
-        scene = menagerie.sampled_pair(index, seed=seed, split="test", classes=classes, tag=True)
+        scene = menagerie.sampled_pair(index, seed=4, split="test", classes=classes, tag=True)
         index += 1
         if scene.names.count("umbrella") != 1:  # known before anything is drawn
             continue

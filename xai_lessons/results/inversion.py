@@ -68,7 +68,7 @@ def recognized(model: models.Classifier, images: Tensor) -> list[int]:
     return (model.predict(images.to(model.device)).argmax(dim=1).cpu() == labels).int().tolist()
 
 
-def probed(scenes: int = 900, epochs: int = 14) -> dict[str, dict[str, dict[str, float]]]:
+def probed(scenes: int = 900) -> dict[str, dict[str, dict[str, float]]]:
     """What a small network reads of the color and the lightness of each cell from a layer's output.
 
     It has one hidden layer and sees the place of the cell alone, or 3 x 3 places. Seven ninths of the scenes are for
@@ -76,7 +76,6 @@ def probed(scenes: int = 900, epochs: int = 14) -> dict[str, dict[str, dict[str,
 
     Args:
         scenes: how many.
-        epochs: of the fit.
 
     Returns:
         "network, layer" -> "one place" or "3 x 3 places" -> R^2 of "color", "lightness" and, fitted to the colors of
@@ -99,21 +98,19 @@ def probed(scenes: int = 900, epochs: int = 14) -> dict[str, dict[str, dict[str,
         X = F.pixel_unshuffle(X, X.shape[-1] // PROBED_CELLS)
         X = (X - X[:fitted].mean(dim=(0, 2, 3), keepdim=True)) / (X[:fitted].std(dim=(0, 2, 3), keepdim=True) + 1e-5)
         found[f"{name}, {layer}"] = {
-            seen: {
-                goal: float(score) for goal, score in zip(goals, _read(X, Y, widths, fitted, side, epochs), strict=True)
-            }
+            seen: {goal: float(score) for goal, score in zip(goals, _read(X, Y, widths, fitted, side), strict=True)}
             for seen, side in (("one place", 1), ("3 x 3 places", 3))
         }
     return found
 
 
-def _read(X: Tensor, Y: Tensor, widths: Sequence[int], fitted: int, side: int, epochs: int) -> list[Tensor]:
+def _read(X: Tensor, Y: Tensor, widths: Sequence[int], fitted: int, side: int) -> list[Tensor]:
     """Fit a probe of side x side places to all goals, and score each on the other scenes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [torch.nn.Conv2d(X.shape[1], 96, side, padding=side // 2), torch.nn.ReLU()]
         probe = torch.nn.Sequential(*layers, torch.nn.Conv2d(96, Y.shape[1], 1))
-        batches = [batch for _ in range(epochs) for batch in torch.randperm(fitted).split(25)]
+        batches = [batch for _ in range(14) for batch in torch.randperm(fitted).split(25)]
     scale = Y[:fitted].std()
     adam = torch.optim.AdamW(probe.parameters(), weight_decay=0.01)
     rates = torch.optim.lr_scheduler.OneCycleLR(adam, 0.004, total_steps=len(batches))

@@ -20,12 +20,11 @@ CONTROLS = ("random", "center blob", "edges")
 EARLIER = "stage2"  # a layer of the pooling network that is ahead when there is one object
 
 
-def at_places(masks: Tensor, places: int = 12) -> Tensor:
-    """Masks as a map of so few places would show them: averaged down to them, and resized as a CAM is.
+def at_places(masks: Tensor) -> Tensor:
+    """Masks as a map of 12 x 12 places would show them: averaged down to them, and resized as a CAM is.
 
     Args:
         masks: bool (N, H, W).
-        places: each way.
 
     Returns:
         (N, H, W), at least 0.
@@ -38,7 +37,7 @@ def at_places(masks: Tensor, places: int = 12) -> Tensor:
         >>> round(float(pairs.at_places(mask)[mask].sum() / pairs.at_places(mask).sum()), 2)
         0.57
     """
-    coarse = F.adaptive_avg_pool2d(masks.float()[:, None], places)
+    coarse = F.adaptive_avg_pool2d(masks.float()[:, None], 12)
     return F.interpolate(coarse, size=masks.shape[1:], mode="bicubic", align_corners=False)[:, 0].relu()
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from xai_lessons import evaluation, models, results
+from xai_lessons.core.progress import Meter, Progress
 from xai_lessons.data import menagerie
 from xai_lessons.methods import occlusion, saliency
 
@@ -46,10 +47,13 @@ def measure(model: models.Classifier, method: str, images: int = IMAGES) -> floa
     return float(evaluation.max_sensitivity(explain, model, x, labels, radius=RADIUS, samples=10).mean())
 
 
-def measure_all(networks: Sequence[str] = NETWORKS, images: int = IMAGES) -> results.Result:
+def measure_all(networks: Sequence[str] = NETWORKS, images: int = IMAGES, progress: Progress = None) -> results.Result:
     """Each method on each network: network -> method -> mean; it takes some minutes."""
-    found = {}
-    for name in networks:
-        model = models.load(name)
-        found[name] = {method: measure(model, method, images) for method in METHODS}
+    found: dict[str, dict[str, float]] = {}
+    with Meter(progress, len(networks) * len(METHODS)) as meter:
+        for name in networks:
+            model, found[name] = models.load(name), {}
+            for method in METHODS:
+                found[name][method] = measure(model, method, images)
+                meter.add(1)
     return results.Result({"images": images, "radius": RADIUS, "samples": 10}, found)

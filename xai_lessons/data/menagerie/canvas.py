@@ -110,12 +110,12 @@ class Canvas:
         w = max(width * self._scale, _THINNEST)
         self._paint(_stroked(q, w), q.reshape(-1, 2), w, color, alpha)
 
-    def many(self, outlines: ArrayLike, part: str | None, color: ArrayLike, alpha: float = 1.0) -> None:
+    def many(self, outlines: ArrayLike, part: str | None, color: ArrayLike) -> None:
         """Fill many small outlines (m, n, 2) of one color at once, without contour or lighting."""
         if part in self.hidden:
             return
         q = self._to_image(outlines)
-        self._paint(_filled(q), q.reshape(-1, 2), 0, color, alpha)
+        self._paint(_filled(q), q.reshape(-1, 2), 0, color, 1.0)
         self._identify(_filled(q), q.reshape(-1, 2), 0, part)
 
     def spots(self, rng: Rng, box: Sequence[float], color: ArrayLike, radius: float, n: int) -> None:

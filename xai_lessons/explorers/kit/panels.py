@@ -52,7 +52,7 @@ def top_classes(scores: np.ndarray, include: int | None = None, count: int = 5) 
     return first if include is None or include in first else np.append(first[:-1], include)
 
 
-def contact_sheet(title: str, sentence: str, panels: Sequence[Panel], width: int = STAGE + 40) -> np.ndarray:
+def contact_sheet(title: str, sentence: str, panels: Sequence[Panel]) -> np.ndarray:
     """A title, a sentence, and the panels in rows on white, uint8 (H, W, 3): what Save image writes."""
     rows: list[list[tuple[Panel, Image.Image]]] = [[]]
     for panel in panels:
@@ -63,7 +63,7 @@ def contact_sheet(title: str, sentence: str, panels: Sequence[Panel], width: int
             tile = Image.fromarray(np.concatenate([np.asarray(tile), np.asarray(_resized(bar, panel.width))]))
         if panel.caption:
             tile = _captioned(tile, panel.caption)
-        if rows[-1] and sum(other.width + GAP for _, other in rows[-1]) + tile.width + 2 * GAP > width:
+        if rows[-1] and sum(other.width + GAP for _, other in rows[-1]) + tile.width + 2 * GAP > STAGE + 40:
             rows.append([])
         rows[-1].append((panel, tile))
     wide = max([sum(tile.width + GAP for _, tile in row) + GAP for row in rows] + [420])

@@ -41,13 +41,12 @@ def looked(network: models.Classifier, images: tables.Images, most: int = BYTES)
     return plots.show(tiles, titles, caption, columns=4, size=2.4, most=most)
 
 
-def eight(image: Tensor, maps: Mapping[str, Tensor], most: int = 76_000) -> plots.Static:
+def eight(image: Tensor, maps: Mapping[str, Tensor]) -> plots.Static:
     """Lesson 3. The positive evidence of several methods, as heatmaps and laid over the image.
 
     Args:
         image: (3, S, S).
         maps: name -> attribution (3, S, S) or map (S, S).
-        most: largest size in bytes.
 
     Example:
         >>> from xai_lessons import menagerie
@@ -59,7 +58,7 @@ def eight(image: Tensor, maps: Mapping[str, Tensor], most: int = 76_000) -> plot
     tiles = [plots.attribution(one, "positive", size=170) for one in maps.values()]
     tiles += [plots.attribution(one, "positive", over=below) for one in maps.values()]
     caption = "What speaks for the class: above as heatmaps, each in its own colors, below laid over the picture."
-    return plots.show(tiles, [*maps, *maps], caption, columns=8, size=1.7, most=most)
+    return plots.show(tiles, [*maps, *maps], caption, columns=8, size=1.7, most=76_000)
 
 
 def erased(network: models.Classifier, images: tables.Images) -> plots.Static:

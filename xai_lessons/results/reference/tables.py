@@ -181,13 +181,12 @@ def occluded(network: models.Classifier, images: Images) -> Table:
     return Table(("photograph", "published", "class", "as it is", "least left", "most left"), tuple(rows))
 
 
-def changes(network: models.Classifier, image: Tensor, target: int | None = None) -> dict[str, Tensor]:
-    """Lesson 5. Changes of an image that hardly change it for us: attacks, flips, brightness.
+def changes(network: models.Classifier, image: Tensor) -> dict[str, Tensor]:
+    """Lesson 5. Changes of an image that hardly change it for us: attacks on the predicted class, flips, brightness.
 
     Args:
         network: the one that is attacked.
         image: (3, S, S).
-        target: its class; the predicted one if not given.
 
     Example:
         >>> from xai_lessons import menagerie
@@ -197,8 +196,8 @@ def changes(network: models.Classifier, image: Tensor, target: int | None = None
     """
     found = {
         "as it is": image,
-        "FGSM, 0.007": fgsm.fgsm(network, image, target, epsilon=EPSILON).cpu(),
-        "PGD, 0.007": fgsm.pgd(network, image, target, epsilon=EPSILON).cpu(),
+        "FGSM, 0.007": fgsm.fgsm(network, image, epsilon=EPSILON).cpu(),
+        "PGD, 0.007": fgsm.pgd(network, image, epsilon=EPSILON).cpu(),
         "brighter by 0.3": (image + 0.3).clamp(0, 1),
         "darker by 0.3": (image - 0.3).clamp(0, 1),
         "mirrored": image.flip(2),
