@@ -71,6 +71,7 @@ def test_the_code_of_candidates_a_single_object_and_a_photograph(network):
     check_code(explorer, 1e-5)
     assert explorer.result.inside == {}
     assert "a photograph has no known objects" in explorer.describe(explorer.result, explorer.state)
+    assert explorer.panels(explorer.result, explorer.state)[-1].title == "How sure it is of its boxes"
 
 
 def test_the_candidates_that_are_kept_are_torchvision_s(network):

@@ -178,6 +178,21 @@ def test_lab_opens_lesson_1_in_the_students_folder(started, tmp_path, monkeypatc
     assert environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0] == str(lab.SETTINGS)
 
 
+def test_ctrl_c_leaves_the_end_to_jupyterlab(started, tmp_path, monkeypatch):
+    """It asks for confirmation, and is ended by a signal: as a shell says it."""
+    ends = iter([KeyboardInterrupt, KeyboardInterrupt, -15])
+
+    def wait(_):
+        end = next(ends)
+        if end is KeyboardInterrupt:
+            raise end
+        return end
+
+    monkeypatch.setattr(Started, "wait", wait)
+    assert cli.main(["lab", "--folder", str(tmp_path / "mine")]) == 143
+    assert next(ends, None) is None
+
+
 def test_lab_hands_its_options_on(started, tmp_path):
     folder = str(tmp_path / "class")
     assert cli.main(["lab", "--folder", folder, "--no-browser", "--port", "9999", "--", "--ip=0.0.0.0"]) == 0

@@ -68,6 +68,19 @@ def test_what_cannot_be_fetched_is_one_sentence(file, place, says):
         load_network(place.format(file=file))
 
 
+def test_a_file_that_is_no_python_is_one_sentence(tmp_path):
+    (tmp_path / "net.pth").write_bytes(b"weights")
+    with pytest.raises(ValueError, match=r"net\.pth is not a Python file: write file\.py:name"):
+        load_network(f"{tmp_path / 'net.pth'}:net")
+
+
+def test_a_detector_from_the_command_line(tmp_path, capsys):
+    lines = ("from xai_lessons import models", 'net = models.load("menagerie-detector", device="cpu")')
+    (tmp_path / "boxes.py").write_text("\n".join(lines))
+    assert cli.main(["doctor", "--network", f"{tmp_path / 'boxes.py'}:net"]) == 0
+    assert "models.wrap_detector(network, classes, input_size=96) accepts it" in capsys.readouterr().out
+
+
 def test_a_file_that_does_not_run_says_why(tmp_path):
     (tmp_path / "bad.py").write_text("import no_such_module_at_all")
     with pytest.raises(ValueError, match="fails with ModuleNotFoundError: No module named"):

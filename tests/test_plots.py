@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from xai_lessons import plots
+from xai_lessons.plots.images import few_colors
 
 RAMP = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
 
@@ -253,6 +254,15 @@ def test_grid_places_every_picture():
     assert sheet[4 + 24 + 10, 38].tolist() == [128, 128, 128]
     with pytest.raises(ValueError, match="at least one image"):
         plots.grid([])
+
+
+def test_few_colors_are_close_to_many():
+    ramp = np.linspace(0, 255, 256)
+    image = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], 128), axis=-1).astype(np.uint8)
+    few = few_colors(Image.fromarray(image))
+    assert len(few.getcolors()) <= 256
+    off = np.abs(np.asarray(few.convert("RGB")).astype(int) - image)
+    assert off.mean() < 8
 
 
 def test_jpeg_and_png_open_again():

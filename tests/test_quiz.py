@@ -20,6 +20,14 @@ def question():
     return quiz.Question("Which <one>?", ["this", "that", "both"], answer="b", why="Because.", hints=hints)
 
 
+def test_the_stored_questions_are_as_they_are_sealed(tmp_path, monkeypatch):
+    for path in sorted(quizzes.FOLDER.glob("*.json")):
+        questions = quizzes.load(path.stem)
+        with monkeypatch.context() as there:
+            there.setattr(quizzes, "FOLDER", tmp_path)
+            assert quizzes.store(path.stem, questions).read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("choice", ["b", "B ", "that"])
 def test_the_right_answer(question, choice):
     verdict = question.judge(choice)

@@ -121,6 +121,18 @@ def test_a_detector_starts_from_a_classifier_and_is_measured_on_pairs(name, tiny
     assert all(torch.equal(value, start[key]) for key, value in fresh.items() if key in start)
 
 
+def test_cifar10_is_split_for_training_and_validation(tmp_path, monkeypatch):
+    images = torch.arange(50, dtype=torch.uint8).reshape(50, 1, 1, 1).expand(50, 3, 32, 32)
+    whole = recipes.datasets.Pictures(images, torch.arange(50) % 10, recipes.datasets.CIFAR10_CLASSES)
+    monkeypatch.setattr(recipes.datasets, "cifar10", lambda source: (whole, None))
+    train, validation, facts, drawn = recipes._data(recipes.recipe("cifar10-vgg"), tmp_path, None, None)
+    numbers = [{int(image[0, 0, 0]) for image in part.images} for part in (train, validation)]
+    assert numbers[0] | numbers[1] == set(range(50))
+    assert not numbers[0] & numbers[1]
+    assert facts == {"source": "CIFAR-10", "train": len(numbers[0]), "validation": len(numbers[1])}
+    assert not drawn
+
+
 def test_a_network_goes_on_from_another_ones_weights():
     made = recipes.recipe("menagerie-robust")
     fresh = recipes._fresh(made, recipes.datasets.drawn(1))

@@ -22,6 +22,9 @@ def test_votes_are_kept_handed_in_and_plotted():
     assert votes.given == expected
     assert submission.gather({"votes": votes}, [])["votes"] == expected
     assert "votes" not in submission.gather({"votes": trust.Votes()}, [])
+    shown = first._repr_mimebundle_()
+    assert shown["text/plain"].startswith("Your vote. After its accuracy: do you trust the bird network?")
+    assert "Run this cell to vote." in shown["text/html"]
     figure = votes.plot({"the bird network": 0.25})
     assert figure.picture[:4] == b"\x89PNG"
     assert "1: after its accuracy; 2: after its map" in figure.caption

@@ -308,8 +308,9 @@ def _words(move: Move) -> str:
     return f"{NAMES[move.suspect]}, {one.scene}, {what.get(move.act, 'now on snow')}"
 
 
+@lru_cache(maxsize=16)
 def _after(move: Move, size: int) -> np.ndarray:
-    """The drawing after a move (3, size, size); an accusation changes nothing."""
+    """The drawing after a move (3, size, size), the last sixteen are kept; an accusation changes nothing."""
     scene = detective.exhibit(move.cue, move.seed, size)
     return (scene if move.act == ACCUSE else detective.changed(scene, move.cue, move.act)).image.numpy()
 

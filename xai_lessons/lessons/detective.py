@@ -7,6 +7,7 @@ import html
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -113,8 +114,9 @@ def line_up(seed: int = 0) -> tuple[Suspect, ...]:
     return tuple(suspects)
 
 
+@lru_cache(maxsize=16)
 def exhibit(cue: str, seed: int = 0, size: int = 96) -> menagerie.Scene:
-    """Draw the class that a cue gives away, with the cue in it.
+    """Draw the class that a cue gives away, with the cue in it; the last sixteen scenes are kept.
 
     Args:
         cue: one of `CUES`.
