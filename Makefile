@@ -46,7 +46,7 @@ test-site: site  ## the built web book in Chromium: every player is dragged
 test-gpu: environment  ## the notebooks and every method on CUDA, against the CPU's answers
 	@$(PY) -m tools.gpu
 
-coverage: environment  ## the unit tests' coverage of the package (at least 90 %)
+coverage: environment  ## the unit tests' coverage of the package (at least 98 %)
 	$(TEST_ENV) $(PY) -m pytest $(PARALLEL) --ignore tests/browser --cov=xai_lessons --cov-config=pyproject.toml $(UNIT)
 
 oracles: environment  ## every method against other libraries and slow loops: docs/oracles.md

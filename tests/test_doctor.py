@@ -120,6 +120,16 @@ def test_the_doctor_checks_the_kernels_device(monkeypatch, wanted, cuda, fatal):
     assert (finding.fatal and bool(finding.advice)) == fatal
 
 
+def test_the_doctor_says_how_much_memory_of_the_gpu_is_free(monkeypatch):
+    import torch
+
+    monkeypatch.delenv("XAI_LESSONS_DEVICE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A card")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (int(6.04e9), int(8e9)))
+    assert doctor.device().found.startswith("A card, 6.0 of 8.0 GB free (and ")
+
+
 def test_the_doctor_counts_downloaded_weights(monkeypatch, tmp_path):
     import torch
 

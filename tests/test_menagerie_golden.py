@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import PIL
+import PIL.Image
 import pytest
 
 from xai_lessons.data.menagerie import CLASSES, Scene, draw, draw_pair, sampled
+from xai_lessons.data.menagerie import __main__ as sheets
 
 GOLDEN = Path(__file__).with_name("menagerie_golden.json")
 
@@ -45,6 +46,16 @@ def test_golden_pixels(name):
     if golden["versions"] == versions():
         assert digest == golden["pictures"][name]["sha256"]
     np.testing.assert_allclose(coarse, golden["pictures"][name]["coarse"], atol=6)  # on any versions
+
+
+def test_the_sheets_of_the_documentation_are_what_is_drawn(root, tmp_path):
+    sheets.main(str(tmp_path))
+    for path in tmp_path.iterdir():
+        drawn, shown = (
+            np.asarray(PIL.Image.open(one)).astype(int) for one in (path, root / "docs" / "img" / path.name)
+        )
+        assert np.abs(drawn - shown).mean() < 1, f"run python -m xai_lessons.data.menagerie: {path.name}"
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 if __name__ == "__main__":
