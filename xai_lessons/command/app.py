@@ -100,7 +100,6 @@ def serve(notebook: Path, port: int | None = None, browser: bool = True) -> int:
 
     lesson = notebook.parent == lab.lessons_folder()
     os.environ |= lab.environment()
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(lab.SETTINGS), os.environ.get("JUPYTER_PATH")]))
     options: dict[str, Any] = {
         "Voila.auto_token": True,
         "Voila.ip": "127.0.0.1",
@@ -108,7 +107,8 @@ def serve(notebook: Path, port: int | None = None, browser: bool = True) -> int:
         "VoilaConfiguration.template": "xai-lessons",
         "VoilaConfiguration.strip_sources": not lesson,
         "VoilaConfiguration.progressive_rendering": lesson,
-        "VoilaConfiguration.extension_denylist": ["@jupyter-notebook/lab-extension"],  # it fails outside Notebook
+        # the first fails outside Notebook, the second is for JupyterLab
+        "VoilaConfiguration.extension_denylist": ["@jupyter-notebook/lab-extension", "xai-lessons"],
         "MappingKernelManager.root_dir": str(Path.cwd()),
     }
     if port is not None:

@@ -25,12 +25,14 @@ def lab(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as copies:
         if options.student:
             student.write_copies(source, Path(copies))
+            source = Path(copies)
         if not options.here:
-            for line in lessons.copy_lessons(Path(copies) if options.student else source, folder):
+            for line in lessons.copy_lessons(source, folder):
                 print(line)
             print(f"the lessons are in {folder}")
-    if options.copy_only:
-        return 0
+        if options.copy_only:
+            return 0
+        lessons.trust(source, folder)
     extra = options.jupyter[1:] if options.jupyter[:1] == ["--"] else options.jupyter
     return lessons.serve(lessons.FIRST, folder, port=options.port, browser=not options.no_browser, extra=extra)
 
