@@ -189,20 +189,22 @@ def test_what_hiding_does_is_measured_by_the_command(folder, monkeypatch, model)
     monkeypatch.setattr(redrawn.measure, "__defaults__", (2, None))
     monkeypatch.setattr(hiding, "PATCHES", (16, 48))
     monkeypatch.setattr(hiding, "SAMPLES", 10)
-    monkeypatch.setattr(hiding.measure, "__defaults__", (2, None))
+    monkeypatch.setattr(hiding, "PLAYERS", ("eyes", "body"))
+    monkeypatch.setattr(hiding.measure, "__defaults__", (2, 1, None))
     command.main(["redrawn", "hiding"])
     kept, made = shipped("redrawn"), results.load("redrawn")
     assert shape(made.settings) == shape(kept["settings"])
     assert shape(made.values) == shape(kept["values"])
     scenes = [menagerie.draw("umbrella", seed, tree=False, tag=True) for seed in range(2)]
     drops = [evaluation.part_importance(model, [scene], ["tag"], "umbrella")["tag"].drop for scene in scenes]
-    tag = made.values["honest"]["tag"]
+    tag = made.values["residual"]["tag"]
     expected = float(torch.cat(drops).abs().mean())
     assert tag["its pixels"][redrawn.NOTHING][0] == pytest.approx(expected, abs=1e-4)
     assert tag["its pixels"][redrawn.DRAWN][0] < expected
     kept, made = shipped("hiding"), results.load("hiding")
     assert list(made.values["superpixels"]) == list(kept["values"]["superpixels"])
     assert shape(made.values["rise"]) == shape(kept["values"]["rise"])
+    assert shape(made.values["shapley"]) == shape(kept["values"]["shapley"])
     assert list(made.values["windows"]) == ["16", "48"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -40,6 +41,8 @@ MEASURES: dict[str, Callable[..., results.Result]] = {
     "detection-masks": detection.enough_masks,
     "detection-options": detection.options,
     "fills": fills.measure,
+    "fills-robust": partial(fills.measure, "menagerie-robust"),
+    "fills-vgg": partial(fills.measure, "menagerie-vgg"),
     "hiding": hiding.measure,
     "leaderboard": leaderboard.measure,
     "leaderboard-all": leaderboard.measure_all,

@@ -11,7 +11,12 @@ from xai_lessons.data import menagerie
 from xai_lessons.methods import occlusion
 from xai_lessons.results.cheat import interval
 
-NETWORKS = {"honest": "menagerie-resnet", "shortcut": "menagerie-shortcut"}
+NETWORKS = {
+    "residual": "menagerie-resnet",
+    "VGG-like": "menagerie-vgg",
+    "robust": "menagerie-robust",
+    "shortcut": "menagerie-shortcut",
+}
 HOLES = ("its pixels", "a box around it")
 DRAWN, NOTHING = "drawn", "left as it is"
 FILLS = (*occlusion.FILLS, DRAWN, NOTHING)
