@@ -322,7 +322,7 @@ def test_attacks_are_measured_by_the_command(folder, monkeypatch):
     monkeypatch.setattr(attacks, "AIMED", names[:1])
     monkeypatch.setattr(attacks, "GRAY", (4,))
     monkeypatch.setattr(attacks, "STEPS", 1)
-    monkeypatch.setattr(attacks.measure, "__defaults__", (6, 2, 2, None))
+    monkeypatch.setattr(attacks.measure, "__defaults__", (6, 2, 2, 4, None))
     command.main(["attacks"])
     kept, made = shipped("attacks"), results.load("attacks")
     assert shape(made.settings) == shape(kept["settings"])
@@ -331,6 +331,7 @@ def test_attacks_are_measured_by_the_command(folder, monkeypatch):
     assert shape(values["maps"][first]) == stored["maps"][first]
     assert shape(values["targeted"][first]["4"]) == stored["targeted"][first]["4"]
     assert shape(values["answers"][first]) == stored["answers"][first]
+    assert shape(values["hardened"]) == stored["hardened"]
 
     model = models.load(first, device="cpu")
     x, labels, masks = menagerie.sample(6, seed=attacks.SEED)

@@ -222,6 +222,7 @@ def smallest_epsilon(
 
 
 EXPLANATIONS = ("grad_cam", "gradient")  # what `attack_map` can move
+BOTH = "both"
 
 
 class _Softplus(Interceptor):
@@ -295,7 +296,8 @@ def attack_map(
         images: (N, 3, H, W) or (3, H, W) in [0, 1].
         targets: the class whose map is moved; None for the predicted one.
         region: where the map should lie, (H, W) or (N, H, W), not 0 inside.
-        explanation: "grad_cam", or "gradient": the sum over the colors of its absolute value.
+        explanation: "grad_cam", "gradient": the sum over the colors of its absolute value, or "both": the steps follow
+            the sum of both directions, each divided by its norm, and the smaller of the two fractions counts.
         layer: of Grad-CAM; by default the last spatial layer.
         epsilon: the largest change of a pixel, in [0, 1].
         alpha: the size of a step; 2.5 epsilon / steps if not given, and at most epsilon.
@@ -328,8 +330,10 @@ def attack_map(
     A have a first derivative, and the second derivative of the head's ReLUs, which is 0, only drops the change of the
     weights.
     """
-    if explanation not in EXPLANATIONS:
-        raise ValueError(f"explanation must be one of {', '.join(map(repr, EXPLANATIONS))}, got {explanation!r}")
+    if explanation not in (*EXPLANATIONS, BOTH):
+        raise ValueError(
+            f"explanation must be one of {', '.join(map(repr, (*EXPLANATIONS, BOTH)))}, got {explanation!r}"
+        )
     inputs.at_least("epsilon", epsilon, 0, 1)
     whole("steps", steps, 1)
     alpha = min(epsilon, 2.5 * epsilon / steps) if alpha is None else alpha
@@ -346,8 +350,10 @@ def attack_map(
         )
     inside = (inside != 0).to(images).expand(len(images), -1, -1)
 
-    def heat(x: Tensor, c: Tensor, smooth: bool) -> tuple[Tensor, Tensor]:
-        if explanation == "grad_cam":
+    moved = EXPLANATIONS if explanation == BOTH else (explanation,)
+
+    def heat(name: str, x: Tensor, c: Tensor, smooth: bool) -> tuple[Tensor, Tensor]:
+        if name == "grad_cam":
             return _grad_cam_heat(model, x, c, layer)
         if not smooth:
             return _gradient_heat(model, x, c, graph=False)
@@ -360,19 +366,26 @@ def attack_map(
         x_t, best, most = x, x, x.new_full((len(x),), -1.0)
         for t in range(steps + 1):
             x_t = x_t.detach().requires_grad_()
-            h, Y = heat(x_t, c, smooth=False)
-            fraction = _inside(h, inside)
-            better = (Y.argmax(dim=1) == answer) & (fraction.detach() > most)
+            found = {name: heat(name, x_t, c, smooth=False) for name in moved}
+            fractions = {name: _inside(h, inside) for name, (h, _) in found.items()}
+            Y = found[moved[0]][1]
+            least = torch.stack([fraction.detach() for fraction in fractions.values()]).amin(dim=0)
+            better = (Y.argmax(dim=1) == answer) & (least > most)
             best = torch.where(better[:, None, None, None], x_t.detach(), best)
-            most = torch.where(better, fraction.detach(), most)
+            most = torch.where(better, least, most)
             if t == steps:
                 break
-            if explanation == "gradient":  # the gradient of a ReLU network is constant nearly everywhere
-                h, Y = heat(x_t, c, smooth=True)
-                fraction = _inside(h, inside)
-            J = F.softplus(passes.log_odds_against(Y, answer))
-            (gradient,) = torch.autograd.grad((fraction - J).sum(), x_t)
-            x_t = (x_t + alpha * gradient.sign()).clamp(low, high)
+            direction = torch.zeros_like(x)
+            for name in moved:
+                Y = found[name][1]
+                if name == "gradient":  # the gradient of a ReLU network is constant nearly everywhere
+                    h, Y = heat(name, x_t, c, smooth=True)
+                    fractions[name] = _inside(h, inside)
+                J = F.softplus(passes.log_odds_against(Y, answer))
+                (gradient,) = torch.autograd.grad((fractions[name] - J).sum(), x_t)
+                norm = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)
+                direction = direction + gradient / norm[:, None, None, None]
+            x_t = (x_t + alpha * direction.sign()).clamp(low, high)
         return best
 
     options: dict[str, Any] = {"gradients": True, "batch_size": batch_size, "progress": progress}
