@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 
 TOKEN = secrets.token_hex(16)
 MINUTE = 60_000  # Playwright counts in milliseconds
-POLL = 100  # milliseconds between two looks; without it, Playwright looks in each frame, and the page draws them all
+POLL = 200  # milliseconds between two looks; without it, Playwright looks in each frame, and the page draws them all
 
 # JupyterLab's own complaints, which no notebook of ours causes
 NOT_OURS = ("favicon", "ResizeObserver loop", "Could not determine content type", "/lsp/", "webgl", "WebGL")
