@@ -43,7 +43,7 @@ ROWS: tuple[dict[str, str], ...] = (
             checks.lesson7 checks.lesson8 detective exercise quiz quizzes submission trust""",
         "results": """__main__ attacks attributions cams cheat cifar10 detection fills hiding histories inversion
             leaderboard mixtures pairs parts redrawn reference reference.figures reference.measure reference.tables
-            sensitivity""",
+            repairs sensitivity""",
     },
     {
         "explorers": """cam candidates classification deletion detection detective eraser fgsm filters hardening

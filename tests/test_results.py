@@ -30,6 +30,7 @@ from xai_lessons.results import (
     pairs,
     parts,
     redrawn,
+    repairs,
     sensitivity,
 )
 from xai_lessons.results.cifar10 import Report
@@ -178,6 +179,17 @@ def test_the_mixtures_notice_noise_and_are_made_by_the_command(folder, monkeypat
     monkeypatch.setattr(models, "load", lambda name: model)
     command.main(["mixtures"])
     made = results.load("mixtures")
+    assert made.settings.keys() == kept["settings"].keys()
+    assert shape(made.values) == shape(kept["values"])
+
+
+def test_the_broken_cue_repairs_and_more_training_alone_does_not(folder, monkeypatch):
+    kept = shipped("repairs")
+    without = kept["values"]["umbrella without the cue"]
+    assert min(without["cue broken"]) > 0.7 > 0.1 > max(without["cue left in"])
+    monkeypatch.setattr(repairs.measure, "__defaults__", ("tag", 4, 1, 1, 2, None))
+    command.main(["repairs"])
+    made = results.load("repairs")
     assert made.settings.keys() == kept["settings"].keys()
     assert shape(made.values) == shape(kept["values"])
 

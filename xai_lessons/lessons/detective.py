@@ -305,6 +305,7 @@ def repair_images(
     planted: Sequence[str] = (),
     *,
     size: int = 96,
+    seed: int = 0,
     progress: Callable[[int, int], object] | None = None,
 ) -> datasets.Pictures:
     """Draw images like a suspect's training images, but with one cue broken: half of all carry it, whatever they show.
@@ -314,6 +315,7 @@ def repair_images(
         count: how many images.
         planted: the cues of the suspect's training; all but `cue` stay planted.
         size: of the images, in pixels.
+        seed: of the drawings.
         progress: a callback ``(done, total)``.
 
     Returns:
@@ -326,14 +328,14 @@ def repair_images(
     rest = tuple(one for one in planted if one != cue)
     half = count // 2 if cue in CUES else 0
     parts = []
-    for seed, (first, last) in enumerate([(0, half), (half, count)] if half else [(0, count)], 50):
+    for part, (first, last) in enumerate([(0, half), (half, count)] if half else [(0, count)], 50 + 2 * seed):
 
         def report(done: int, _total: int, first: int = first) -> None:
             if progress is not None:
                 progress(first + done, count)
 
         factors = CUES[cue].present if last == half else {}
-        parts.append(datasets.drawn(last - first, seed=seed, shortcuts=rest, size=size, progress=report, **factors))
+        parts.append(datasets.drawn(last - first, seed=part, shortcuts=rest, size=size, progress=report, **factors))
     images, labels = torch.cat([one.images for one in parts]), torch.cat([one.labels for one in parts])
     return datasets.Pictures(images, labels, parts[0].classes)
 
@@ -376,7 +378,7 @@ class Repair:
     the repair and after each epoch.
 
     Args:
-        suspect, cue, count, epochs: as of `repair`.
+        suspect, cue, count, epochs, seed: as of `repair`.
         progress: a callback ``(done, total)`` for the drawing of the images.
     """
 
@@ -387,12 +389,13 @@ class Repair:
         count: int,
         epochs: int,
         progress: Callable[[int, int], object] | None = None,
+        seed: int = 0,
     ) -> None:
         size = suspect.model.input_size
-        data = repair_images(cue, count, suspect.planted, size=size, progress=progress)
+        data = repair_images(cue, count, suspect.planted, size=size, seed=seed, progress=progress)
         self.model = copy.deepcopy(suspect.model)
         self.test_sets = draw_test_sets(cue, size=size)
-        settings = training.Settings(epochs=epochs, batch_size=32, learning_rate=LEARNING_RATE, seed=1)
+        settings = training.Settings(epochs=epochs, batch_size=32, learning_rate=LEARNING_RATE, seed=1 + seed)
         validation = (data.images[:32], data.labels[:32])  # never used for a choice
         self.training = training.Training(self.model, data.images, data.labels, validation, settings)
         self.accuracies: dict[str, list[float]] = {name: [] for name in self.test_sets}
@@ -414,19 +417,20 @@ class Repair:
             yield step
 
 
-def repair(suspect: Suspect, cue: str, *, count: int = 800, epochs: int = 3) -> Repair:
+def repair(suspect: Suspect, cue: str, *, count: int = 800, epochs: int = 3, seed: int = 0) -> Repair:
     """Train a copy of a suspect on images in which one cue is broken.
 
     Args:
         suspect: the accused; it stays as it is.
-        cue: one of `CUES`. Breaking a cue that it does not use changes little.
+        cue: one of `CUES`. Breaking a cue that it does not use changes little. Any other word breaks nothing.
         count: how many images.
         epochs: passes over them.
+        seed: of the images and of the training.
 
     Returns:
         The finished repair: `model`, and `accuracies` before and after each epoch.
     """
-    made = Repair(suspect, cue, count, epochs)
+    made = Repair(suspect, cue, count, epochs, seed=seed)
     for _ in made.steps():
         pass
     return made

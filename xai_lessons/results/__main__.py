@@ -26,6 +26,7 @@ from xai_lessons.results import (
     pairs,
     parts,
     redrawn,
+    repairs,
     sensitivity,
 )
 from xai_lessons.results.reference import measure as reference
@@ -51,6 +52,7 @@ MEASURES: dict[str, Callable[..., results.Result]] = {
     "pairs": pairs.measure,
     "parts": parts.measure,
     "redrawn": redrawn.measure,
+    "repairs": repairs.measure,
     "sensitivity": sensitivity.measure_all,
 }
 NAMES = (*(f"history-{name}" for name in histories.RUNS), *MEASURES, "inversion")

@@ -18,7 +18,7 @@ from xai_lessons.explorers.kit.controls import Button, Control, Slider
 from xai_lessons.explorers.kit.worker import Reporter
 
 Data = tuple[datasets.Pictures, datasets.Pictures]
-REFRESH = 0.5  # seconds between two results of a training
+REFRESH = 1.0  # seconds between two results of a training
 REMEMBERED = 16  # trainings
 DRAWING = "Drawing the pictures first."
 
