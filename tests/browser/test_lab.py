@@ -91,14 +91,14 @@ def test_a_lesson_opens_with_its_explorer_live(opened_by_command):
     page = opened_by_command
     counts = f"() => {NOTEBOOK}.content.widgets.filter(c => c.model.type === 'code').map(c => c.model.executionCount)"
     for run in (1, 2):
-        page.wait_for_function(SETTLED, arg="prediction", timeout=MINUTE)
+        page.wait_for_function(SETTLED, arg="prediction", timeout=2 * MINUTE)
         keep(page, "opened-by-command")
         assert page.locator("h1").first.is_visible()
         box = page.locator(".xai-prediction .xai-headline").bounding_box()
         assert box["y"] + box["height"] < 800
         assert page.evaluate(counts)[0] == run
         page.reload()
-    page.wait_for_function(SETTLED, arg="prediction", timeout=MINUTE)
+    page.wait_for_function(SETTLED, arg="prediction", timeout=2 * MINUTE)
     next_notebook(page, "foreign.ipynb")
     page.wait_for_timeout(1000)
     assert page.evaluate(counts) == [None]
