@@ -195,7 +195,7 @@ def memory() -> Finding:
     import psutil
 
     free, total = (amount / GIGABYTE for amount in (psutil.virtual_memory().available, psutil.virtual_memory().total))
-    advice = "" if free > 1.3 else "close other kernels: a lesson takes up to 1.3 GB (docs/memory.md)"
+    advice = "" if free > 1.2 else "close other kernels: a lesson takes up to 1.2 GB (docs/memory.md)"
     return Finding("memory", f"{free:.1f} of {total:.1f} GB free", advice)
 
 
