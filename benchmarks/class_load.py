@@ -300,7 +300,7 @@ def report(students: list[Student], dragging: int) -> None:
         "slider, ms": (moves, f"{len(moves)} moves, {dragging} students at once"),
     }
     print(f"{len(students)} students on {os.cpu_count()} cores; load {os.getloadavg()[0]:.1f}\n")
-    print(f"{'':20}{'median':>8}{'95 %':>8}{'worst':>8}{'wanted':>8}")
+    print(f"{'':20}{'median':>8}{'95%':>8}{'worst':>8}{'wanted':>8}")
     for name, (values, note) in rows.items():
         numbers = middle(values), middle(values, 0.95), max(values, default=0)
         print(f"{name:20}", *(f"{value:7.1f}" for value in numbers), f"{WANTED.get(name, ''):>7}  {note}")

@@ -1,7 +1,7 @@
 """The drawn world and the training: python -m benchmarks.foundation.
 
 Prints how many images a core draws in a second, how far a linear model gets by color and by small pixels alone, and
-how many seconds of one core a network needs from nothing to 97 %.
+how many seconds of one core a network needs from nothing to 97%.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def main() -> None:
     bins = (colors[:, 0] * 16 + colors[:, 1] * 4 + colors[:, 2]).flatten(1)
     histogram = F.one_hot(bins, 64).float().mean(dim=1).numpy()
     small = F.adaptive_avg_pool2d(x, 16).flatten(1).numpy()
-    print(f"a linear model on a histogram of 64 colors: {linear(histogram, y):.1%} right (bar: under 40 %)", flush=True)
-    print(f"a linear model on 16 x 16 pixels: {linear(small, y):.1%} right (bar: under 25 %)", flush=True)
+    print(f"a linear model on a histogram of 64 colors: {linear(histogram, y):.1%} right (bar: under 40%)", flush=True)
+    print(f"a linear model on 16 x 16 pixels: {linear(small, y):.1%} right (bar: under 25%)", flush=True)
     spent, history = to_97()
     reached = next((e for e in history if e.validation_accuracy >= 0.97), None)
     for epoch in history:

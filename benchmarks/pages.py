@@ -105,7 +105,7 @@ hidden. Here: the probability as it is, with the window black that hurts most, a
         f"""Published without any attack: {reference.CHANGED}.
 
 - *Found again:* turned upside down, brighter or darker, many change their label. When mirrored, only those do that
-  the network was not sure of (at most 62 %). It was also trained on mirrored images, which may be why; this is not
+  the network was not sure of (at most 62%). It was also trained on mirrored images, which may be why; this is not
   tested.
 - *Not found:* their words. *Why:* other photographs, another network; they do not say how much brighter.""",
     ),

@@ -77,7 +77,7 @@ def main() -> None:
         open_notebook(page, lab.put("latency.ipynb", *opened))
         run_all(page)
         print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        print(f"{'slider':32} {'median':>8} {'95 %':>8} {'worst':>8}   milliseconds, {options.moves} moves")
+        print(f"{'slider':32} {'median':>8} {'95%':>8} {'worst':>8}   milliseconds, {options.moves} moves")
         for number, (name, _, sliders) in enumerate(CASES):
             show_cell(page, number)
             page.locator(f".xai-{name} .noUi-handle").first.wait_for()

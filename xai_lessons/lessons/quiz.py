@@ -163,7 +163,7 @@ def ask(name: str, **values: Any) -> Question:
 
     Example:
         >>> ask("lesson1.shift")  # doctest: +ELLIPSIS
-        Predict. Now a cat that the network is sure of: 100 %. It is moved ... What does the network say?
+        Predict. Now a cat that the network is sure of: 100%. It is moved ... What does the network say?
           a) still cat, about as confident
           b) something else
           c) all ten classes about equally
