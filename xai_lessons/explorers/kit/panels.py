@@ -67,7 +67,7 @@ def contact_sheet(title: str, sentence: str, panels: Sequence[Panel]) -> np.ndar
             rows.append([])
         rows[-1].append((panel, tile))
     wide = max([sum(tile.width + GAP for _, tile in row) + GAP for row in rows] + [420])
-    lines = textwrap.wrap(sentence, int(wide / 8.2))
+    lines = textwrap.wrap(sentence, int(wide / 8.2), break_on_hyphens=False)
     heights = [max((tile.height for _, tile in row), default=0) + HEAD + GAP for row in rows]
     top = 44 + 22 * len(lines) + 8
     image = Image.new("RGB", (wide, top + sum(heights) + GAP // 2), "white")
