@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.sign import NotebookNotary
 
 from xai_lessons.command import cli, lab
 
@@ -200,6 +202,24 @@ def test_lab_hands_its_options_on(started, tmp_path):
     ((command, _),) = started
     assert {"--no-browser", "--port=9999", "--ip=0.0.0.0"} <= set(command)
     assert "--" not in command
+
+
+def test_lessons_are_signed_as_delivered_and_only_where_that_can_be_kept(tmp_path, monkeypatch):
+    source, mine = tmp_path / "source", tmp_path / "mine"
+    source.mkdir()
+    for name in ("01_a.ipynb", "02_b.ipynb"):
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(name, id="one")])
+        nbformat.write(book, source / name)
+    lab.copy_lessons(source, mine)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("mine", id="one")]), mine / "02_b.ipynb")
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(source / "01_a.ipynb" / "no folder"))
+    lab.trust(source, mine)
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    trusted = [NotebookNotary().check_signature(nbformat.read(path, 4)) for path in sorted(mine.glob("*.ipynb"))]
+    assert trusted == [False, False]
+    lab.trust(source, mine)
+    trusted = [NotebookNotary().check_signature(nbformat.read(path, 4)) for path in sorted(mine.glob("*.ipynb"))]
+    assert trusted == [True, False]
 
 
 def test_lab_here_copies_nothing(started, source, tmp_path, monkeypatch):
