@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from xai_lessons import plots
+from xai_lessons.plots.figures import GAP
 from xai_lessons.plots.images import few_colors
 
 RAMP = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
@@ -274,6 +275,17 @@ def test_jpeg_and_png_open_again():
 def test_jpeg_keeps_its_limit():
     noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
     assert len(plots.jpeg(noise, 40)) > 40_000 >= len(plots.jpeg(noise, most=40_000))
+
+
+def test_a_figure_that_must_be_smaller_has_smaller_images_and_not_smaller_letters():
+    noise = np.random.default_rng(0).random((3, 96, 96))
+    widths, around = [], []
+    for most in (10**6, 40_000):
+        picture = opened(plots.show([noise] * 4, ["above"] * 4, "Below.", most=most).picture)
+        widths.append(picture.shape[1])
+        around.append(picture.shape[0] - ((widths[-1] - GAP) / 4 - GAP))  # what title and caption take of the height
+    assert widths[1] < 0.8 * widths[0]
+    assert around[0] == around[1]
 
 
 def test_show_draws_pictures_and_caption():

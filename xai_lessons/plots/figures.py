@@ -15,6 +15,7 @@ from xai_lessons.plots.images import enlarge, few_colors, jpeg, pixels
 from xai_lessons.plots.text import PALETTE, fitting, font, wrap
 
 FIGURE_BYTES, FIGURE_QUALITY = 60_000, 70  # of a figure of images: at most
+SMALLEST = 80  # pixels of an image in a figure, however few bytes it may have
 LINE, GAP, CAPTION = 20, 12, "#333333"  # pixels from line to line and between images, and the color of a caption
 
 
@@ -70,7 +71,7 @@ def show(
         caption: what to see; drawn below and read out to those who cannot.
         columns: images per row.
         size: width of each in inches of 100 pixels.
-        most: largest size in bytes, as JPEG.
+        most: largest size in bytes, as JPEG; kept by a lower quality, then by smaller images.
 
     Returns:
         A figure that a notebook shows, and that `save` writes to a file.
@@ -83,9 +84,22 @@ def show(
     if not len(images):
         raise ValueError("expected at least one image, got none")
     columns, side = min(columns, len(images)), round(100 * size)
+    while True:
+        sheet = _sheet([_tile(pixels(image), side) for image in images], titles, caption, columns, side)
+        picture = jpeg(np.asarray(sheet), FIGURE_QUALITY, most)
+        kept = Image.open(io.BytesIO(picture)).width / sheet.width
+        if kept == 1 or side <= SMALLEST:
+            return Static(picture, caption, "jpeg")
+        side = max(int(side * kept), SMALLEST)  # smaller images instead of smaller letters
+
+
+def _sheet(
+    images: Sequence[np.ndarray], titles: Sequence[str], caption: str, columns: int, side: int
+) -> Image.Image:  # fmt: skip
+    """Images of this width in rows, their titles above them and the caption below."""
     face = fitting([line for title in titles for line in title.split("\n")], side, (16, 15, 14, 13))
     heads = [wrap(title, face, side) for title in titles]
-    tiles = [Image.fromarray(_tile(pixels(image), side)) for image in images]
+    tiles = [Image.fromarray(image) for image in images]
     rows = [slice(first, first + columns) for first in range(0, len(tiles), columns)]
     tops = [LINE * max(map(len, heads[row]), default=0) + 6 for row in rows]
     heights = [top + max(tile.height for tile in tiles[row]) for row, top in zip(rows, tops, strict=True)]
@@ -102,7 +116,7 @@ def show(
         y += height
     for n, line in enumerate(lines):
         draw.text((GAP, y + GAP + LINE * n), line, CAPTION, font(15))
-    return Static(jpeg(np.asarray(sheet), FIGURE_QUALITY, most), caption, "jpeg")
+    return sheet
 
 
 def _tile(image: np.ndarray, side: int) -> np.ndarray:
