@@ -266,6 +266,13 @@ def test_few_colors_are_close_to_many():
     assert off.mean() < 8
 
 
+def test_the_page_of_a_chart_stays_white():
+    series = {name: (range(9), [k * x for x in range(9)]) for k, name in enumerate(("one", "two", "three"))}
+    page = opened(plots.plot(series, "Three lines.", x_label="x", y_label="y").picture)
+    assert page[1, 1].tolist() == [255, 255, 255]
+    assert (page == 255).all(axis=2).mean() > 0.5
+
+
 def test_jpeg_and_png_open_again():
     picture = plots.heatmap(RAMP, size=64)
     assert np.array_equal(opened(plots.png(picture)), picture)

@@ -252,4 +252,8 @@ def few_colors(image: Image.Image) -> Image.Image:
         size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
         sample = image.resize(size, Image.Resampling.NEAREST)
     palette = sample.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    return image.quantize(256, palette=palette, dither=Image.Dither.NONE)
+    few = image.quantize(256, palette=palette, dither=Image.Dither.NONE)
+    white = few.palette.colors.get((255, 255, 255)) if few.palette else None
+    if white is not None:  # Pillow takes a color that is nearly the closest: a white page must stay white
+        few.paste(white, mask=Image.fromarray((np.asarray(image) == 255).all(axis=2)))
+    return few
