@@ -1,4 +1,4 @@
-"""Comparison: methods x networks x metrics in one table, always beside baselines that ignore the network."""
+"""Comparison: methods x networks x metrics in one table, always beside controls that ignore the network."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def empty_map(x: Tensor) -> Tensor:
     return torch.zeros_like(x[:, 0])
 
 
-#: Baselines that ignore the network, called like methods.
+#: Controls: maps that ignore the network, called like methods.
 CONTROLS: dict[str, Explain] = {
     "random": random_map,
     "center blob": center_blob,
@@ -389,7 +389,7 @@ def wilson_interval(fraction: float, count: int, z: float = 1.96) -> tuple[float
     """
     middle = (fraction + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z * math.sqrt(fraction * (1 - fraction) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return middle - half, middle + half
+    return max(middle - half, 0.0), min(middle + half, 1.0)  # but for rounding they are within
 
 
 def table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = None) -> str:

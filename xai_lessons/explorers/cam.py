@@ -1,4 +1,4 @@
-"""Where did it look? Class activation maps, scored against the truth and beside baselines that ignore the network."""
+"""Where did it look? Class activation maps, scored against the truth and beside controls that ignore the network."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ class CamExplorer(ImageExplorer):
         bars |= {f"{control} on the {name}": fraction for control, fraction in result.controls.items()}
         caption = f"There is no {name} here."
         if name in result.inside:
-            caption = "Orange: on the object of that class. A map is worth something only if it beats the two controls."
+            caption = "Orange: on the object of that class. A map is worth something only if it beats the two that ignore the network."
         marked = [i for i, item in enumerate(result.inside) if item == name]
         title = "How much of the map lies where?"
         return bar_panel(title, list(bars), list(bars.values()), marked=marked, caption=caption, **size)
@@ -336,7 +336,7 @@ def _row_panels(result: CamResult, state: CamState) -> list[Panel]:
     image = plots.pixels(result.shown)
     note = "On its own scale: even an almost empty map looks strong."
     if state.shared and state.compare == CLASSES:
-        note = "One scale for all: where it stays dark, there is nothing."
+        note = "One scale for all: where the picture is unchanged, there is next to nothing."
     panels = []
     for title, one in result.row.items():
         alt, shown = f"{state.compare}: {title}", np.full_like(image, 200)

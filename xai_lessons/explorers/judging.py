@@ -80,12 +80,12 @@ class LeaderboardExplorer(ImageExplorer):
 
     def controls(self) -> tuple[Control, ...]:
         """What orders the rows first; then what is computed."""
-        blind = "Baselines that ignore the network"
+        blind = "Maps that ignore the network"
         return (
             *group(
                 "Shown",
                 Choice("metric", "Order by", choices=lambda state: state.metrics or tuple(METRICS), names=_words),
-                Toggle("blind", "Show the controls", help=blind),
+                Toggle("blind", "Show the controls (orange)", help=blind),
                 changes=(PANELS,),
             ),
             *self.network_controls("scores"),

@@ -126,7 +126,7 @@ class ScoresExplorer(Explorer):
             height=320,
         )
         note = "" if _stored(state) is None else "The curves are stored results; the bars are computed now."
-        low = f"Mean of {PICTURES} pictures; line: without the control. Deletion: low is good."
+        low = f"Mean of {PICTURES} pictures; line: the pure map. Deletion: low is good."
         return [
             Panel(title, picture, f"a map over picture {state.picture}: {title}", 300),
             chart_panel("Its scores", bars, listed, 340, low),

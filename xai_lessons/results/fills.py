@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from xai_lessons.core.progress import Progress
 from xai_lessons.data import menagerie
 from xai_lessons.methods import cam, saliency
 
-FILLS = ("black", "mean", "blur")
+FILLS: dict[str, Any] = {"black": "black", "white": 1.0, "mean": "mean", "blur": "blur"}
 METHODS: dict[str, Callable[..., Tensor]] = {
     "Grad-CAM": cam.grad_cam,
     "gradient": saliency.gradient,
@@ -25,7 +25,7 @@ def measure(
     network: str = "menagerie-resnet",
     images: int = 200,
     steps: int = 16,
-    fills: Sequence[str] = FILLS,
+    fills: Mapping[str, Any] | None = None,
     progress: Progress = None,
 ) -> results.Result:
     """The area under the deletion curve of each method with each fill.
@@ -34,7 +34,7 @@ def measure(
         network: name of a built-in network.
         images: how many of the drawn world.
         steps: of the curve.
-        fills: see `evaluation.deletion`.
+        fills: name -> what `evaluation.deletion` takes; `FILLS` by default.
         progress: True, or a callback (done, total), of one method with one fill.
 
     Returns:
@@ -43,19 +43,19 @@ def measure(
 
     Example:
         >>> from xai_lessons.results import fills
-        >>> list(fills.measure(images=2, steps=2, fills=["black"]).values["black"])
+        >>> list(fills.measure(images=2, steps=2, fills={"black": 0.0}).values["black"])
         ['Grad-CAM', 'gradient', 'center blob', 'random']
     """
     model = models.load(network)
     x, labels, _ = menagerie.sample(images, seed=0, size=model.input_size)
     maps = {name: method(model, x, labels) for name, method in METHODS.items()}
     found: dict[str, dict[str, Any]] = {}
-    for fill in fills:
+    for title, fill in (fills or FILLS).items():
         areas = {
             name: evaluation.deletion(model, x, M, labels, steps=steps, fill=fill, progress=progress).area.double()
             for name, M in maps.items()
         }
-        found[fill] = {
+        found[title] = {
             name: {
                 "mean": float(area.mean()),
                 "standard_error": float(area.std() / images**0.5),

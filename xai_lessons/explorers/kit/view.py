@@ -100,7 +100,7 @@ class View:
             actions.insert(0, run)
         staged = self._groups()
         if self._more.children:
-            actions.insert(-2, self._button("More", self._toggle_more, "All other controls", "xai-more-button"))
+            actions.insert(-2, self._button("More", self._toggle_more, "All other settings", "xai-more-button"))
         self.browser = Browser(lambda touch: self._guard(lambda: explorer.press_on(touch)))
         panels = widgets.VBox([self._stage, self._below], layout=widgets.Layout(flex="1 1 0", min_width="0"))
         heading = f"{STYLE}<div>{_span('title', explorer.title)} {_span('question', explorer.question)}</div>"
