@@ -302,7 +302,7 @@ class CamExplorer(ImageExplorer):
         bars |= {f"{control} on the {name}": fraction for control, fraction in result.controls.items()}
         caption = f"There is no {name} here."
         if name in result.inside:
-            caption = "Orange: on the object of that class. A map is worth something only if it beats the two that ignore the network."
+            caption = "Orange: on the object of that class. A map must beat those that ignore the network."
         marked = [i for i, item in enumerate(result.inside) if item == name]
         title = "How much of the map lies where?"
         return bar_panel(title, list(bars), list(bars.values()), marked=marked, caption=caption, **size)

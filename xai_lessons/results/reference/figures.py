@@ -37,7 +37,7 @@ def looked(network: models.Classifier, images: tables.Images, most: int = BYTES)
             tiles.append(plots.overlay(plots.enlarge(x, TILE, smooth=True), cam.grad_cam(network, x, c).cpu()))
             p = float(network.predict(x)[network.class_index(c)])
             titles.append(f"{name.replace('_', ' ')}\n{reference.short(c)} {p:.0%}")
-    caption = f"Grad-CAM of {network.name} for the class named above each photograph, with the probability that the network gives it."
+    caption = f"Grad-CAM of {network.name} for the class above each photograph, with the probability of that class."
     return plots.show(tiles, titles, caption, columns=4, size=2.4, most=most)
 
 
