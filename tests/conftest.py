@@ -18,7 +18,7 @@ hypothesis.settings.load_profile("repeatable")
 collect_ignore = [] if os.environ["XAI_LESSONS_DEVICE"] == "ghost" else ["second_device"]
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("lessons", "browser", "tests")
+STAGES = ("lessons", "browser", "slow", "tests", "examples")
 
 
 @pytest.fixture(scope="session")
@@ -50,14 +50,17 @@ def some_of_cifar10(test_data, tmp_path_factory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that no process waits for the other at the end."""
-    items.sort(key=lambda item: STAGES.index(_stage(item)))
+    """The files with the longest tests first and examples last, so that no process waits for the other at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: STAGES.index(_stage(item, slow)))
     for item in items:
-        if _stage(item) != "tests":
+        if "browser" in item.path.parts:
             item.add_marker(pytest.mark.browser)
 
 
-def _stage(item: pytest.Item) -> str:
-    if "browser" not in item.path.parts:
-        return "tests"
-    return "lessons" if item.path.stem == "test_lessons" else "browser"
+def _stage(item: pytest.Item, slow: set[Path]) -> str:
+    if "browser" in item.path.parts:
+        return "lessons" if item.path.stem == "test_lessons" else "browser"
+    if isinstance(item, pytest.DoctestItem):
+        return "examples"
+    return "slow" if item.path in slow else "tests"

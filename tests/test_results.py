@@ -260,6 +260,7 @@ def test_sensitivities_are_made_by_the_command(folder, monkeypatch, model):
     assert results.load("sensitivity").values["small"]["LRP"] == pytest.approx(float(expected), rel=0.01)
 
 
+@pytest.mark.slow
 def test_what_lessons_2_and_3_say_of_many_pictures_is_measured_by_the_command(folder, monkeypatch, model):
     monkeypatch.setattr(models, "load", lambda name, device=None: model)
     for name in ("draw", "draw_pair", "sample"):

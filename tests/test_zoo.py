@@ -19,6 +19,7 @@ LINEAR = {"resnet18", "resnet50", "densenet121", "mobilenet_v2"}  # a linear lay
 POOLING = LINEAR | {"squeezenet1_1"}
 RELUS = POOLING | {"vgg19"}
 ALL = sorted(RELUS | {"mobilenet_v3_small", "convnext_tiny"})
+NARROW = {"resnet50": {"width_per_group": 16}}  # a quarter of the channels, and the same operations
 SMALL = {
     "occlusion": {"patch": 32, "stride": 32},
     "lime": {"samples": 4},
@@ -33,15 +34,15 @@ SMALL = {
 
 @functools.cache
 def built(name: str) -> nn.Module:
-    """A network of torchvision's with random weights, the same each time; VGG with a head of 32 units, not 4096."""
+    """A network of torchvision's with random weights, the same each time; VGG and ResNet-50 are narrower."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         if name != "vgg19":
-            return getattr(zoo, name)(weights=None, num_classes=10).eval()
+            return getattr(zoo, name)(weights=None, num_classes=10, **NARROW.get(name, {})).eval()
         with torch.device("meta"):
             net = zoo.vgg19(weights=None, init_weights=False)
-        net.features = zoo.vgg.make_layers(zoo.vgg.cfgs["E"])
-        head = [nn.Linear(512 * 49, 32), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(32, 10)]
+        net.features = zoo.vgg.make_layers([c if c == "M" else c // 4 for c in zoo.vgg.cfgs["E"]])
+        head = [nn.Linear(128 * 49, 32), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(32, 10)]
         net.classifier = nn.Sequential(*head)
         return net.eval()
 
@@ -57,6 +58,7 @@ def narrow(net: nn.Module) -> dict[str, object]:
     return {"layer": first, "batch_size": 32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 @pytest.mark.filterwarnings("ignore::UserWarning")
