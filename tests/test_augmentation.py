@@ -48,6 +48,16 @@ def test_a_square_is_blanked_with_gray(size):
     assert torch.equal(y, blank[:, None].expand_as(y) * 0.5)
 
 
+def test_the_colors_of_some_pictures_change_places():
+    x = torch.rand(200, 3, 4, 4)
+    y = augment(x, False, 0, 0, generator(0), recolor=0.6)
+    assert torch.equal(x.sort(dim=1).values, y.sort(dim=1).values)
+    same = (y == x).flatten(1).all(1)
+    assert 70 < same.sum() < 130, "0.4 are left, and of the others each sixth"
+    orders = [tuple(torch.cdist(a.flatten(1), b.flatten(1)).argmin(1).tolist()) for a, b in zip(x, y, strict=True)]
+    assert len(set(orders)) == 6
+
+
 def test_the_same_generator_gives_the_same_pictures():
     x = torch.rand(8, 3, 8, 8)
     assert torch.equal(augment(x, True, 2, 2, generator(4)), augment(x, True, 2, 2, generator(4)))

@@ -13,7 +13,7 @@ from xai_lessons.core.progress import Cancelled
 from xai_lessons.data import datasets
 from xai_lessons.explorers import PredictionExplorer, TrainingExplorer
 from xai_lessons.explorers.kit import Reporter, image_explorer
-from xai_lessons.explorers.training import CURVES, KEPT, TrainingState
+from xai_lessons.explorers.training import AUGMENTED, CURVES, KEPT, TrainingState
 from xai_lessons.models import architectures
 from xai_lessons.results import histories
 
@@ -70,8 +70,8 @@ def test_the_shown_code_gives_the_same_curves(explorer, network):
 def test_it_is_the_training_that_fit_does(explorer, data):
     result = explorer.run()
     train, validation = data
-    model = histories.fresh("ResNet", size=16, classes=train.classes)
-    settings = {"epochs": 2, "batch_size": 128, "flip": True, "shift": 2, "weight_decay": 5e-4, "learning_rate": 0.006}
+    model = histories.fresh("ResNet", size=16, classes=train.classes, **histories.NARROW)
+    settings = {"epochs": 2, "batch_size": 128, "shift": 4, "recolor": 0.5}
     expected = training.fit(model, train.images[:100], train.labels[:100], validation[:2], **settings)
     assert np.allclose(result.train_loss, [epoch.train_loss for epoch in expected], atol=1e-6)
 
@@ -148,11 +148,13 @@ def test_without_data_the_shipped_trainings_are_shown():
     assert len(explorer.runs) == 2
     assert all(name.endswith("(shipped)") for name in result.earlier)
     assert "TrainingExplorer" not in explorer.code(explorer.state)
-    assert "datasets.drawn(6000, size=48)" in explorer.code(explorer.state)
+    assert "datasets.drawn(2500, size=64)" in explorer.code(explorer.state)
     for name in ("residual", "vgg"):
         run = histories.RUNS[name]
-        state = TrainingState(**{k: v for k, v in run.settings.items() if k != "shift"})
-        assert (run.images, run.size) == (state.pictures, state.size), "the shipped run is one that Run makes"
+        state = TrainingState(**{k: v for k, v in run.settings.items() if k not in AUGMENTED})
+        made = run.images, run.validation, run.size
+        assert made == (state.pictures, explorer.validation_count, state.size), "the shipped run is one that Run makes"
+        explorer.set(learning_rate=state.learning_rate)
         assert training.Settings(**run.settings) == state.settings
 
 
@@ -229,5 +231,5 @@ def test_pictures_are_drawn_once_and_drawing_is_told_and_can_be_stopped(monkeypa
 
 
 def test_names_of_trainings_say_what_differs():
-    assert TrainingState().name == "residual, 6,000 pictures, 12 epochs"
+    assert TrainingState().name == "residual, 2,500 pictures, 16 epochs"
     assert TrainingState(learning_rate=0.02, augmentation=False).name.endswith("rate 0.02, not augmented")

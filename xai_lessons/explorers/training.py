@@ -19,8 +19,8 @@ from xai_lessons.results import histories
 from xai_lessons.training.augmentation import pixels
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
-    "residual": ("ResNet", {}),
-    "residual, no shortcuts": ("ResNet", {"residual": False}),
+    "residual": ("ResNet", histories.NARROW),
+    "residual, no shortcuts": ("ResNet", histories.NARROW | {"residual": False}),
     "VGG-like": ("Vgg", {}),
 }
 CURVES = {
@@ -30,6 +30,7 @@ CURVES = {
     "validation accuracy": "validation_accuracy",
 }
 SHIPPED = ("residual", "vgg")
+AUGMENTED = ("shift", "recolor")  # settings that follow from the state's `augmentation`
 LIMITS = {"accuracy": 1.0, "loss": 2.5}  # guessing among ten classes costs log 10 = 2.3
 KEPT = "my-menagerie"  # the name under which a trained network is saved beside the notebook
 ON_WALL, COLUMNS, TILE = 24, 6, 80  # new images whose predictions are shown
@@ -41,14 +42,14 @@ class TrainingState:
     """What is trained, on how many images, and how."""
 
     network: str = "residual"  # one of `NETWORKS`
-    pictures: int = 6000  # how many it is trained on
+    pictures: int = 2500  # how many it is trained on
     # epochs, batch_size, learning_rate, weight_decay: see `training.Settings`
-    epochs: int = 12
-    batch_size: int = 64
+    epochs: int = 16
+    batch_size: int = 32
     learning_rate: float = 0.006
     weight_decay: float = 5e-4
-    augmentation: bool = True  # whether images are flipped and shifted
-    size: int = 48  # height and width of the images in pixels
+    augmentation: bool = True  # whether images are flipped, shifted and recolored
+    size: int = 64  # height and width of the images in pixels
     curves: tuple[str, ...] = tuple(CURVES)  # which are drawn
     earlier: bool = True  # whether the trainings before are drawn too
 
@@ -61,7 +62,8 @@ class TrainingState:
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             flip=self.augmentation,
-            shift=self.size // 24 if self.augmentation else 0,
+            shift=self.size // 16 if self.augmentation else 0,
+            recolor=0.5 if self.augmentation else 0.0,
         )
 
     @property
@@ -105,7 +107,8 @@ class TrainingExplorer(LiveTraining):
     State = TrainingState
     stage = ("pictures", "epochs", "learning_rate", "keep")
     shown_by_code = (*CURVES.values(), "batch_loss", "probabilities")
-    counts = (100, 250, 500, 1000, 2000, 4000, 6000)
+    counts = (100, 250, 500, 1000, 2500, 4000, 6000)
+    validation_count = 300
 
     def __init__(self, data: Data | None = None, **initial: Any) -> None:
         self._shipped: dict[str, list[training.Epoch]] = {}
@@ -114,7 +117,7 @@ class TrainingExplorer(LiveTraining):
         for name in SHIPPED if data is None else ():
             run = histories.RUNS[name]
             network = next(k for k, v in NETWORKS.items() if v == (run.architecture, run.arguments))
-            settings = {name: value for name, value in run.settings.items() if name != "shift"}
+            settings = {name: value for name, value in run.settings.items() if name not in AUGMENTED}
             state = TrainingState(network=network, pictures=run.images, size=run.size, **settings)
             self._shipped[f"{state.name} (shipped)"] = histories.load(name)
         super().__init__(data, **initial)
@@ -126,7 +129,7 @@ class TrainingExplorer(LiveTraining):
 
     def controls(self) -> tuple[Control, ...]:
         """What is trained, on what, how; and what is drawn."""
-        rates = (1e-4, 3e-4, 0.001, 0.003, 0.006, 0.02, 0.1)
+        rates = (1e-4, 3e-4, 0.001, 0.0015, 0.003, 0.006, 0.02, 0.1)
         changes = ("train_loss", "validation_loss", "batch_loss", "probabilities")
         pictures, again = self.data_controls()
         size = Slider(name="size", label="Pixels", values=(32, 48, 64, 96), format="d", help="Width of a picture")
@@ -140,7 +143,7 @@ class TrainingExplorer(LiveTraining):
                 Slider(name="batch_size", label="Batch size", values=(32, 64, 128, 256), format="d"),
                 Slider(name="learning_rate", label="Learning rate", values=rates),
                 Slider(name="weight_decay", label="Weight decay", values=(0.0, 5e-4, 0.01, 0.1, 1.0)),
-                Toggle(name="augmentation", label="Mirror and shift the pictures"),
+                Toggle(name="augmentation", label="Mirror, shift and recolor the pictures"),
                 *drawn,
                 again,
                 changes=changes,
@@ -225,7 +228,7 @@ class TrainingExplorer(LiveTraining):
             f"model = histories.fresh({architecture!r}{given})",
             f"settings = training.Settings(epochs={s.epochs}, batch_size={s.batch_size}, "
             f"learning_rate={s.learning_rate},",
-            f"    weight_decay={s.weight_decay}, flip={s.flip}, shift={s.shift})",
+            f"    weight_decay={s.weight_decay}, flip={s.flip}, shift={s.shift}, recolor={s.recolor})",
             "made = training.Training(model, *train[:2], validation[:2], settings)",
             "batch_loss = np.array([float(step.loss) for step in made.steps()])",
             *(f"{name} = np.array([epoch.{name} for epoch in made.history])" for name in CURVES.values()),

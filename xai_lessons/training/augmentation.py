@@ -1,4 +1,4 @@
-"""Data augmentation: random flips, shifts and erased squares, and the attack of adversarial training."""
+"""Data augmentation: random flips, shifts, erased squares and swapped colors; the attack of adversarial training."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def pixels(images: Tensor) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
-def augment(images: Tensor, flip: bool, shift: int, erase: int, rng: torch.Generator) -> Tensor:
-    """Flip, shift and erase each image of a batch at random.
+def augment(images: Tensor, flip: bool, shift: int, erase: int, rng: torch.Generator, recolor: float = 0.0) -> Tensor:
+    """Flip, shift, erase and recolor each image of a batch at random.
 
     Args:
         images: (N, 3, H, W).
@@ -34,6 +34,7 @@ def augment(images: Tensor, flip: bool, shift: int, erase: int, rng: torch.Gener
         shift: largest shift in pixels; the edge is repeated.
         erase: side of a square that is set to gray, in pixels; 0 for none.
         rng: a generator on the CPU.
+        recolor: the probability that the red, green and blue of an image change places at random.
 
     Returns:
         (N, 3, H, W).
@@ -61,6 +62,10 @@ def augment(images: Tensor, flip: bool, shift: int, erase: int, rng: torch.Gener
         row, column = torch.arange(h, device=device)[:, None], torch.arange(w, device=device)[None]
         inside = (row >= top) & (row < top + erase) & (column >= left) & (column < left + erase)
         x = torch.where(inside[:, None], x.new_tensor(0.5), x)
+    if recolor:
+        order = torch.rand(n, 3, generator=rng).argsort(dim=1)
+        order[torch.rand(n, generator=rng) >= recolor] = torch.arange(3)
+        x = x[torch.arange(n, device=device)[:, None], order.to(device)]
     return x
 
 

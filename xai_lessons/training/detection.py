@@ -38,7 +38,7 @@ class Detection:
         self, images: Tensor, labels: Tensor, settings: Settings, rng: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Flip half of the images horizontally, and their boxes with them."""
-        for name in ("shift", "erase", "adversarial", "label_smoothing"):
+        for name in ("shift", "erase", "recolor", "adversarial", "label_smoothing"):
             if getattr(settings, name):
                 raise ValueError(f"{name} must be 0 to train a detector, got {getattr(settings, name)}")
         if not settings.flip:

@@ -40,6 +40,7 @@ class Settings:
         flip: whether images are flipped horizontally at random.
         shift: largest random shift, in pixels.
         erase: side of a square erased at random, in pixels; 0 for none.
+        recolor: probability that the red, green and blue of an image change places at random.
         adversarial: epsilon of the attack that each image is trained under, in pixel units; 0 for none.
         seed: determines the order, the augmentation and the dropout.
 
@@ -60,6 +61,7 @@ class Settings:
     flip: bool = True
     shift: int = 4
     erase: int = 0
+    recolor: float = 0.0
     adversarial: float = 0.0
     seed: int = 0
 
@@ -71,6 +73,7 @@ class Settings:
         inputs.at_least("label_smoothing", self.label_smoothing, 0, 0.99)
         inputs.at_least("shift", self.shift, 0)
         inputs.at_least("erase", self.erase, 0)
+        inputs.at_least("recolor", self.recolor, 0, 1)
         inputs.at_least("adversarial", self.adversarial, 0, 1)
         if self.optimizer not in ("adamw", "sgd"):
             raise ValueError(f"optimizer must be 'adamw' or 'sgd', got {self.optimizer!r}")
@@ -404,8 +407,8 @@ class Classification:
     def augment(
         self, images: Tensor, labels: Tensor, settings: Settings, rng: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Flip, shift and erase; the labels stay."""
-        return augment(images, settings.flip, settings.shift, settings.erase, rng), labels
+        """Flip, shift, erase and recolor; the labels stay."""
+        return augment(images, settings.flip, settings.shift, settings.erase, rng, settings.recolor), labels
 
     def loss(self, model: Any, images: Tensor, labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
         """Cross-entropy, and the number of images whose class is right."""
