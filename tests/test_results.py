@@ -189,6 +189,8 @@ def test_the_broken_cue_repairs_and_more_training_alone_does_not(folder, monkeyp
     without = kept["values"]["umbrella without the cue"]
     assert min(without["cue broken"]) > 0.7 > 0.1 > max(without["cue left in"])
     monkeypatch.setattr(repairs.measure, "__defaults__", ("tag", 4, 1, 1, 2, None))
+    draw = detective.draw_test_sets  # a repair draws its own, of 40 images each: here of two
+    monkeypatch.setattr(detective, "draw_test_sets", lambda cue, count=2, **options: draw(cue, count, **options))
     command.main(["repairs"])
     made = results.load("repairs")
     assert made.settings.keys() == kept["settings"].keys()
