@@ -38,7 +38,7 @@ PLAYERS = {
     "l1-open-explorer": Player({"shift_right": SHIFTS, "without": ALL}),
     "l1-layers-explorer": Player({"layer": ALL, "channel": (0, 1, 2, 3)}),
     "l1-training-explorer": Player(
-        {"epochs": (1, 2, 4, 8, 12), "pictures": (100, 500, 2000), "earlier": (False,)}, run=True
+        {"epochs": (1, 2, 4, 8, 16), "pictures": (100, 500, 2500), "earlier": (False,)}, run=True
     ),
     "l1-cifar-explorer": Player({"truth": ALL, "network": ALL}, UPSIDE_DOWN),
     "l1-cifar-own": Player({"noise": (0.0, 0.04, 0.08, 0.12, 0.2, 0.3), "turn": (-90, -60, -30, 0, 30, 60, 90)}, CIFAR),
