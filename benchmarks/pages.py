@@ -29,8 +29,7 @@ as well. An empty map never moves, so every method carries a † for its sensiti
 OLDER = """
 **This table is older than the leaderboard of lesson 7** (`python -m xai_lessons.results leaderboard`, {newer} scenes of
 the open split, ten methods, with standard errors). It was measured on {images} scenes and without standard errors: one
-scene counts {one:.2f} in the pointing game, so read it for what is far apart. Its column *infidelity* is older than the
-rule that the scale is not negative: where a map predicts the wrong sign, its value is too good. The command above now
+scene counts {one:.2f} in the pointing game, so read it for what is far apart. The command above now
 measures {newer} scenes, which takes more than an hour.
 """
 

@@ -143,7 +143,11 @@ class TrainingExplorer(LiveTraining):
                 Slider(name="batch_size", label="Batch size", values=(32, 64, 128, 256), format="d"),
                 Slider(name="learning_rate", label="Learning rate", values=rates),
                 Slider(name="weight_decay", label="Weight decay", values=(0.0, 5e-4, 0.01, 0.1, 1.0)),
-                Toggle(name="augmentation", label="Mirror, shift and recolor the pictures"),
+                Toggle(
+                    name="augmentation",
+                    label="Mirror, shift and recolor the pictures",
+                    help="Not for classes that differ in color",
+                ),
                 *drawn,
                 again,
                 changes=changes,
