@@ -196,7 +196,7 @@ def test_a_channel_and_its_code(model, layer, where):
     assert (result.weights is not None) == (layer == "0")
     check_code(explorer, tolerance=1e-6)
     titles = [panel.title for panel in explorer.panels(result, explorer.state)]
-    assert titles[-1] == ("Logit" if layer == "classes" else "Mean activation")
+    assert titles[-1] == ("Logit" if layer == "classes" else "Activation")
 
 
 def test_answers_to_drawings_are_those_of_the_network(model):

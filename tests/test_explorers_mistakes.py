@@ -83,7 +83,7 @@ def test_the_pictures_are_those_asked_for_surest_first(known, changes, index):
 def test_the_matrix_and_the_sentence_count_the_pictures(known):
     assert known.result.counts.tolist() == [[1, 1, 0], [1, 1, 0], [1, 0, 1]]
     said = known.describe(known.result, known.state)
-    assert said == "small-one: 3 of 6 pictures where it is wrong. Those that it is surest of come first."
+    assert said == "small-one: in 3 of 6 pictures it is wrong. Those that it is surest of come first."
     known.set(truth="dog", said="cat")
     told = known.describe(known.result, known.state)
     assert told == "small-one: 1 of 6 pictures where the truth is dog, it says cat and it is wrong."

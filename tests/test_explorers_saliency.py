@@ -170,7 +170,7 @@ def test_a_photograph_has_maps_but_no_scores(model):
     check_code(explorer, tolerance=1e-5)
 
 
-@pytest.mark.parametrize("shown_as", ["size", "for and against", "only for"])
+@pytest.mark.parametrize("shown_as", ["size", "with its sign", "only positive"])
 @pytest.mark.parametrize("scale", ["each its own", "one for all"])
 def test_all_ways_of_showing_differ_from_the_first(model, shown_as, scale):
     explorer = SaliencyExplorer("cat", model, methods=("Gradient", "DeepLIFT"))
@@ -182,7 +182,7 @@ def test_all_ways_of_showing_differ_from_the_first(model, shown_as, scale):
 
 def test_the_legend_says_what_each_method_means(model):
     explorer = SaliencyExplorer(
-        "cat", network=model, methods=("Gradient", "VarGrad", "DeepLIFT"), shown_as="for and against"
+        "cat", network=model, methods=("Gradient", "VarGrad", "DeepLIFT"), shown_as="with its sign"
     )
     legend = next(p.caption for p in explorer.panels(explorer.result, explorer.state) if p.title == "The colors")
     name = model.classes[explorer.result.target]

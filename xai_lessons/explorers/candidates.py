@@ -150,7 +150,7 @@ class CandidatesExplorer(PairExplorer):
             [name.rsplit(" ", 1)[0] for name in names[:6]] or ["no box"],
             result.scores[result.kept][:6].tolist() or [0.0],
             colors=[int(result.labels[i]) for i in result.kept][:6],
-            caption="Each class has its own color, in the picture and here.",
+            caption="A class has the same color in the picture and here.",
             width=330,
             row=46,
         )

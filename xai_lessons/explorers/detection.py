@@ -303,7 +303,7 @@ class DetectionExplorer(PairExplorer):
             INTEGRATED: f"Red: {moved}, compared with a black picture. Blue: the reverse.",
             GRAD_CAM: f"Bright: evidence at {state.layer}, in its own units.",
             OCCLUSION: f"Red: what stands here {moved}. Blue: the reverse.",
-            D_RISE: "Bright: when this is seen, the box is found again. Its zero means nothing.",
+            D_RISE: "Bright: the box is found again better when this is seen. Its zero means nothing.",
         }[state.method]
 
     def _bars(self, result: DetectionResult, state: DetectionState) -> Panel:

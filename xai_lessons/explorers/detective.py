@@ -180,7 +180,7 @@ class DetectiveExplorer(Explorer):
             counts, total = result.verdict.counts, result.verdict.total
             bars = plots.bars(list(counts), [n / total for n in counts.values()], width=330, row=40)
             listed = ", ".join(f"{title} {count}" for title, count in counts.items())
-            caption = f"Fraction of {total} scenes that the accused calls by that class."
+            caption = f"Of {total} scenes each: the fraction that the accused takes for the class with the cue."
             panels.append(chart_panel("The evidence of the accusation", bars, listed, 330, caption, below=True))
         if result.accuracies:
             accused = _accusation(state)

@@ -121,7 +121,7 @@ class FilterExplorer(ImageExplorer):
         chart = plots.bars(labels, values, high=high, percent=False, marked=(0,), width=width, row=42)
         said = ", ".join(f"{name} {value:.2f}" for name, value in zip(labels, values, strict=True))
         caption = "For the picture found and for one drawing of each class: the six strongest."
-        title = "Logit" if state.layer == self.classes else "Mean activation"
+        title = "Logit" if state.layer == self.classes else "Activation"
         return [*panels, chart_panel(title, chart, f"{title}: {said}", width, caption)]
 
     def describe(self, result: FilterResult, state: FilterState) -> str:

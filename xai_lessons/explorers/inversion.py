@@ -126,7 +126,7 @@ class InversionExplorer(ImageExplorer):
         right = self._on_screen(result.found, big, state)
         last = int(result.steps[-1]) if len(result.steps) else 0
         step = f"{state.steps}" if len(result.steps) == state.steps else f"{last} of {state.steps}"
-        like = "found again: " + ", ".join(f"{name} {max(value, 0):.0%}" for name, value in result.similarity.items())
+        like = "correlation: " + ", ".join(f"{name} {max(value, 0):.2f}" for name, value in result.similarity.items())
         found = f"Found from {state.layer}, step {step}"
         return [
             Panel(title, left, alt, 345, sharp=state.pixels),

@@ -161,10 +161,11 @@ class LayerExplorer(ImageExplorer):
         values, classes = result.activation[:, 0, 0], self.model(state).classes
         names = classes if len(classes) == len(values) else [f"channel {i}" for i in range(len(values))]
         first = top_classes(values, count=10)
-        shown = values[first].clip(min=0)
+        shown = values[first]
         chart = plots.bars(
             [names[i] for i in first],
             shown.tolist(),
+            low=min(0.0, float(shown.min(initial=0))),
             high=max(float(shown.max(initial=0)), 1e-6),
             percent=False,
             marked=[i for i, c in enumerate(first) if c == state.channel],

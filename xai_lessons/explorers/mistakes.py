@@ -71,7 +71,7 @@ class MistakesExplorer(Explorer):
     """
 
     name, title = "mistakes", "What do they get wrong?"
-    question = "Choose a cell of the matrix. Would you have known better? And does the other network?"
+    question = "Choose a cell of the matrix. Do you know better? Does the other network?"
     State = MistakesState
     stage = ("network", "truth", "said", "looked")
     shown_by_code = ("index", "counts")
@@ -151,7 +151,7 @@ class MistakesExplorer(Explorer):
         """How many images there are of that kind."""
         conditions = [f"the truth is {state.truth}"] * (state.truth != ANY)
         conditions += [f"it says {state.said}"] * (state.said != ANY) + [state.which]
-        text = f"{state.network}: {result.found:,} of {len(self.pictures.labels):,} pictures where "
+        text = f"{state.network}: in {result.found:,} of {len(self.pictures.labels):,} pictures "
         text += f"{', '.join(conditions[:-1])}{' and ' * (len(conditions) > 1)}{conditions[-1]}."
         if result.found < 2:
             return text

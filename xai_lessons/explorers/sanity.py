@@ -136,7 +136,7 @@ class SanityExplorer(ImageExplorer):
                 width=330,
                 height=300,
             )
-            caption = "An explanation of the network should fall; a curve that stays up hardly needs the lost layers."
+            caption = "A faithful map's curve should fall; a map whose curve stays up hardly needs the lost layers."
             alt = "Curves; at the line: " + ", ".join(f"{m} {value:.2f}" for m, value in correlations.items())
             panels.append(chart_panel("Who notices?", chart, alt, 330, caption))
         return panels + under

@@ -152,7 +152,7 @@ class TrainingExplorer(LiveTraining):
                 again,
                 changes=changes,
             ),
-            Button("keep", f"Keep it as {KEPT}", act=self._keep, changes=("note",), help="For all other explorers"),
+            Button("keep", f"Keep it as {KEPT}", act=self._keep, changes=("note",), help="For most other explorers"),
             *group(
                 "Shown",
                 Many(name="curves", label="Curves", choices=tuple(CURVES)),
@@ -192,9 +192,7 @@ class TrainingExplorer(LiveTraining):
         """How far the training of this state is, and whether it was saved."""
         result, made = super().preview(state), self.begun(state)
         kept = made is not None and self._kept == (self.key(state), made.step)
-        return (
-            replace(result, note=f"Kept: choose {KEPT} under Network, here or in a later lesson.") if kept else result
-        )
+        return replace(result, note=f"Kept: choose {KEPT} under Network in most other explorers.") if kept else result
 
     def panels(self, result: TrainingResult, state: TrainingState) -> list[Panel]:
         """A chart of the losses above one of the accuracies, and the wall of predictions."""
@@ -203,7 +201,8 @@ class TrainingExplorer(LiveTraining):
         named = (
             "; ".join(f"{number}: {name}" for name, number in self._numbers(result).items()) if state.earlier else ""
         )
-        return [chart_panel("Loss and accuracy", both, alt, WIDTH, named), self._wall_panel(result)]
+        clipped = f"Losses above {LIMITS['loss']} are drawn at {LIMITS['loss']}. "
+        return [chart_panel("Loss and accuracy", both, alt, WIDTH, clipped + named), self._wall_panel(result)]
 
     def describe(self, result: TrainingResult, state: TrainingState) -> str:
         """Where the training stands."""
@@ -264,7 +263,8 @@ class TrainingExplorer(LiveTraining):
     ) -> TrainingResult:
         """A result with the curves of this training and those of the trainings before."""
         own = self.key(state).name
-        earlier = {name: _curves(history) for name, history in self.runs.items() if name != own and history}
+        covered = {own, f"{own} (shipped)"} if made else {own}  # the same training: its curves would cover these
+        earlier = {name: _curves(history) for name, history in self.runs.items() if name not in covered and history}
         step, steps, history = (made.step, made.total_steps, made.history) if made else (0, 0, [])
         losses = np.array(self.batch_losses(made))
         return TrainingResult(

@@ -266,7 +266,7 @@ def _stops_of_trainings(student: Callable[..., Any]) -> Iterator[str]:
     draw=_curves,
     shows=_stops_of_trainings,
     tolerance=1e-6,
-    praise="Until there, learning the training pictures helped with new ones as well; after it, no longer.",
+    praise="Until there, learning the training pictures lowered the loss on new ones as well; after it, no longer.",
     mistakes={
         "counted from 0": lambda t, v: v.index(min(v)),
         "one too late": lambda t, v: v.index(min(v)) + 2,

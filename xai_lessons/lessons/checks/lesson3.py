@@ -87,7 +87,7 @@ def _integrated_found(student: Callable[..., Any]) -> Iterator[Any]:
     draw=_path,
     shows=_integrated_found,
     arguments=("the gradient", "the picture", "the baseline", "m"),
-    praise="And they add up: the sum of your attributions is the score of the picture minus that of the baseline.",
+    praise="And they nearly add up: their sum is close to the score of the picture minus that of the baseline.",
     mistakes={
         "baseline ignored": lambda g, x, b, m: x * torch.stack([g(a * x) for a in _midpoints(m)]).mean(0),
         "times the picture": lambda g, x, b, m: x * _along(g, x, b, _midpoints(m)).mean(0),
@@ -280,8 +280,7 @@ def _smooth_found(student: Callable[..., Any]) -> Iterator[Any]:
     draw=_noisy,
     shows=_smooth_found,
     arguments=("the gradient", "the picture", "the noise", "sigma"),
-    praise="The mean of the gradients of noisy pictures: the noise averages out; what the copies have in common "
-    "remains.",
+    praise="The mean of the gradients of noisy pictures: with enough copies, what they do not share averages out.",
     mistakes={
         "gradient of the mean": lambda g, x, n, s: g(_copies(x, n, s).mean(0)),
         "not clamped": lambda g, x, n, s: torch.stack([g(x + s * e) for e in n]).mean(0),

@@ -503,7 +503,7 @@ def _flips_found(student: Callable[..., Any]) -> Iterator[Any]:
         "less confident": lambda b, a: [part for part, p in a.items() if p.max() < 0.9],
     },
     hints={
-        "below a half": "You list the parts without which the class is below 50 %. With many classes it can win with "
+        "below a half": "You list the parts without which the class is below 50%. With many classes it can win with "
         "less: compare the winners, argmax.",
         "any drop": "You list the parts that lower the probability. Return those without which another class wins.",
         "those that do not matter": "These are the parts without which the answer stays: reverse the comparison.",

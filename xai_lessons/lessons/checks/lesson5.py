@@ -102,8 +102,8 @@ def _reached(student: Callable[..., Any]) -> Iterator[Any]:
         "gradient scaled to its largest value": "Only one pixel moves by the whole epsilon. With the sign, all do.",
         "away from the answer": "You move away from the network's own answer, the untargeted attack. Use t.",
         "loss of the answer": "You lower the loss of the network's own answer; lower that of t.",
-        "down the logit": "You decrease the logit of t. The loss falls where the logit rises: either minus with the "
-        "loss, or plus with the logit. The loss also includes the other classes.",
+        "down the logit": "You decrease the logit of t, which leads away from t. Take the gradient of the loss: "
+        "minus goes down on the loss, and the loss also includes the other classes.",
         "up the logit": "You increase the logit of t alone. It may work, but it is not FGSM: the cross-entropy also "
         "lowers the other logits. Take the gradient of the loss.",
         "cross-entropy of a softmax": "cross_entropy takes logits and contains the softmax: you apply it twice. Give "

@@ -244,7 +244,8 @@ def _gray(student: Callable[..., Any]) -> Iterator[str]:
             effect.append(float((other - Phi).square().sum(dim=1).mean() / apart))
         values = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, effect, strict=True))
         yield (
-            f"{network}: made gray, ten drawings move the codes by {values} of the distance between two drawings. "
+            f"{network}: made gray, ten drawings move the codes by {values} of the squared distance between two "
+            "drawings. "
             f"With the limit 0.05 your function says {student(names, effect, 0.05)}."
         )
 

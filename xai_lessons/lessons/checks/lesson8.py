@@ -242,7 +242,7 @@ def _shows_suppression(student: Callable[..., Any]) -> Iterator[Any]:
     sure = found.take(torch.where(found.scores >= 0.3)[0])
     kept = [int(i) for i in student(sure.boxes, sure.scores, sure.labels, 0.5)]
     names = ", ".join(f"{model.classes[int(sure.labels[i])]} {float(sure.scores[i]):.0%}" for i in kept)
-    yield f"Of {len(sure.scores)} candidates that are at least 30 % sure your function leaves {len(kept)}: {names}."
+    yield f"Of {len(sure.scores)} candidates that are at least 30% sure your function leaves {len(kept)}: {names}."
 
 
 @exercise(
