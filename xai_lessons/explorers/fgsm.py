@@ -250,9 +250,7 @@ class AttackExplorer(ImageExplorer):
             lines, x_label="ε, of 255", y_label="logit", marker=state.epsilon, places=colors, width=384, height=300
         )
         alt = f"The logits of {classes[was]} and {classes[rival]} along the way to the largest ε"
-        return chart_panel(
-            "The way there", chart, alt, 384, "Where they cross, the other class overtakes.", below=True
-        )
+        return chart_panel("The way there", chart, alt, 384, "Where they cross, the other class overtakes.", below=True)
 
 
 def _is_fgsm(state: AttackState) -> bool:
