@@ -86,7 +86,7 @@ def test_the_matrix_and_the_sentence_count_the_pictures(known):
     assert said == "small-one: in 3 of 6 pictures it is wrong. Those that it is surest of come first."
     known.set(truth="dog", said="cat")
     told = known.describe(known.result, known.state)
-    assert told == "small-one: 1 of 6 pictures where the truth is dog, it says cat and it is wrong."
+    assert told == "small-one: in 1 of 6 pictures the truth is dog, it says cat and it is wrong."
 
 
 def test_the_pictures_are_told_with_both_answers(known):

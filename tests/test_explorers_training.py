@@ -130,7 +130,7 @@ def test_trainings_before_are_compared(explorer):
     assert np.array_equal(second.earlier[name]["train_loss"], first.train_loss)
     assert not np.array_equal(first.train_loss, second.train_loss)
     curves = explorer.panels(second, explorer.state)[0]
-    assert curves.caption == f"1: {name}"
+    assert curves.caption == f"Losses above 2.5 are drawn at 2.5. 1: {name}"
     assert "1 residual train." in curves.alt
 
 
