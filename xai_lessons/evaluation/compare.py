@@ -1,4 +1,4 @@
-"""Comparison: methods x networks x metrics in one table, always beside controls that ignore the network."""
+"""Comparison: methods x networks x metrics in one table, always beside baselines that ignore the network."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def empty_map(x: Tensor) -> Tensor:
     return torch.zeros_like(x[:, 0])
 
 
-#: Controls: maps that ignore the network, called like methods.
+#: Controls: baselines that ignore the network, called like methods.
 CONTROLS: dict[str, Explain] = {
     "random": random_map,
     "center blob": center_blob,

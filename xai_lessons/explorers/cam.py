@@ -1,4 +1,4 @@
-"""Where did it look? Class activation maps, scored against the truth and beside controls that ignore the network."""
+"""Where did it look? Class activation maps, scored against the truth and beside baselines that ignore the network."""
 
 from __future__ import annotations
 

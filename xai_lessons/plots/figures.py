@@ -93,9 +93,7 @@ def show(
         side = max(int(side * kept), SMALLEST)  # smaller images instead of smaller letters
 
 
-def _sheet(
-    images: Sequence[np.ndarray], titles: Sequence[str], caption: str, columns: int, side: int
-) -> Image.Image:  # fmt: skip
+def _sheet(images: Sequence[np.ndarray], titles: Sequence[str], caption: str, columns: int, side: int) -> Image.Image:
     """Images of this width in rows, their titles above them and the caption below."""
     face = fitting([line for title in titles for line in title.split("\n")], side, (16, 15, 14, 13))
     heads = [wrap(title, face, side) for title in titles]

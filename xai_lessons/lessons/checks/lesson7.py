@@ -314,7 +314,7 @@ def _bar(controls: Scores, high: bool) -> float:
     arguments=("methods", "controls", "high_is_good"),
     shows=_beaten_shows,
     accept=lambda given, expected, _: _Names(expected) == given,
-    praise="A method that does not beat controls that ignore the network has not shown that it explains the network.",
+    praise="A method that does not beat baselines that ignore the network has not shown that it explains the network.",
     mistakes={
         "high always good": lambda m, c, high: _beaten(m, max(c.values()), True),
         "low always good": lambda m, c, high: _beaten(m, min(c.values()), False),
