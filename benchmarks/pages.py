@@ -15,8 +15,8 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 LEADERBOARD = """# Leaderboard
 
 Made by `python -m xai_lessons.results leaderboard-all`: {images} scenes of the test split of the drawn world, whose
-objects are known to the pixel; max-sensitivity of {samples} samples at radius {radius}; insertion and deletion in
-{steps} steps.
+objects are known to the pixel; max-sensitivity of {samples} samples at radius {radius}; insertion (into a blurred
+image) and deletion (to black) in {steps} steps.
 Each number is the mean over the scenes; each method explains the true class. On average the object fills {area:.2f} of
 the image, which is what a guess scores in the pointing game.
 

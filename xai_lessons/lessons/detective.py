@@ -292,11 +292,11 @@ class Reveal:
         self.lines = [f"{one.name} {truth}" for one, truth in zip(suspects, truths, strict=True)]
 
     def __repr__(self) -> str:
-        return "The truth is folded away here; print(reveal.lines) tells it too."
+        return "The truth is folded away here; print(detective.Reveal(suspects).lines) shows it, too."
 
     def _repr_html_(self) -> str:
         items = "".join(f"<li>{html.escape(line)}</li>" for line in self.lines)
-        return f"<details><summary><b>The truth: open it when you have accused</b></summary><ul>{items}</ul></details>"
+        return f"<details><summary><b>The truth: open it once you are done</b></summary><ul>{items}</ul></details>"
 
 
 def repair_images(

@@ -132,5 +132,5 @@ class Votes:
                 level, xs = 1 + 4 * accuracies[network], [own[0][0] - 0.2, own[-1][0] + 0.2]
                 lines[f"{network} on a fair test: {accuracies[network]:.0%}"] = (xs, [level, level])
         listed = "; ".join(f"{n}: after {one['evidence']}" for n, one in enumerate(self.given, 1))
-        caption = f"Votes {listed}. The dashed lines show the accuracy on a fair test, 0 % at 1 and 100 % at 5."
+        caption = f"Votes {listed}. The dashed lines show the accuracy on a fair test, 0% at 1 and 100% at 5."
         return plots.plot(lines, caption, x_label="vote", y_label="trust, 1 to 5", y_limits=(0.8, 5.2), size=(7.5, 3.8))

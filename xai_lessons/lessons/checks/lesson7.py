@@ -243,7 +243,7 @@ class _WithoutNetwork(Check):
         "three channels": "These are the pictures themselves, with three channels. A map has one value per pixel: "
         "shape (N, H, W).",
         "the brightness": "You take the brightness. The brightest pixel is often in the sky. Where are the objects?",
-        "an empty map": "An empty map has no peak: each pixel counts as much, and it hits as often as a guess.",
+        "an empty map": "An empty map has no peak: each pixel counts the same, and it hits as often as a guess.",
         "upside down": "Its peak is in a corner. Turn it around.",
         "one number per picture": "That is one number per picture. A map has one value per pixel: shape (N, H, W).",
     },

@@ -104,7 +104,7 @@ def _shows_overlap(student: Callable[..., Any]) -> Iterator[Any]:
 @exercise(
     draw=_boxes,
     arguments=("box", "boxes"),
-    praise="Each step of a detector compares boxes by this number: its training, its suppression and its evaluation.",
+    praise="A detector's suppression and its evaluation use this number, and often its training does, too.",
     shows=_shows_overlap,
     mistakes={
         "no clamp": lambda a, b: _iou(_unclamped(a, b), a, b),
@@ -428,7 +428,7 @@ def _shows_holder(student: Callable[..., Any]) -> Iterator[Any]:
     said = []
     for edge in EDGES:
         part, k = student(rows[0], after, edge), EDGES.index(edge)
-        said.append(f"{edge}: {part} ({_inwards(rows[0], after[part], k):.1f} px inwards)")
+        said.append(f"{edge}: {part} ({_inwards(rows[0], after[part], k):.1f} px inward)")
     yield f"By your function these parts of the lesson's cat hold the edges of its box. {', '.join(said)}."
 
 
@@ -441,14 +441,14 @@ def _shows_holder(student: Callable[..., Any]) -> Iterator[Any]:
     hints={
         "outwards": "You found the part without which the box grows most there. A part that holds an edge lets the "
         "box shrink when it goes.",
-        "either way": "You compare absolute values, so an edge that moves outwards counts, too. Only inwards counts.",
+        "either way": "You compare absolute values, so an edge that moves outward counts, too. Only inward counts.",
         "least of all": "That is the part whose removal moves the edge least.",
         "x and y swapped": "You read the box as top, left, bottom, right. The order is left, top, right, bottom.",
         "both x first": "You read the box as left, right, top, bottom. The order is left, top, right, bottom.",
-        "always to the right": "You look for the largest increase. That is inwards for left and top; the right and the "
-        "bottom edge move inwards when their number falls.",
-        "always to the left": "You look for the largest decrease. That is inwards for right and bottom; the left and "
-        "the top edge move inwards when their number grows.",
+        "always to the right": "You look for the largest increase. That is inward for left and top; the right and the "
+        "bottom edge move inward when their number falls.",
+        "always to the left": "You look for the largest decrease. That is inward for right and bottom; the left and "
+        "the top edge move inward when their number grows.",
         "any edge": "You add up all four edges. Only the named edge counts.",
         "how far": "That is how far it moves, and it is right. Return the name of the part.",
         "its number": "That is its place in the dictionary. Return the name of the part.",

@@ -57,7 +57,7 @@ def eight(image: Tensor, maps: Mapping[str, Tensor]) -> plots.Static:
     below = plots.enlarge(image, 170, smooth=True)
     tiles = [plots.attribution(one, "positive", size=170) for one in maps.values()]
     tiles += [plots.attribution(one, "positive", over=below) for one in maps.values()]
-    caption = "What speaks for the class: above as heatmaps, each in its own colors, below laid over the picture."
+    caption = "The positive part of each map: above as a heatmap, each in its own colors, below laid over the picture."
     return plots.show(tiles, [*maps, *maps], caption, columns=8, size=1.7, most=76_000)
 
 
