@@ -38,7 +38,7 @@ PAGE = ROOT / "docs" / "mutants.md"
 EVERYWHERE = ("tests/test_politeness.py", "tests/test_options.py")  # what holds for every method
 TESTS = {  # where a module's tests are not called after it
     "catalog": ["test_catalog", "test_evaluation_compare", "test_explorers_judging"],
-    "compare": ["test_evaluation_compare"],
+    "compare": ["test_evaluation_compare", "oracles/test_evaluation_oracles"],
     "parts": ["test_evaluation_parts"],
     "faithfulness": ["test_evaluation", "oracles/test_evaluation_oracles"],
     "inversion": ["test_inversion", "test_explorers_inversion", "oracles/test_inversion_oracles"],

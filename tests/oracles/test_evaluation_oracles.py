@@ -24,6 +24,7 @@ from xai_lessons.evaluation import (
     max_sensitivity,
     pointing_game,
     rank_correlation,
+    wilson_interval,
 )
 from xai_lessons.methods import saliency
 
@@ -179,3 +180,14 @@ def test_rank_correlation_is_scipys() -> None:
     assert (
         record_deviation("evaluation.rank_correlation", "SciPy", relative(rank_correlation(a, b), theirs)) < TOLERANCE
     )
+
+
+def test_wilsons_interval_is_scipys() -> None:
+    ours, theirs = [], []
+    for n in (1, 7, 40, 200):
+        for k in range(n + 1):
+            ends = scipy.stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
+            ours.append(wilson_interval(k / n, n, z=scipy.stats.norm.ppf(0.975)))
+            theirs.append((ends.low, ends.high))
+    deviation = relative(torch.tensor(ours, dtype=torch.float64), torch.tensor(theirs, dtype=torch.float64))
+    assert record_deviation("evaluation.wilson_interval", "SciPy", deviation) < TOLERANCE
