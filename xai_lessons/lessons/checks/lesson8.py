@@ -382,13 +382,13 @@ def _removals(rng: torch.Generator) -> tuple[list[float], Edges, str]:
             return before, after, edge
 
 
-def _inwards(before: list[float], box: list[float], k: int) -> float:
+def _inward(before: list[float], box: list[float], k: int) -> float:
     return (box[k] - before[k]) * (1 if k < 2 else -1)
 
 
 def _holder(before: list[float], after: Edges, edge: str, order: tuple[str, ...] = EDGES) -> str:
     k = order.index(edge)
-    return max(after, key=lambda part: _inwards(before, after[part], k))
+    return max(after, key=lambda part: _inward(before, after[part], k))
 
 
 def _widest(before: list[float], after: Edges, edge: str) -> str:
@@ -396,15 +396,15 @@ def _widest(before: list[float], after: Edges, edge: str) -> str:
 
 
 def _either_way(before: list[float], after: Edges, edge: str) -> str:
-    return max(after, key=lambda part: abs(_inwards(before, after[part], EDGES.index(edge))))
+    return max(after, key=lambda part: abs(_inward(before, after[part], EDGES.index(edge))))
 
 
 def _least(before: list[float], after: Edges, edge: str) -> str:
-    return min(after, key=lambda part: abs(_inwards(before, after[part], EDGES.index(edge))))
+    return min(after, key=lambda part: abs(_inward(before, after[part], EDGES.index(edge))))
 
 
 _HOLDERS: dict[str, Callable[..., Any]] = {
-    "outwards": lambda b, after, e: min(after, key=lambda part: _inwards(b, after[part], EDGES.index(e))),
+    "outwards": lambda b, after, e: min(after, key=lambda part: _inward(b, after[part], EDGES.index(e))),
     "either way": _either_way,
     "least of all": _least,
     "x and y swapped": lambda b, after, e: _holder(b, after, e, ("top", "left", "bottom", "right")),
@@ -412,7 +412,7 @@ _HOLDERS: dict[str, Callable[..., Any]] = {
     "always to the right": lambda b, after, e: max(after, key=lambda p: after[p][EDGES.index(e)] - b[EDGES.index(e)]),
     "always to the left": lambda b, after, e: min(after, key=lambda p: after[p][EDGES.index(e)] - b[EDGES.index(e)]),
     "any edge": _widest,
-    "how far": lambda b, after, e: max(_inwards(b, box, EDGES.index(e)) for box in after.values()),
+    "how far": lambda b, after, e: max(_inward(b, box, EDGES.index(e)) for box in after.values()),
     "its number": lambda b, after, e: list(after).index(_holder(b, after, e)),
 }
 
@@ -428,7 +428,7 @@ def _shows_holder(student: Callable[..., Any]) -> Iterator[Any]:
     said = []
     for edge in EDGES:
         part, k = student(rows[0], after, edge), EDGES.index(edge)
-        said.append(f"{edge}: {part} ({_inwards(rows[0], after[part], k):.1f} px inward)")
+        said.append(f"{edge}: {part} ({_inward(rows[0], after[part], k):.1f} px inward)")
     yield f"By your function these parts of the lesson's cat hold the edges of its box. {', '.join(said)}."
 
 
