@@ -223,21 +223,21 @@ def _broken_found(student: Callable[..., Any]) -> Iterator[str]:
         "number only": lambda maps, mask: _right(maps, mask)[1],
     },
     hints={
-        "highest fraction": "The fractions are right. But the broken network looks at the object least.",
+        "highest fraction": "The fractions are right. But return the number of the lowest one, not of the highest.",
         "with the sign": "You add signed values: evidence for and against cancels out. Take absolute values first "
         "(abs), then the largest color.",
         "sum of the colors": "Absolute values are right; but take the largest of a pixel's three colors (amax), as the "
         "paper does, not the sum.",
         "only for": "You keep positive values only. A gradient of -1 matters as much as one of +1: take abs.",
         "amount instead of fraction": "That is the amount on the object: divide by the sum of the whole map.",
-        "fraction of the outside": "That is the fraction outside the object (~mask), largest for the broken network.",
+        "fraction of the outside": "That is the fraction outside the object (~mask): take the one on the object.",
         "mean inside": "You divide by the number of pixels of the object; divide by the sum of the whole map.",
         "inside to outside": "The network is right, but you divide by what lies outside: divide by the whole.",
         "weakest map": "You look for the weakest map. Random weights may give strong gradients in the wrong places.",
         "the wrong dimension": "You take the largest over the networks, dimension 0. The colors are dimension 1.",
         "counted from 1": "The fractions are right, and so is the network; but count the networks from 0.",
         "number first": "Both are right, but in the wrong order: first the fractions, then the number.",
-        "fractions only": "The fractions are right. Return the number of the broken network too: (fractions, number).",
+        "fractions only": "The fractions are right. Return the number of the lowest one, too: (fractions, number).",
         "number only": "You name the right network. Return the three fractions before it: (fractions, number).",
     },
 )
