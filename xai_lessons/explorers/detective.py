@@ -76,8 +76,8 @@ class DetectiveExplorer(Explorer):
 
     name, title = "detective", "The detective"
     question = (
-        "One of the four is honest. Who cheats, and by what? The maps are free, an intervention costs a point, a wrong "
-        "accusation three."
+        "One of the four is honest. Who cheats, and by which cue? The maps are free, an intervention costs a point, a "
+        "wrong accusation three."
     )
     State = DetectiveState
     stage = ("cue", "suspect", "act", "do")

@@ -261,7 +261,7 @@ def _shows_suppression(student: Callable[..., Any]) -> Iterator[Any]:
         "not sorted": "You take the boxes as they come. The best one chooses first: sort by score.",
         "dropped ones too": "A box that was dropped must not suppress others: compare with the kept ones only.",
         "the last one only": "You compare with the box that was kept last. Compare with all that were kept.",
-        "far ones dropped": "You drop the boxes that overlap little, and keep the doubles: the other way round.",
+        "far ones dropped": "You drop the boxes that overlap little, and keep the doubles: the other way around.",
         "a limit of a half": "You wrote 0.5 into the code. Use the argument limit.",
         "one per class": "You keep the best box of each class. There may be two cats: only overlapping boxes go.",
         "in the order given": "These are the right boxes. Return their numbers best first.",
