@@ -116,6 +116,48 @@ def test_the_busy_sign_comes_and_goes(steps, monkeypatch):
     assert view._status.layout.visibility == "hidden"
 
 
+@pytest.mark.parametrize("busy_after", [0.0, 100.0])
+def test_what_was_saved_or_refused_meanwhile_is_still_said_at_the_end(steps, monkeypatch, tmp_path, busy_after):
+    monkeypatch.setattr(base, "BUSY_AFTER", busy_after)
+    monkeypatch.chdir(tmp_path)
+    assert steps.widget is not None
+    view = steps._view
+    steps.gates[2].release(4)
+    assert steps.wait(10)
+    steps.request(size=3)
+    assert steps.at_step[3].wait(10)
+    click(steps, "xai-save")  # while it computes
+    steps.gates[3].release(4)
+    assert steps.wait(10)
+    assert "steps-1.png" in view._note.value
+    steps.request(size=4)
+    assert view._note.value == ""
+    assert steps.at_step[4].wait(10)
+    save = steps.save
+    steps.save = lambda: (_ for _ in ()).throw(OSError("the folder is read-only"))
+    click(steps, "xai-save")
+    steps.gates[4].release(4)
+    assert steps.wait(10)
+    assert "read-only" in view._error.value
+    steps.save = save
+    click(steps, "xai-save")
+    assert view._error.value == ""
+    assert "steps-2.png" in view._note.value
+
+
+def test_a_stopped_work_that_ends_late_says_nothing_more(steps):
+    assert steps.widget is not None
+    steps.request()
+    assert steps.at_step[2].wait(10)
+    click(steps, "xai-stop")
+    steps.request(size=3)
+    steps.gates[2].release(4)
+    steps.gates[3].release(4)
+    assert steps.wait(10)
+    assert steps._view._note.value == ""
+    assert steps.shown.size == 3
+
+
 def test_progress_moves_the_bar():
     explorer = Disc()
     assert explorer.widget is not None

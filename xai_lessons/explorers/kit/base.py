@@ -188,6 +188,7 @@ class Explorer:
         """Move controls without waiting: what widgets call. The latest request wins."""
         self.state = self._changed(self.state, changes)
         if self._view is not None:
+            self._view.requested()
             self._view.sync(self.state)
         if changes and changes.keys() <= self._drawing and self._shown is not None:
             self._present(*self._shown)
@@ -213,6 +214,8 @@ class Explorer:
 
     def request_run(self) -> Job:
         """What the Run button does, without waiting."""
+        if self._view is not None:
+            self._view.requested()
         return self._worker.submit(Job(self.state))
 
     def extras(self) -> Sequence[Any]:
@@ -229,7 +232,8 @@ class Explorer:
         """Stop what is being computed; answered at once, and the work ends at its next step."""
         self._worker.stop()
         if self._view is not None:
-            self._view.idle("Stopped.")
+            self._view.idle()
+            self._view.show_note("Stopped.")
 
     def wait(self, timeout: float | None = 30) -> bool:
         """Wait until nothing is being computed; False if that took longer than `timeout` seconds."""
@@ -295,7 +299,7 @@ class Explorer:
         try:
             job.done.wait()
         except KeyboardInterrupt:
-            job.stop.set()
+            self.stop()
             raise
         if job.error is not None and not isinstance(job.error, Cancelled):
             raise job.error
@@ -308,7 +312,7 @@ class Explorer:
         busy = threading.Timer(BUSY_AFTER, self._notify, (job, "busy"))
         busy.daemon = True
         busy.start()
-        note, steps = "", None
+        steps = None
         try:
             steps = self.compute(job.state, self._reporter(job)) if job.long else self.preview(job.state)
             for result in steps if isinstance(steps, Generator) else (steps,):
@@ -317,7 +321,7 @@ class Explorer:
                     self._worker.check(job)
             self.error = None
         except Cancelled as stopped:
-            job.error, note = stopped, "Stopped." if job.stop.is_set() else ""
+            job.error = stopped
         except BaseException as error:
             job.error = self.error = error
         finally:
@@ -327,7 +331,7 @@ class Explorer:
             with self._lock:
                 job.over = True
                 if self._view is not None:
-                    self._view.idle(note, self.error)
+                    self._view.idle(self.error)
 
     def _reporter(self, job: Job) -> Reporter:
         """What `compute` passes on: checks Stop, moves the bar ten times a second, shows intermediate results."""

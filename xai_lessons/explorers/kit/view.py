@@ -67,6 +67,7 @@ class View:
 
     def __init__(self, explorer: Any) -> None:
         self.explorer, self._syncing = explorer, False
+        self._refused: Exception | None = None  # why the last action of the student failed
         self.inputs: dict[str, Any] = {}
         self._panels: list[_Slot] = []
         self._build()
@@ -152,16 +153,23 @@ class View:
         def take(name: str, content: bytes) -> None:
             self._guard(lambda: self.explorer.request(**control.take(name, content)))
 
-        return Uploader(control.label, control.help, take, self.show_error)
+        return Uploader(control.label, control.help, take, self._refuse)
 
     # What the student does.
 
     def _guard(self, act: Callable[[], Any]) -> None:
-        """Run a callback; what it raises is shown."""
+        """Run a callback; what it raises is shown until the next one."""
+        if self._refused is not None:
+            self._refused = None
+            self.show_error(self.explorer.error)
         try:
             act()
         except Exception as error:
-            self.show_error(error)
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        self._refused = error
+        self.show_error(error)
 
     def _moved(self, name: str, value: Any) -> None:
         if not self._syncing:
@@ -207,22 +215,25 @@ class View:
         self._headline.value = _div("headline", sentence)
         self._code.value = f'<pre class="xai-code" tabindex="0">{html.escape(code)}</pre>'
 
+    def requested(self) -> None:
+        """A new request takes the note and the error of the last action away; the end of a computation does not."""
+        self._refused = None
+        self.show_note("")
+
     def busy(self) -> None:
         """Show that something is being computed, with the Stop button."""
         self._bar.value, self._bar.bar_style = 0, "info"
         self._status.layout.visibility = "visible"
-        self.show_note("")
-        self.show_error(None)
+        self.show_error(self._refused)
 
     def progress(self, done: int, total: int) -> None:
         """Move the progress bar."""
         self._bar.value = done / max(total, 1)
 
-    def idle(self, note: str = "", error: BaseException | None = None) -> None:
-        """Show that nothing is being computed any more, with a note or an error."""
+    def idle(self, error: BaseException | None = None) -> None:
+        """Show that nothing is being computed any more, with what went wrong."""
         self._status.layout.visibility = "hidden"
-        self.show_error(error)
-        self.show_note(note)
+        self.show_error(error or self._refused)
 
     def show_note(self, note: str) -> None:
         """A line below the panels."""
