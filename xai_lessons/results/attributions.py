@@ -254,12 +254,13 @@ def measure(each: int = 10, birds: int = 40, seeds: int = 3, progress: Progress 
         progress: True, or a callback (done, total), in broken networks.
 
     Returns:
-        "covers": what fraction of the images is object; and `on_the_object`, `sums`, `on_the_way`, `forgotten`,
-        `noise`, `baselines`, `noticed` and `robust` by their names.
+        "covers": what fraction of the images is object; and `on_the_object`, `sums`, `on_the_way` (of the plain and the robust network),
+        `forgotten`, `noise`, `baselines`, `noticed` and `robust` by their names.
     """
     model, hardened, cheating = (
         models.load(f"menagerie-{name}", device="cpu") for name in ("resnet", "robust", "shortcut")
     )
+    both = {"plain": model, "robust": hardened}
     scenes = [menagerie.draw(name, seed=100 + k) for name in menagerie.CLASSES for k in range(each)]
     x, objects = torch.stack([scene.image for scene in scenes]), torch.stack([s.masks["object"] for s in scenes])
     classes = torch.tensor([scene.label for scene in scenes])
@@ -269,12 +270,12 @@ def measure(each: int = 10, birds: int = 40, seeds: int = 3, progress: Progress 
             "covers": float(objects.float().mean()),
             "on the object": on_the_object(model, x, classes, objects),
             "sums": sums(model, x, classes),
-            "on the way": on_the_way(model, x, classes),
+            "on the way": {title: on_the_way(network, x, classes) for title, network in both.items()},
             "forgotten": forgotten(model, x, classes, in_trees, seeds, meter),
             "noise": noise(model, x, classes, objects),
             "baselines": baselines(model, x, classes, objects),
             "noticed": noticed({"honest": model, "shortcut": cheating}, in_trees),
-            "robust": robust({"plain": model, "robust": hardened}, x, classes, objects),
+            "robust": robust(both, x, classes, objects),
         }
     settings = {"images": len(x), "birds": birds, "seeds": seeds, "samples": SAMPLES, "steps": STEPS}
     return results.Result(settings | {"forgotten": FORGOTTEN, "sigmas": SIGMAS}, values)

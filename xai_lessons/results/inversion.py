@@ -19,6 +19,7 @@ PARAMETRIZATIONS = ("pixels", "fourier")
 NETWORKS = ("menagerie-resnet", "menagerie-robust")
 JUDGES = ("menagerie-vgg", "detective-c")  # they take no part in the search
 LAYER = "stage3"  # whose pre-images are judged
+EARLIER = ("stage1", "stage2")  # the same in Fourier waves only
 STEPS, TV = 60, 0.2
 SEEDS = tuple(range(12))  # of the sets of ten drawings
 AT_EVERY_LAYER = 3  # so many of these are inverted at every layer
@@ -161,10 +162,11 @@ def judged(steps: int, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Tenso
 
     Returns:
         "judged": network -> parametrization -> judge -> `recognized`; "own": the same by the network itself; "drawn":
-        judge -> `recognized` of the drawings. And the images of the figure.
+        judge -> `recognized` of the drawings; "earlier": layer -> network -> judge -> `recognized`, searched in
+        Fourier waves from the codes of `EARLIER`. And the images of the figure.
     """
     judges = {name: models.load(name) for name in JUDGES}
-    values: dict[str, Any] = {"judged": {}, "own": {}}
+    values: dict[str, Any] = {"judged": {}, "own": {}, "earlier": {layer: {} for layer in EARLIER}}
     images, at = torch.cat([drawings(seed) for seed in seeds]), [menagerie.CLASSES.index(name) for name in DRAWN]
     values["drawn"] = {name: recognized(judge, images) for name, judge in judges.items()}
     shown = [images[i] for i in at]
@@ -176,6 +178,9 @@ def judged(steps: int, seeds: Sequence[int]) -> tuple[dict[str, Any], list[Tenso
             values["judged"][name][way] = {j: recognized(judge, backs) for j, judge in judges.items()}
             values["own"][name][way] = recognized(model, backs)
             shown += [backs[i] for i in at]
+        for layer in EARLIER:
+            backs = found(model, images, layer, "fourier", steps)
+            values["earlier"][layer][name] = {j: recognized(judge, backs) for j, judge in judges.items()}
     return values, shown
 
 
@@ -190,8 +195,8 @@ def measure(
         scenes: for the probes.
 
     Returns:
-        The values: "layers" as of `at_every_layer`, "judged", "own" and "drawn" as of `judged`, "probes" as of
-        `probed`; and the figures "layers" and "judged". It takes ten minutes.
+        The values: "layers" as of `at_every_layer`, "judged", "own", "drawn" and "earlier" as of `judged`,
+        "probes" as of `probed`; and the figures "layers" and "judged". It takes a quarter of an hour.
     """
     layers, rows = at_every_layer(steps, seeds[:AT_EVERY_LAYER])
     counts, shown = judged(steps, seeds)
