@@ -13,7 +13,7 @@ from xai_lessons.core import activations
 from xai_lessons.methods import catalog
 from xai_lessons.models import Detections, Detector
 from xai_lessons.results import detection as measured
-from xai_lessons.training import Settings, Training
+from xai_lessons.training import Settings, Training, recipes
 from xai_lessons.training import detection as training
 
 SCENE = menagerie.draw_pair("cat", "dog", seed=3)
@@ -290,6 +290,28 @@ def test_the_stored_figures_are_what_the_command_measures(monkeypatch):
     assert "fraction on the object: left" in measured.table(few)
     heat = saliency.gradient(view, scene.image, "left")
     assert evaluation.energy_inside(heat[None], scene.masks[target]) > scene.masks[target].float().mean()
+
+
+def test_each_detector_is_trained_from_the_start_of_the_other(monkeypatch):
+    trained, load = [], models.load
+
+    def train(name, out, *, start, **options):
+        trained.append((name, start))
+        return load(name, device="cpu")
+
+    monkeypatch.setattr(measured.recipes, "train", train)
+    honest, cheating = measured.DETECTORS
+    made = measured.starts(images=2)
+    assert trained == [(honest, "menagerie-shortcut"), (cheating, "menagerie-resnet")]
+    stored = results.load("detection-starts")
+    assert made.settings.keys() == stored.settings.keys()
+    for name, starts in made.values.items():
+        assert list(starts) == list(stored.values[name]) == ["menagerie-resnet", "menagerie-shortcut"]
+        facts = results.load("detection-cheat").values[name]["recall"]
+        assert stored.values[name][recipes.recipe(name).start] == facts
+        for found in starts.values():
+            assert found["with the tag"][0] == 1
+            assert found["without the tag"][0] == (name == honest)
 
 
 def test_the_cheat_and_the_masks_are_measured_as_they_are_stored(monkeypatch):

@@ -108,7 +108,9 @@ def test_a_detector_starts_from_a_classifier_and_is_measured_on_pairs(name, tiny
     made = replace(recipes.RECIPES[name], images=20, settings={"epochs": 1, "batch_size": 20, "shift": 0})
     monkeypatch.setitem(recipes.RECIPES, name, made)
     told = []
-    model, figures = recipes._train(name, tmp_path, None, "cpu", lambda *step: told.append(step), {})
+    model, figures = recipes._train(
+        name, recipes.recipe(name), tmp_path, None, "cpu", lambda *step: told.append(step), {}
+    )
     card = json.loads((tmp_path / f"{name}.json").read_text())
     assert card["data"]["source"] == f"menagerie, {made.data}"
     assert card["data"]["shortcuts"] == list(made.shortcuts)
@@ -138,6 +140,15 @@ def test_a_network_goes_on_from_another_ones_weights():
     fresh = recipes._fresh(made, recipes.datasets.drawn(1))
     start = models.load(made.start, device="cpu").network.state_dict()
     assert all(torch.equal(value, start[key]) for key, value in fresh.network.state_dict().items())
+
+
+def test_a_recipe_takes_another_start(tiny, tmp_path, monkeypatch):
+    made = replace(recipes.RECIPES[tiny], settings={"epochs": 1, "batch_size": 16, "learning_rate": 1e-8})
+    monkeypatch.setitem(recipes.RECIPES, tiny, replace(made, arguments={}))
+    model = recipes.train(tiny, tmp_path, start="menagerie-robust", device="cpu", progress=None)
+    start = models.load("menagerie-robust", device="cpu").network.state_dict()
+    torch.testing.assert_close(model.network.state_dict()["head.weight"], start["head.weight"], rtol=1e-3, atol=1e-4)
+    assert json.loads((tmp_path / f"{tiny}.json").read_text())["recipe"]["start"] == "menagerie-robust"
 
 
 def test_shipped_networks_are_measured_by_the_command(monkeypatch, capsys):

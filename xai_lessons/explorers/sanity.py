@@ -136,7 +136,10 @@ class SanityExplorer(ImageExplorer):
                 width=330,
                 height=300,
             )
-            caption = "A faithful map's curve should fall; a map whose curve stays up hardly needs the lost layers."
+            caption = (
+                "The curves compare sizes only: the gradient's can stay high although its signs have changed. "
+                "A map that keeps its signs as well hardly needs the lost layers."
+            )
             alt = "Curves; at the line: " + ", ".join(f"{m} {value:.2f}" for m, value in correlations.items())
             panels.append(chart_panel("Who notices?", chart, alt, 330, caption))
         return panels + under

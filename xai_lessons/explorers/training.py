@@ -103,7 +103,7 @@ class TrainingExplorer(LiveTraining):
     """Train a small network in the notebook; arguments as of `LiveTraining`."""
 
     name, title = "training", "Train it yourself"
-    question = "Fewer pictures, more epochs, another learning rate: which change hurts validation, but not training?"
+    question = "Fewer pictures, more epochs, no mirroring: which changes together hurt validation, but not training?"
     State = TrainingState
     stage = ("pictures", "epochs", "learning_rate", "keep")
     shown_by_code = (*CURVES.values(), "batch_loss", "probabilities")

@@ -41,6 +41,7 @@ MEASURES: dict[str, Callable[..., results.Result]] = {
     "detection-cheat": detection.cheat,
     "detection-masks": detection.enough_masks,
     "detection-options": detection.options,
+    "detection-starts": detection.starts,
     "fills": fills.measure,
     "fills-robust": partial(fills.measure, "menagerie-robust"),
     "fills-vgg": partial(fills.measure, "menagerie-vgg"),

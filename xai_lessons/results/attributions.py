@@ -254,8 +254,8 @@ def measure(each: int = 10, birds: int = 40, seeds: int = 3, progress: Progress 
         progress: True, or a callback (done, total), in broken networks.
 
     Returns:
-        "covers": what fraction of the images is object; and `on_the_object`, `sums`, `on_the_way` (of the plain and the robust network),
-        `forgotten`, `noise`, `baselines`, `noticed` and `robust` by their names.
+        "covers": what fraction of the images is object; and `on_the_object`, `sums`, `on_the_way` (of the plain and the
+        robust network), `forgotten`, `noise`, `baselines`, `noticed` and `robust` by their names.
     """
     model, hardened, cheating = (
         models.load(f"menagerie-{name}", device="cpu") for name in ("resnet", "robust", "shortcut")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -14,6 +16,7 @@ from xai_lessons.core.progress import Meter, Progress
 from xai_lessons.data import datasets, menagerie
 from xai_lessons.methods import cam, catalog, detection, occlusion, perturbation, saliency
 from xai_lessons.results.cheat import interval
+from xai_lessons.training import recipes
 
 EDGES = ("left", "top", "right", "bottom")
 NETWORK: Final = "menagerie-detector"
@@ -363,6 +366,36 @@ def _umbrellas_found(model: models.Detector, images: Tensor, boxes: Tensor | Non
         right = own if boxes is None else own[detection.overlap(boxes[k].to(own), own) >= 0.5]
         hits.append(len(right) > 0)
     return torch.tensor(hits)
+
+
+def starts(images: int = 120, progress: Progress = None) -> results.Result:
+    """Do the missing annotations make the detector cheat, or the weights that its training began with?
+
+    Both recipes are trained again, each from the weights that the other one started from.
+
+    Args:
+        images: how many scenes of `umbrellas`.
+        progress: True, or a callback (done, total), in detectors. It takes half an hour.
+
+    Returns:
+        Recipe -> the network whose weights it started from -> "recall" of `cheat`.
+    """
+    drawn = umbrellas(images)
+    boxes = torch.stack([evaluation.box_of(scene.masks["umbrella"]) for scene in drawn])
+    versions = {name: torch.stack([change(scene) for scene in drawn]) for name, change in CHANGES.items()}
+    own = {name: recipes.recipe(name).start for name in DETECTORS}
+    values: dict[str, Any] = {name: {} for name in DETECTORS}
+    with Meter(progress, len(own) ** 2) as meter, tempfile.TemporaryDirectory() as folder:
+        for name in DETECTORS:
+            for start in own.values():
+                if start == own[name]:
+                    model: Any = models.load(name, device="cpu")
+                else:
+                    model = recipes.train(name, Path(folder), start=start, device="cpu", progress=None)
+                found = {version: _umbrellas_found(model, x, boxes) for version, x in versions.items()}
+                values[name][start] = _fractions(found)
+                meter.add(1)
+    return results.Result({"images": images}, values)
 
 
 def _fractions(hits: dict[str, Tensor]) -> dict[str, list[float]]:

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +208,7 @@ def train(
     out: Path,
     *,
     source: Path | None = None,
+    start: str | None = None,
     device: str | None = None,
     progress: Progress = True,
     **changes: Any,
@@ -218,6 +219,7 @@ def train(
         name: see `RECIPES`.
         out: a folder for the network, its card and the checkpoint.
         source: the folder of CIFAR-10, see `datasets.cifar10`.
+        start: a built-in network whose weights to start from, instead of the recipe's.
         device: where to compute; see `models.choose_device`.
         progress: True for bars, or a callback ``(done, total)``.
         changes: settings that differ from the recipe's, for example ``epochs=2``.
@@ -225,13 +227,22 @@ def train(
     Returns:
         The trained network, as it is stored in ``out`` with its card.
     """
-    return _train(name, out, source, device, progress, changes)[0]
+    made = recipe(name)
+    if start is not None:
+        made = replace(made, start=start)
+    model, _ = _train(name, made, out, source, device, progress, changes)
+    return model
 
 
 def _train(
-    name: str, out: Path, source: Path | None, device: str | None, progress: Progress, changes: dict[str, Any]
+    name: str,
+    made: Recipe,
+    out: Path,
+    source: Path | None,
+    device: str | None,
+    progress: Progress,
+    changes: dict[str, Any],
 ) -> tuple[models.Classifier | models.Detector, list[Measure]]:
-    made = recipe(name)
     out.mkdir(parents=True, exist_ok=True)  # what cannot be written fails before hours of training
     began = time.perf_counter()
     data, validation, facts, drawn = _data(made, out, source, progress)
@@ -401,7 +412,7 @@ def main(
         figures = measure(name, models.load(name, device=options.get("device")), source)
     else:
         device, progress = options.pop("device", None), options.pop("progress", True)
-        figures = _train(name, out, source, device, progress, options)[1]
+        figures = _train(name, recipe(name), out, source, device, progress, options)[1]
     for figure in figures:
         print(figure)
     return all(figure.holds for figure in figures)
