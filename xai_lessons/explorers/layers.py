@@ -23,7 +23,7 @@ WHAT = {
     "max-pooling": "Pooling makes the map smaller: each number is the largest of its neighbors.",
     "residual block": "A residual block adds what its convolutions find to its input.",
     "block without a shortcut": "Two convolutions in a row; the input is not added.",
-    "global average pooling": "Of each channel only its mean is left: what was found, no longer where.",
+    "global average pooling": "Of each channel only its mean is left: what was found, and little of where.",
     "fully-connected layer": "Each output is a weighted sum of all inputs.",
     "flattening": "The same numbers, in one row.",
     "dropout": "Active in training only.",
